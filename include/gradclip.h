@@ -326,10 +326,10 @@ gradclip_status gradclip_scale(const gradclip_tensor *grads, size_t count, doubl
 
 /*
  * Clamp every element to [-clip_value, clip_value], in place (torch's
- * clip_grad_value_). clip_value is a number >= 0, in the gradient's own type
- * (rounded toward zero to it). NaN stays NaN; infinities become +-clip_value. Memory in
- * which nothing lies beyond the limit is not written. Of the options only
- * num_threads is used.
+ * clip_grad_value_). clip_value is a number >= 0 and is rounded to the
+ * gradient's own type, as torch does. NaN stays NaN; infinities become
+ * +-clip_value. Memory in which nothing lies beyond the limit is not written.
+ * Of the options only num_threads is used.
  */
 gradclip_status gradclip_clip_grad_value_f32(float *const *grads, const size_t *lengths, size_t count,
                                              double clip_value, const gradclip_options *options);
