@@ -1,0 +1,55 @@
+"""Write the golden file to standard output; with --check, compare it with the
+committed one instead. See README.md beside this."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "oracle")]
+
+import cases_calls  # noqa: E402
+import cases_norm  # noqa: E402
+
+GROUPS = [
+    cases_norm.lengths,
+    cases_norm.block_lengths,
+    cases_norm.orders,
+    cases_norm.spans,
+    cases_norm.boundaries,
+    cases_norm.midpoints,
+    cases_calls.lists,
+    cases_calls.policies,
+    cases_calls.corners,
+    cases_calls.magnitudes,
+    cases_calls.grad_scales,
+    cases_calls.values,
+    cases_calls.scales,
+    cases_calls.known_norms,
+    cases_calls.coefficients,
+]
+
+
+def lines():
+    yield "# What the calls must come to. Made by Tests/golden/generate.py; see README.md there."
+    for group in GROUPS:
+        yield f"# {group.__name__}: {' '.join((group.__doc__ or '').split())}".rstrip(": ")
+        yield from group()
+
+
+def check():
+    committed = (HERE / "golden.txt").read_text().splitlines()
+    made = list(lines())
+    for i, (old, new) in enumerate(zip(committed, made), 1):
+        if old != new:
+            sys.exit(f"golden.txt line {i} is\n  {old}\nand the oracle says\n  {new}")
+    if len(committed) != len(made):
+        sys.exit(f"golden.txt has {len(committed)} lines, the oracle makes {len(made)}")
+    print(f"golden.txt is what the oracle makes ({len(made)} lines)")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--check"]:
+        check()
+    else:
+        for line in lines():
+            print(line)
