@@ -5,9 +5,9 @@
  * character of a text by truncated backpropagation through time and plain
  * stochastic gradient descent. Recurrent networks are where clipping by global
  * norm comes from (Pascanu, Mikolov, Bengio 2013, arXiv 1211.5063): once in a
- * while the gradient of a step is hundreds of times longer than usual, and one
- * such step is enough to throw away what was learnt before. Look for
- * gradclip_clip_grad_norm_f32 below; it is the one line that prevents this.
+ * while the gradient of a step is many times longer than usual, and a few such
+ * steps are enough to throw away what was learnt before. The one line that
+ * prevents this is the call of gradclip_clip_grad_norm_f32 in main.
  *
  *     cc -std=c11 -O3 char_rnn.c -lgradclip -lm -o char_rnn
  *     ./char_rnn --max-norm none data/alice29.txt
@@ -38,7 +38,7 @@ static float *zeros(size_t count)
 
 /* --------------------------------------------------------------- random -- */
 
-/* Our own generator (SplitMix64), so that a seed means the same everywhere. */
+/* Our own generator (SplitMix64), so that a seed means the same with any libc. */
 typedef struct random_state { uint64_t state; } random_state;
 
 static double random_uniform(random_state *random) /* in (0, 1) */
@@ -115,9 +115,10 @@ typedef struct model {
     size_t lengths[TENSORS];
     float *h;    /* (unroll + 1, hidden): the state before step 0, then after each */
     float *logp; /* (unroll, vocabulary): log softmax(y[t]) */
-    /* What comes back: the gradients of the loss by h[t], (hidden); by y[t],
-     * (unroll, vocabulary); by the argument of tanh, (unroll, hidden). */
-    float *dh, *dy, *da;
+    /* What comes back, the gradients of the loss with respect to */
+    float *dh; /* (hidden): h[t] */
+    float *dy; /* (unroll, vocabulary): y[t] */
+    float *da; /* (unroll, hidden): the argument of tanh */
     float *recurrent_t, *output_t; /* transposes, for the way back */
 } model;
 
@@ -173,12 +174,12 @@ static void add_rows(float *restrict y, const float *restrict a, int stride, con
                      int rows, int n)
 {
     int i = 0;
-    for (; i + 4 <= rows; i += 4, a += 4 * stride, matrix += 4 * n) {
-        float a0 = a[0], a1 = a[stride], a2 = a[2 * stride], a3 = a[3 * stride];
-        const float *x0 = matrix, *x1 = x0 + n, *x2 = x1 + n, *x3 = x2 + n;
+    for (; i + 4 <= rows; i += 4) {
+        float a0 = a[i * stride], a1 = a[(i + 1) * stride], a2 = a[(i + 2) * stride], a3 = a[(i + 3) * stride];
+        const float *x0 = matrix + i * n, *x1 = x0 + n, *x2 = x1 + n, *x3 = x2 + n;
         for (int k = 0; k < n; k++) y[k] += (a0 * x0[k] + a1 * x1[k]) + (a2 * x2[k] + a3 * x3[k]);
     }
-    for (; i < rows; i++, a += stride, matrix += n) add_scaled(y, *a, matrix, n);
+    for (; i < rows; i++) add_scaled(y, a[i * stride], matrix + i * n, n);
 }
 
 /* to (columns, rows) = transpose of from (rows, columns) */
@@ -223,8 +224,8 @@ static double loss_and_gradients(model *m, const unsigned char *x)
         loss -= m->logp[t * V + x[t + 1]];
     }
 
-    /* Backwards: the gradient of the loss by y[t], h[t] and the argument of tanh.
-     * Each goes through the transpose of the matrix that it came by. */
+    /* Backwards in time, with respect to y[t], h[t] and the argument of tanh: each
+     * goes through the transpose of the matrix that it came by. */
     transpose(m->output_t, m->params[OUTPUT], H, V);
     transpose(m->recurrent_t, m->params[RECURRENT], H, H);
     memset(m->dh, 0, (size_t)H * sizeof(float)); /* truncated: nothing comes back from later */
@@ -241,7 +242,7 @@ static double loss_and_gradients(model *m, const unsigned char *x)
         add_rows(m->dh, da, 1, m->recurrent_t, H, H);
     }
 
-    /* And by the parameters: what each weight was given, times what came back. */
+    /* With respect to the parameters: what each was given, times what came back. */
     for (int i = 0; i < TENSORS; i++) memset(m->grads[i], 0, m->lengths[i] * sizeof(float));
     for (int t = 0; t < T; t++) {
         add_scaled(m->grads[INPUT] + x[t] * H, 1.0f, m->da + t * H, H);

@@ -16,8 +16,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import gradclip
 import matplotlib
+
+import gradclip
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
