@@ -1,0 +1,177 @@
+// What the engine and the kernels say to each other, in C because the kernels
+// of each instruction set must be reached through a C function table: through a
+// Swift import the compiler would specialise them again for the caller's
+// instruction set.
+//
+// Also the few things Swift cannot say: vector conversions, the floating point
+// control word, thread-local storage.
+#ifndef CGRADCLIPKERNELS_H
+#define CGRADCLIPKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// ----------------------------------------------------------- reductions --
+
+// Element types; the numbers are those of the public header.
+enum { GK_F32 = 1, GK_F64 = 2, GK_F16 = 3, GK_BF16 = 4 };
+
+// What is summed over the elements of a tensor.
+enum {
+    GK_EXTREMES = 0,     // nothing: largest, smallest, how many are zero
+    GK_ABS = 1,          // |x|
+    GK_SQUARE = 2,       // x^2
+    GK_CUBE = 3,         // |x|^3
+    GK_FOURTH = 4,       // x^4
+    GK_ROOT = 5,         // |x|^(1/2)
+    GK_THREE_HALVES = 6, // |x|^(3/2)
+    GK_POWER = 7         // |x|^power
+};
+
+// Elements that are summed as one block. Where a sum is rounded, it is rounded
+// once per block at a place that depends on the block alone, so a tensor may
+// be cut anywhere at a multiple of this without changing a bit.
+enum { GK_BLOCK = 4096 };
+
+// A sum held exactly, as limbs of 40 bits: the value is
+// sum(limbs[i] * 2^(40 * (base + i))). Limbs are signed and may exceed 40 bits
+// until carries are propagated. See ExactSum.swift.
+enum { GK_LIMBS = 16, GK_LIMB_BITS = 40 };
+typedef struct gk_sum {
+    int64_t limbs[GK_LIMBS];
+    int64_t base;    // bin of limbs[0]; GK_EMPTY before the first value of a window that floats
+    int64_t pending; // additions since carries were last propagated
+} gk_sum;
+#define GK_EMPTY INT64_MIN
+
+#define GK_NOWHERE UINT64_MAX
+
+// What a reduction has found so far. Non-finite elements are counted and left
+// out of everything else.
+typedef struct gk_reduction {
+    gk_sum exact;       // of terms that are exact in float64 (p = 1, 2 over f32, f16, bf16)
+    gk_sum rounded;     // of all other terms: each block's sum, correct to about 2^-60
+    double power;       // the exponent of GK_POWER
+    uint32_t term;      // GK_ABS ...
+    int32_t exponent;   // guess for the next block: the exponent field of its largest element
+    int32_t levels;     // guess for the next block: how many accumulators it takes
+    int32_t scale_hint; // guess for the next float64 or rounded block: its scale
+    uint64_t largest;   // bits of the largest |x| as float64 (GK_EXTREMES, GK_POWER)
+    uint64_t smallest;  // bits of the smallest |x| > 0 as float64; UINT64_MAX: none
+    uint64_t nonzero;   // how many finite elements are not zero (GK_EXTREMES, GK_POWER)
+    uint64_t nonfinite; // how many elements are NaN or infinite
+    uint64_t nan;       // how many of them are NaN
+    uint64_t first;     // index of the first non-finite element, or GK_NOWHERE
+    uint64_t offset;    // index of the next element in its tensor
+    int64_t *wide;      // limbs of the exact sum of float64 squares, or NULL (see WideSum.swift)
+    void *scratch;      // GK_SCRATCH bytes, aligned to 64
+    uint64_t paths[4];  // blocks summed with one, two, three accumulators, and in integers
+} gk_reduction;
+enum { GK_SCRATCH = GK_BLOCK * 8 };
+
+// How a tensor is multiplied.
+typedef struct gk_scaling {
+    double factor;
+    bool zero_nonfinite; // NaN and infinities become 0
+} gk_scaling;
+
+// The kernels of one instruction set. dtype is GK_F32 ...; data may have any
+// alignment; src == dst or they do not overlap.
+typedef struct gk_kernels {
+    void (*reduce)(uint32_t dtype, const void *data, int64_t length, gk_reduction *reduction);
+    void (*scale)(uint32_t dtype, const void *src, void *dst, int64_t length, const gk_scaling *scaling);
+    void (*clamp)(uint32_t dtype, void *data, int64_t length, double limit);
+} gk_kernels;
+
+// Each level fills its table. The baseline is always there; the others exist in
+// libgradclip.so on x86-64 only, hence weak.
+void gradclip_kernels_baseline(gk_kernels *table);
+#if defined(__x86_64__)
+__attribute__((weak)) void gradclip_kernels_x86_64_v3(gk_kernels *table);
+__attribute__((weak)) void gradclip_kernels_x86_64_v4(gk_kernels *table);
+#endif
+
+enum { GK_ISA_BASELINE = 0, GK_ISA_X86_64_V3 = 1, GK_ISA_X86_64_V4 = 2, GK_ISA_NEON = 3 };
+
+// The kernels of this process: the best level that the CPU and the operating
+// system support, or the one the environment variable GRADCLIP_ISA asks for if
+// they support it. Chosen at the first call.
+const gk_kernels *gk_process_kernels(void);
+uint32_t gk_process_isa(void);
+
+// ---------------------------------------------- scratch, errors, formats --
+
+// Calls body with GK_SCRATCH bytes of its own stack.
+void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
+
+// The calling thread's last error message: GK_MESSAGE bytes.
+enum { GK_MESSAGE = 256 };
+char *gk_thread_message(void);
+
+// snprintf("%.*g") whose decimal point is '.' in every locale; true if the text
+// reads back as the value.
+bool gk_format_double(char *buffer, size_t size, int digits, double value);
+
+// -------------------------------------------- the floating point control --
+
+// Round to nearest, no flush to zero, exceptions masked; returns what was.
+static inline uint64_t gk_float_environment_enter(void) {
+#if defined(__x86_64__)
+    uint32_t was;
+    uint32_t ours = 0x1f80;
+    __asm__ volatile("stmxcsr %0" : "=m"(was));
+    __asm__ volatile("ldmxcsr %0" : : "m"(ours) : "memory");
+    return was;
+#elif defined(__aarch64__)
+    uint64_t was;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(was));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0) : "memory");
+    return was;
+#else
+    return 0;
+#endif
+}
+
+static inline void gk_float_environment_leave(uint64_t was) {
+#if defined(__x86_64__)
+    uint32_t value = (uint32_t)was;
+    __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory");
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(was) : "memory");
+#else
+    (void)was;
+#endif
+}
+
+// --------------------------------------------------- vector conversions --
+
+typedef float gk_f32x16 __attribute__((ext_vector_type(16)));
+typedef uint32_t gk_u32x16 __attribute__((ext_vector_type(16)));
+typedef uint16_t gk_u16x16 __attribute__((ext_vector_type(16)));
+
+#define GK_INLINE static inline __attribute__((always_inline))
+
+// Of Double.squareRoot() the compiler makes a call to libm.
+GK_INLINE double gk_square_root(double x) { return __builtin_elementwise_sqrt(x); }
+
+GK_INLINE gk_u32x16 gk_widen_u16x16(gk_u16x16 v) { return __builtin_convertvector(v, gk_u32x16); }
+GK_INLINE gk_u16x16 gk_narrow_u32x16(gk_u32x16 v) { return __builtin_convertvector(v, gk_u16x16); }
+
+#if defined(__F16C__) || defined(__aarch64__)
+#define GK_HARDWARE_F16 1
+typedef _Float16 gk_f16x16 __attribute__((ext_vector_type(16)));
+GK_INLINE gk_f32x16 gk_f32_from_f16(gk_u16x16 bits) {
+    gk_f16x16 v;
+    __builtin_memcpy(&v, &bits, sizeof v);
+    return __builtin_convertvector(v, gk_f32x16);
+}
+GK_INLINE gk_u16x16 gk_f16_from_f32(gk_f32x16 v) {
+    gk_f16x16 h = __builtin_convertvector(v, gk_f16x16);
+    gk_u16x16 bits;
+    __builtin_memcpy(&bits, &h, sizeof bits);
+    return bits;
+}
+#endif
+
+#endif

@@ -1,0 +1,112 @@
+// The rules for arguments, each in one place. The C functions and the Swift API
+// check against these before anything is done.
+
+/// An argument that is out of range: its name, its rule, its value.
+public struct ArgumentError: Error, Sendable {
+    public enum Reason: Sendable {
+        // (The payloads keep the enum from being Hashable; see NonfinitePolicy.)
+        case invalid(Void = ())
+        case unsupported(Void = ())
+        case outOfMemory(Void = ())
+    }
+    public enum Value: Sendable {
+        case none
+        case number(Double)
+        case integer(Int)
+        case unsigned(UInt64)
+        case null
+    }
+
+    public let reason: Reason
+    public let argument: StaticString
+    /// For an argument that is an array: which element; -1 otherwise.
+    public let index: Int
+    /// The field of that element, ".dtype" for instance, or "".
+    public let field: StaticString
+    public let rule: StaticString
+    public let value: Value
+
+    package init(
+        _ argument: StaticString, _ rule: StaticString, _ value: Value,
+        index: Int = -1, field: StaticString = "", reason: Reason = .invalid()
+    ) {
+        self.argument = argument
+        self.rule = rule
+        self.value = value
+        self.index = index
+        self.field = field
+        self.reason = reason
+    }
+}
+
+package func check(maxNorm: Double) throws(ArgumentError) {
+    if !(maxNorm >= 0) { throw ArgumentError("max_norm", "must be a number >= 0", .number(maxNorm)) }
+}
+
+package func check(normType: Double) throws(ArgumentError) {
+    if normType != normType { throw ArgumentError("norm_type", "must be a number", .number(normType)) }
+}
+
+package func check(totalNorm: Double) throws(ArgumentError) {
+    if !(totalNorm >= 0) { throw ArgumentError("total_norm", "must be a number >= 0", .number(totalNorm)) }
+}
+
+package func check(clipValue: Double) throws(ArgumentError) {
+    if !(clipValue >= 0) { throw ArgumentError("clip_value", "must be a number >= 0", .number(clipValue)) }
+}
+
+package func check(factor: Double) throws(ArgumentError) {
+    if !factor.isFinite { throw ArgumentError("factor", "must be finite", .number(factor)) }
+}
+
+package func check(eps: Double) throws(ArgumentError) {
+    if !(eps >= 0 && eps < .infinity) { throw ArgumentError("eps", "must be finite and >= 0", .number(eps)) }
+}
+
+package func check(gradScale: Double) throws(ArgumentError) {
+    if !(gradScale > 0 && gradScale < .infinity) {
+        throw ArgumentError("grad_scale", "must be finite and > 0", .number(gradScale))
+    }
+}
+
+extension ClipOptions {
+    package func check() throws(ArgumentError) {
+        try GradClip.check(eps: eps)
+        try GradClip.check(gradScale: gradScale)
+        if threads < 0 { throw ArgumentError("threads", "must be >= 0", .integer(threads)) }
+    }
+}
+
+/// Bytes of an element; 0 for a dtype that is none.
+package func elementSize(_ dtype: UInt32) -> Int {
+    switch dtype {
+    case 1: 4
+    case 2: 8
+    case 3, 4: 2
+    default: 0
+    }
+}
+
+/// An array of `count` records of `size` bytes.
+package func check(count: Int, size: Int, isNull: Bool, _ name: StaticString) throws(ArgumentError) {
+    if count < 0 || count > Int.max / size {
+        throw ArgumentError("count", "is too large for an array", .unsigned(UInt64(bitPattern: Int64(count))))
+    }
+    if count > 0 && isNull { throw ArgumentError(name, "must not be NULL", .null) }
+}
+
+/// One tensor's memory.
+package func check(
+    _ tensor: Tensor, at index: Int, _ name: StaticString, lengths: StaticString, lengthField: StaticString = "",
+    dataField: StaticString = ""
+) throws(ArgumentError) {
+    if tensor.length < 0 || tensor.length > Int.max / elementSize(tensor.dtype) {
+        throw ArgumentError(
+            lengths, "is more than memory can hold", .unsigned(UInt64(bitPattern: Int64(tensor.length))),
+            index: index, field: lengthField)
+    }
+    if tensor.data == nil && tensor.length > 0 {
+        throw ArgumentError(
+            name, "must not be NULL where the length is not 0", .null, index: index, field: dataField)
+    }
+}

@@ -1,0 +1,78 @@
+// The whole jobs: measure, decide, write.
+//
+// Arguments have been checked by the caller (Arguments.swift). Every function here
+// is called with the library's own floating point environment and is not inlined,
+// so that no arithmetic moves out of it.
+import CGradClipKernels
+
+/// Clips to `outputs`, or in place if that is nil.
+@inline(never)
+package func clip(
+    _ grads: TensorList, to outputs: TensorList?, maxNorm: Double, normType: Double, options: ClipOptions,
+    tensorNorms: UnsafeMutablePointer<Double>?
+) -> ClipResult {
+    var (result, coefficient) = totalNorm(
+        grads, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: tensorNorms)
+    if result.isNonfinite { return result }
+    result.clipCoef = coefficient
+    result.factor = coefficient / options.gradScale
+    let zeroes = options.nonfinite == .zero && result.nonfiniteCount > 0
+    scale(grads, to: outputs, by: result.factor, zeroNonfinite: zeroes)
+    return result
+}
+
+/// The norm and the coefficient that belongs to it; writes nothing but `tensorNorms`.
+@inline(never)
+package func totalNorm(
+    _ grads: TensorList, maxNorm: Double, normType: Double, options: ClipOptions,
+    tensorNorms: UnsafeMutablePointer<Double>?
+) -> (ClipResult, coefficient: Double) {
+    let found = measure(grads, normType: normType, options: options, tensorNorms: tensorNorms)
+    var result = ClipResult()
+    result.totalNorm = found.norm.divided(by: options.gradScale).double
+    result.nonfiniteCount = found.nonfiniteCount
+    result.nanCount = found.nanCount
+    result.firstTensor = found.firstTensor
+    result.firstElement = found.firstElement
+    result.isNonfinite = found.nonfiniteCount > 0 && options.nonfinite == .leave
+    return (result, clipCoefficient(maxNorm: maxNorm, norm: found.norm, options: options))
+}
+
+/// Clips in place by a norm that is known already.
+@inline(never)
+package func clip(_ grads: TensorList, maxNorm: Double, totalNorm: Double, options: ClipOptions) -> ClipResult {
+    var result = ClipResult()
+    result.totalNorm = totalNorm
+    if totalNorm == .infinity && options.nonfinite == .leave {
+        result.isNonfinite = true
+        return result
+    }
+    result.clipCoef = clipCoefficient(maxNorm: maxNorm, totalNorm: totalNorm, eps: options.eps)
+    result.factor = result.clipCoef / options.gradScale
+    scale(grads, to: nil, by: result.factor, zeroNonfinite: options.nonfinite == .zero)
+    return result
+}
+
+/// Multiplies all tensors. In place, a factor of 1 writes nothing but zeros over
+/// non-finite elements, if asked to.
+@inline(never)
+package func scale(_ grads: TensorList, to outputs: TensorList?, by factor: Double, zeroNonfinite: Bool) {
+    if factor == 1 && outputs == nil && !zeroNonfinite { return }
+    let kernels = gk_process_kernels().unsafelyUnwrapped
+    for i in 0..<grads.count {
+        let tensor = grads[i]
+        if tensor.length == 0 { continue }
+        var scaling = gk_scaling(factor: factor, zero_nonfinite: zeroNonfinite && tensor.isCounted)
+        kernels.pointee.scale(tensor.dtype, tensor.data, outputs?[i].data ?? tensor.data, Int64(tensor.length), &scaling)
+    }
+}
+
+/// Clamps every element to [-limit, limit].
+@inline(never)
+package func clamp(_ grads: TensorList, to limit: Double) {
+    let kernels = gk_process_kernels().unsafelyUnwrapped
+    for i in 0..<grads.count {
+        let tensor = grads[i]
+        if tensor.length > 0 { kernels.pointee.clamp(tensor.dtype, tensor.data, Int64(tensor.length), limit) }
+    }
+}

@@ -1,0 +1,56 @@
+// Options and results of the engine, and of the Swift API.
+
+/// What to do about NaN and infinities among the gradients.
+///
+/// (A struct, not an enum: an enum would be Hashable, whose seed needs a C function
+/// that old systems lack.)
+public struct NonfinitePolicy: Sendable {
+    package let rawValue: UInt32
+
+    /// Nil for a number that is no policy.
+    package init?(rawValue: UInt32) {
+        if rawValue > 2 { return nil }
+        self.rawValue = rawValue
+    }
+
+    private init(_ rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// Write nothing; the result tells.
+    public static var leave: NonfinitePolicy { NonfinitePolicy(0) }
+    /// Multiply by the coefficient of the non-finite norm, as torch does.
+    public static var propagate: NonfinitePolicy { NonfinitePolicy(1) }
+    /// Leave them out of the norm and replace them by 0.
+    public static var zero: NonfinitePolicy { NonfinitePolicy(2) }
+
+    package static func == (a: NonfinitePolicy, b: NonfinitePolicy) -> Bool { a.rawValue == b.rawValue }
+}
+
+public struct ClipOptions: Sendable {
+    /// Added to the total norm in the coefficient. Finite, >= 0.
+    public var eps = 1e-6
+    /// What the gradients are still multiplied by (loss scaling). Finite, > 0.
+    public var gradScale = 1.0
+    public var nonfinite = NonfinitePolicy.leave
+    /// Threads to use at most; 0: as many as the process may use.
+    public var threads = 0
+
+    public init() {}
+}
+
+/// What a call found and did.
+public struct ClipResult: Sendable {
+    /// The norm before clipping, of gradient / gradScale.
+    public var totalNorm = 0.0
+    public var clipCoef = 1.0
+    /// What elements were multiplied by: clipCoef / gradScale.
+    public var factor = 1.0
+    public var nonfiniteCount: UInt64 = 0
+    public var nanCount: UInt64 = 0
+    /// The first non-finite element in list order; UInt64.max if there is none.
+    public var firstTensor = UInt64.max
+    public var firstElement = UInt64.max
+    /// Non-finite gradients were found and left alone: nothing was written.
+    public var isNonfinite = false
+
+    public init() {}
+}

@@ -1,0 +1,93 @@
+// The job in separate steps: norm, coefficient, scale.
+import CGradClip
+import GradClip
+
+@_cdecl("gradclip_get_total_norm_f32") @implementation
+public func gradclip_get_total_norm_f32(
+    _ grads: UnsafePointer<UnsafeMutablePointer<Float>?>!, _ lengths: UnsafePointer<Int>!, _ count: Int,
+    _ norm_type: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    totalNorm(
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
+        norm_type, options, result)
+}
+
+@_cdecl("gradclip_get_total_norm_f64") @implementation
+public func gradclip_get_total_norm_f64(
+    _ grads: UnsafePointer<UnsafeMutablePointer<Double>?>!, _ lengths: UnsafePointer<Int>!, _ count: Int,
+    _ norm_type: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    totalNorm(
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
+        norm_type, options, result)
+}
+
+@_cdecl("gradclip_get_total_norm") @implementation
+public func gradclip_get_total_norm(
+    _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ norm_type: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    totalNorm({ () throws(ArgumentError) in try tensorList(grads, count, "grads") }, norm_type, options, result)
+}
+
+@_cdecl("gradclip_clip_grads_with_norm_f32") @implementation
+public func gradclip_clip_grads_with_norm_f32(
+    _ grads: UnsafePointer<UnsafeMutablePointer<Float>?>!, _ lengths: UnsafePointer<Int>!, _ count: Int,
+    _ max_norm: Double, _ total_norm: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    clipWithNorm(
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
+        max_norm, total_norm, options, result)
+}
+
+@_cdecl("gradclip_clip_grads_with_norm_f64") @implementation
+public func gradclip_clip_grads_with_norm_f64(
+    _ grads: UnsafePointer<UnsafeMutablePointer<Double>?>!, _ lengths: UnsafePointer<Int>!, _ count: Int,
+    _ max_norm: Double, _ total_norm: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    clipWithNorm(
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
+        max_norm, total_norm, options, result)
+}
+
+@_cdecl("gradclip_clip_grads_with_norm") @implementation
+public func gradclip_clip_grads_with_norm(
+    _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ max_norm: Double, _ total_norm: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    clipWithNorm(
+        { () throws(ArgumentError) in try tensorList(grads, count, "grads") }, max_norm, total_norm, options, result)
+}
+
+@_cdecl("gradclip_clip_coef") @implementation
+public func gradclip_clip_coef(
+    _ max_norm: Double, _ total_norm: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ clip_coef: UnsafeMutablePointer<Double>!
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        try check(maxNorm: max_norm)
+        try check(totalNorm: total_norm)
+        let options = try GradClipABI.options(options)
+        guard let clip_coef else { throw ArgumentError("clip_coef", "must not be NULL", .null) }
+        clip_coef.pointee = clipCoefficient(maxNorm: max_norm, totalNorm: total_norm, eps: options.eps)
+        return 0
+    }
+}
+
+@_cdecl("gradclip_scale") @implementation
+public func gradclip_scale(
+    _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ factor: Double,
+    _ options: UnsafePointer<gradclip_options>!
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let list = try tensorList(grads, count, "grads")
+        try check(factor: factor)
+        _ = try GradClipABI.options(options)
+        scale(list, to: nil, by: factor, zeroNonfinite: false)
+        return 0
+    }
+}

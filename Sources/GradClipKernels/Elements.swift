@@ -1,0 +1,236 @@
+// The element types: how sixteen of them become floats and how floats become
+// them again. Every kernel is written once against these.
+import CGradClipKernels
+
+/// An element type whose values are exactly representable in `Float`.
+protocol NarrowElement {
+    static var size: Int { get }
+    /// Bits of the significand, the implicit one included.
+    static var significandBits: Int { get }
+    /// Every value is a multiple of 2 to this power.
+    static var finestUnit: Int { get }
+    static func load(_ data: UnsafeRawPointer) -> SIMD16<Float>
+    /// Rounds to nearest, ties to even; NaN stays NaN.
+    static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer)
+}
+
+enum Float32Element: NarrowElement {
+    @inline(__always) static var size: Int { 4 }
+    @inline(__always) static var significandBits: Int { 24 }
+    @inline(__always) static var finestUnit: Int { -149 }
+    @inline(__always) static func load(_ data: UnsafeRawPointer) -> SIMD16<Float> {
+        data.loadUnaligned(as: SIMD16<Float>.self)
+    }
+    @inline(__always) static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
+        data.storeBytes(of: values, as: SIMD16<Float>.self)
+    }
+}
+
+enum BFloat16Element: NarrowElement {
+    @inline(__always) static var size: Int { 2 }
+    @inline(__always) static var significandBits: Int { 8 }
+    @inline(__always) static var finestUnit: Int { -133 }
+    @inline(__always) static func load(_ data: UnsafeRawPointer) -> SIMD16<Float> {
+        let bits = gk_widen_u16x16(data.loadUnaligned(as: SIMD16<UInt16>.self))
+        return unsafeBitCast(bits &<< 16, to: SIMD16<Float>.self)
+    }
+    @inline(__always) static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
+        let bits = unsafeBitCast(values, to: SIMD16<UInt32>.self)
+        let odd = (bits &>> 16) & 1
+        var rounded = (bits &+ 0x7fff &+ odd) &>> 16
+        // Rounding could carry a NaN into an infinity: quiet it instead.
+        rounded.replace(with: (bits &>> 16) | 0x40, where: magnitudes(values) .> infinityBits)
+        data.storeBytes(of: gk_narrow_u32x16(rounded), as: SIMD16<UInt16>.self)
+    }
+}
+
+enum Float16Element: NarrowElement {
+    @inline(__always) static var size: Int { 2 }
+    @inline(__always) static var significandBits: Int { 11 }
+    @inline(__always) static var finestUnit: Int { -24 }
+    #if GRADCLIP_HARDWARE_F16
+    @inline(__always) static func load(_ data: UnsafeRawPointer) -> SIMD16<Float> {
+        gk_f32_from_f16(data.loadUnaligned(as: SIMD16<UInt16>.self))
+    }
+    @inline(__always) static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
+        data.storeBytes(of: gk_f16_from_f32(values), as: SIMD16<UInt16>.self)
+    }
+    #else
+    @inline(never) static func load(_ data: UnsafeRawPointer) -> SIMD16<Float> {
+        floats(fromHalves: gk_widen_u16x16(data.loadUnaligned(as: SIMD16<UInt16>.self)))
+    }
+    @inline(never) static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
+        data.storeBytes(of: gk_narrow_u32x16(halves(fromFloats: values)), as: SIMD16<UInt16>.self)
+    }
+    #endif
+}
+
+@inline(__always) var infinityBits: UInt32 { 0x7f80_0000 }
+
+/// The bits of |x|, which order as the magnitudes do; above `infinityBits`: NaN.
+@inline(__always) func magnitudes(_ values: SIMD16<Float>) -> SIMD16<UInt32> {
+    unsafeBitCast(values, to: SIMD16<UInt32>.self) & 0x7fff_ffff
+}
+
+// Without conversion instructions, in integers and one exact multiplication.
+
+@inline(__always) func floats(fromHalves bits: SIMD16<UInt32>) -> SIMD16<Float> {
+    // Moved into place, the exponent is 112 too small; multiplying by 2^112
+    // corrects it and normalises subnormal halves as well.
+    let moved = unsafeBitCast((bits & 0x7fff) &<< 13, to: SIMD16<Float>.self)
+    var result = unsafeBitCast(moved * Float(bitPattern: (127 + 112) << 23), to: SIMD16<UInt32>.self)
+    let special = (bits & 0x7c00) .== 0x7c00
+    result.replace(with: ((bits & 0x7fff) &<< 13) | infinityBits, where: special)
+    // Hardware quiets a signalling NaN while converting it.
+    result.replace(with: result | 0x0040_0000, where: (bits & 0x7fff) .> 0x7c00)
+    return unsafeBitCast(result | ((bits & 0x8000) &<< 16), to: SIMD16<Float>.self)
+}
+
+@inline(__always) func halves(fromFloats values: SIMD16<Float>) -> SIMD16<UInt32> {
+    let magnitude = magnitudes(values)
+    let sign = (unsafeBitCast(values, to: SIMD16<UInt32>.self) &>> 16) & 0x8000
+    let odd = (magnitude &>> 13) & 1
+    var result = (magnitude &+ 0xfff &+ odd &- (112 << 23)) &>> 13
+    // Below 2^-14 a half counts in units of 2^-24, the last place of a float in [1/2, 1).
+    let shifted = unsafeBitCast(magnitude, to: SIMD16<Float>.self) + Float(0.5)
+    result.replace(with: unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &- 0x3f00_0000,
+                   where: magnitude .< 0x3880_0000)
+    result.replace(with: SIMD16(repeating: 0x7c00), where: magnitude .>= 0x477f_f000)
+    result.replace(with: ((magnitude &>> 13) & 0x3ff) | 0x7e00, where: magnitude .> infinityBits)
+    return result | sign
+}
+
+// ------------------------------------------------------------------ tails --
+
+/// Up to fifteen elements at the end of a tensor, with zeros behind them.
+@inline(never)
+func loadTail<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> SIMD16<Float> {
+    var buffer = SIMD16<UInt32>(repeating: 0)
+    return withUnsafeMutableBytes(of: &buffer) { bytes in
+        bytes.baseAddress.unsafelyUnwrapped.copyMemory(from: data, byteCount: count &* E.size)
+        return E.load(UnsafeRawPointer(bytes.baseAddress.unsafelyUnwrapped))
+    }
+}
+
+@inline(never)
+func storeTail<E: NarrowElement>(_: E.Type, _ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer, _ count: Int) {
+    var buffer = SIMD16<UInt32>(repeating: 0)
+    withUnsafeMutableBytes(of: &buffer) { bytes in
+        E.store(values, bytes.baseAddress.unsafelyUnwrapped)
+        data.copyMemory(from: bytes.baseAddress.unsafelyUnwrapped, byteCount: count &* E.size)
+    }
+}
+
+/// Sixteen elements as float64, for the kernels that compute in float64.
+protocol WideLoad {
+    static var size: Int { get }
+    static func load(_ data: UnsafeRawPointer) -> (SIMD8<Double>, SIMD8<Double>)
+}
+
+extension Float32Element: WideLoad {
+    @inline(__always) static func load(_ data: UnsafeRawPointer) -> (SIMD8<Double>, SIMD8<Double>) {
+        let values: SIMD16<Float> = load(data)
+        return (SIMD8<Double>(values.lowHalf), SIMD8<Double>(values.highHalf))
+    }
+}
+
+enum Float64Element: WideLoad {
+    @inline(__always) static var size: Int { 8 }
+    @inline(__always) static func load(_ data: UnsafeRawPointer) -> (SIMD8<Double>, SIMD8<Double>) {
+        (data.loadUnaligned(as: SIMD8<Double>.self), (data + 64).loadUnaligned(as: SIMD8<Double>.self))
+    }
+}
+
+/// Calls body with every sixteen elements, the last ones padded with zeros, from
+/// a single loop, so that its code exists once.
+@inline(__always)
+func forEachVector<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ body: (SIMD16<Float>) -> Void) {
+    var tail = SIMD16<UInt32>(repeating: 0)
+    withUnsafeMutableBytes(of: &tail) { bytes in
+        let buffer = bytes.baseAddress.unsafelyUnwrapped
+        let whole = count & ~15
+        if whole < count {
+            buffer.copyMemory(from: data + whole &* E.size, byteCount: (count &- whole) &* E.size)
+        }
+        var next = data
+        var end = data + whole &* E.size
+        while true {
+            while next < end {
+                body(E.load(next))
+                next += 16 &* E.size
+            }
+            if whole == count || next == UnsafeRawPointer(buffer) + 16 &* E.size { return }
+            next = UnsafeRawPointer(buffer)
+            end = next + 16 &* E.size
+        }
+    }
+}
+
+/// The same for float64 kernels.
+@inline(__always)
+func forEachWideVector<E: WideLoad>(
+    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ body: ((SIMD8<Double>, SIMD8<Double>)) -> Void
+) {
+    var tail = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
+    withUnsafeMutableBytes(of: &tail) { bytes in
+        let buffer = bytes.baseAddress.unsafelyUnwrapped
+        let whole = count & ~15
+        if whole < count {
+            buffer.copyMemory(from: data + whole &* E.size, byteCount: (count &- whole) &* E.size)
+        }
+        var next = data
+        var end = data + whole &* E.size
+        while true {
+            while next < end {
+                body(E.load(next))
+                next += 16 &* E.size
+            }
+            if whole == count || next == UnsafeRawPointer(buffer) + 16 &* E.size { return }
+            next = UnsafeRawPointer(buffer)
+            end = next + 16 &* E.size
+        }
+    }
+}
+
+/// Calls body with each block of a tensor.
+@inline(__always)
+func forEachBlock(
+    _ data: UnsafeRawPointer, _ length: Int, _ size: Int, _ r: Reduction, _ body: (UnsafeRawPointer, Int) -> Void
+) {
+    var start = 0
+    while start < length {
+        let count = min(Int(GK_BLOCK), length &- start)
+        body(data + start &* size, count)
+        r.pointee.offset &+= UInt64(count)
+        start &+= count
+    }
+}
+
+// ------------------------------------------------------------- reductions --
+
+@inline(__always) func largestLane(_ v: SIMD16<Int32>) -> Int32 {
+    let eight = v.lowHalf.replacing(with: v.highHalf, where: v.highHalf .> v.lowHalf)
+    let four = eight.lowHalf.replacing(with: eight.highHalf, where: eight.highHalf .> eight.lowHalf)
+    let two = four.lowHalf.replacing(with: four.highHalf, where: four.highHalf .> four.lowHalf)
+    return two.x > two.y ? two.x : two.y
+}
+
+/// Of magnitudes, or of flags: values below 2^31.
+@inline(never) func largestLane(_ v: SIMD16<UInt32>) -> UInt32 {
+    UInt32(bitPattern: largestLane(unsafeBitCast(v, to: SIMD16<Int32>.self)))
+}
+
+/// The larger of two magnitudes; NaN in `next` is passed over.
+@inline(__always) func larger(_ next: SIMD8<Double>, _ so: SIMD8<Double>) -> SIMD8<Double> {
+    so.replacing(with: next, where: next .> so)
+}
+
+@inline(never) func largestLane(_ v: SIMD8<Double>) -> Double {
+    let four = v.lowHalf.replacing(with: v.highHalf, where: v.highHalf .> v.lowHalf)
+    let two = four.lowHalf.replacing(with: four.highHalf, where: four.highHalf .> four.lowHalf)
+    return two.x > two.y ? two.x : two.y
+}
+
+@inline(__always) func magnitude(_ v: SIMD8<Double>) -> SIMD8<Double> {
+    unsafeBitCast(unsafeBitCast(v, to: SIMD8<UInt64>.self) & 0x7fff_ffff_ffff_ffff, to: SIMD8<Double>.self)
+}

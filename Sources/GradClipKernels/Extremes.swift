@@ -1,0 +1,81 @@
+// The largest and the smallest magnitude and how many elements are not zero:
+// all that p = infinity, -infinity and 0 need, and the first look of any other
+// power at a block. Exact by nature.
+import CGradClipKernels
+
+struct Extremes {
+    /// Bits of float64 magnitudes; `smallest` is of those that are not zero.
+    var largest: UInt64 = 0
+    var smallest: UInt64 = .max
+    var nonzero: UInt64 = 0
+
+    @inline(__always) func merge(into r: Reduction) {
+        if largest > r.pointee.largest { r.pointee.largest = largest }
+        if smallest < r.pointee.smallest { r.pointee.smallest = smallest }
+        r.pointee.nonzero &+= nonzero
+    }
+}
+
+/// Nil if an element is not finite.
+@inline(never)
+func extremes<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
+    var tracker = RangeTracker()
+    var zeros = SIMD16<UInt32>(repeating: 0)
+    forEachVector(E.self, data, count) { values in
+        let sizes = magnitudes(values)
+        tracker.see(sizes)
+        zeros.replace(with: zeros &+ 1, where: sizes .== 0)
+    }
+    let range = tracker.range
+    if !range.isFinite { return nil }
+    let padding = (16 &- count & 15) & 15
+    var result = Extremes()
+    result.largest = Double(Float(bitPattern: range.largest)).bitPattern
+    if range.smallest != .max { result.smallest = Double(Float(bitPattern: range.smallest)).bitPattern }
+    result.nonzero = UInt64(count &+ padding) &- UInt64(zeros.wrappedSum())
+    return result
+}
+
+@inline(never)
+func extremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
+    var largest = SIMD8<UInt64>(repeating: 0)
+    var smallest = SIMD8<UInt64>(repeating: .max)
+    var zeros = SIMD8<UInt64>(repeating: 0)
+    @inline(__always) func see(_ values: SIMD8<Double>) {
+        let sizes = unsafeBitCast(magnitude(values), to: SIMD8<UInt64>.self)
+        largest.replace(with: sizes, where: sizes .> largest)
+        let wrapped = sizes &- 1
+        smallest.replace(with: wrapped, where: wrapped .< smallest)
+        zeros.replace(with: zeros &+ 1, where: sizes .== 0)
+    }
+    forEachWideVector(Float64Element.self, data, count) { values in
+        see(values.0)
+        see(values.1)
+    }
+    let padding = (16 &- count & 15) & 15
+    var result = Extremes()
+    result.largest = largest.max()
+    if result.largest >= Double.infinity.bitPattern { return nil }
+    let least = smallest.min()
+    if least != .max { result.smallest = least &+ 1 }
+    result.nonzero = UInt64(count &+ padding) &- zeros.wrappedSum()
+    return result
+}
+
+@inline(__always)
+func reduceExtremes<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
+    forEachBlock(data, length, E.size, r) { block, count in
+        if let found = extremes(E.self, block, count) { return found.merge(into: r) }
+        separateNonfinite(E.self, block, count, r)
+        extremes(Float32Element.self, UnsafeRawPointer(r.pointee.scratch), count)?.merge(into: r)
+    }
+}
+
+@inline(__always)
+func reduceExtremes(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
+    forEachBlock(data, length, 8, r) { block, count in
+        if let found = extremes(block, count) { return found.merge(into: r) }
+        separateNonfinite(block, count, r)
+        extremes(UnsafeRawPointer(r.pointee.scratch), count)?.merge(into: r)
+    }
+}

@@ -1,0 +1,152 @@
+// |x|^p for any other p, without libm (whose bits differ between versions).
+//
+// A block's terms are taken relative to its dominant element d, the largest for
+// p > 0 and the smallest for p < 0: (|x| / d)^p = 2^(p * (log2 |x| - log2 d)) is at
+// most 1. The difference of the logarithms is formed from exact integer parts
+// and fractions that are small where it matters, so its error stays near 2^-54
+// whatever the magnitudes, and p times that is divided by p again when the root
+// is taken. The block's sum times d^p goes to the sum with an unbounded
+// exponent.
+//
+// Only additions and multiplications, in one order: the same bits everywhere.
+import CGradClipKernels
+
+/// log2 of a positive magnitude, as exponent + fraction with |fraction| <= 1/2.
+@inline(__always)
+func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) {
+    // Subnormals first become normal.
+    let isSmall = x .< Double.leastNormalMagnitude
+    let normal = x.replacing(with: x * powerOfTwo(54), where: isSmall)
+    let correction = SIMD8<Double>(repeating: 0).replacing(with: SIMD8(repeating: 54), where: isSmall)
+    // x = 2^e * m with m in [sqrt(1/2), sqrt(2)).
+    let rootHalf = Double(0.5).squareRoot().bitPattern
+    let bits = unsafeBitCast(normal, to: SIMD8<UInt64>.self)
+    let biased = (bits &- rootHalf &+ (2048 << 52)) &>> 52
+    let m = unsafeBitCast(bits &- ((biased &- 2048) &<< 52), to: SIMD8<Double>.self)
+    let exponent = unsafeBitCast(biased | (1075 << 52), to: SIMD8<Double>.self) - (powerOfTwo(52) + 2048)
+    // log2 m = f * P(f^2) with f = (m - 1) / (m + 1): an odd series, by Chebyshev
+    // interpolation on the interval; relative error 2^-59.
+    let f = (m - 1) / (m + 1)
+    let t = f * f
+    var p = SIMD8<Double>(repeating: 0x1.b592d3c48c41cp-3)
+    p = p * t + 0x1.c46e1440404d7p-3
+    p = p * t + 0x1.0ca160627dbfcp-2
+    p = p * t + 0x1.484afb7a67652p-2
+    p = p * t + 0x1.a61762d693934p-2
+    p = p * t + 0x1.2776c50ee39dcp-1
+    p = p * t + 0x1.ec709dc3a047dp-1
+    p = p * t + 0x1.71547652b82fep+1
+    return (exponent - correction, f * p)
+}
+
+/// 2^z for z <= 1/2; 0 below -1000. Relative error 2^-52.
+@inline(__always)
+func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> {
+    let shifter = 1.5 * powerOfTwo(52)
+    let clamped = z.replacing(with: SIMD8(repeating: -1001), where: z .< -1001)
+    let moved = clamped + shifter
+    let r = clamped - (moved - shifter)
+    var p = SIMD8<Double>(repeating: 0x1.e9ec1fcb69a7fp-32)
+    p = p * r + 0x1.e6228acd1c6e5p-28
+    p = p * r + 0x1.b524ebd13a55fp-24
+    p = p * r + 0x1.62bfc2c86d700p-20
+    p = p * r + 0x1.ffcbfc6da6ed1p-17
+    p = p * r + 0x1.430913112c61bp-13
+    p = p * r + 0x1.5d87fe78a3f9cp-10
+    p = p * r + 0x1.3b2ab6fb9f1a5p-7
+    p = p * r + 0x1.c6b08d704a0c6p-5
+    p = p * r + 0x1.ebfbdff82c5aep-3
+    p = p * r + 0x1.62e42fefa39efp-1
+    p = p * r + 1
+    let scaled = unsafeBitCast(p, to: SIMD8<UInt64>.self) &+ (unsafeBitCast(moved, to: SIMD8<UInt64>.self) &<< 52)
+    return unsafeBitCast(scaled, to: SIMD8<Double>.self).replacing(with: SIMD8(repeating: 0), where: z .< -1000)
+}
+
+/// The integer below x; of a large x, x itself.
+@inline(__always) private func floor(_ x: Double) -> Double {
+    if x.magnitude >= powerOfTwo(52) { return x }
+    let cut = Double(Int64(x))
+    return cut > x ? cut - 1 : cut
+}
+
+/// The dominant element of a block: its logarithm in two parts, and p.
+struct Dominant {
+    let power: Double
+    let exponent: Double
+    let fraction: Double
+
+    @inline(never) init(_ value: Double, power: Double) {
+        let parts = logarithm(SIMD8(repeating: value))
+        self.power = power
+        exponent = parts.exponent[0]
+        fraction = parts.fraction[0]
+    }
+
+    /// (|x| / d)^p; 0 for x = 0.
+    #if GRADCLIP_HARDWARE_F16
+    @inline(__always) func term(_ x: SIMD8<Double>) -> SIMD8<Double> { termOnce(x) }
+    #else
+    @inline(never) func term(_ x: SIMD8<Double>) -> SIMD8<Double> { termOnce(x) }
+    #endif
+
+    @inline(__always) private func termOnce(_ x: SIMD8<Double>) -> SIMD8<Double> {
+        let size = magnitude(x)
+        let parts = logarithm(size)
+        let z = ((parts.exponent - exponent) + (parts.fraction - fraction)) * power
+        return exponential(z).replacing(with: SIMD8(repeating: 0), where: size .== 0)
+    }
+
+    /// sum * d^p, added to `total`.
+    @inline(never) func finish(_ sum: Double, _ total: ExactSum.Sum) {
+        // p * exponent exactly: the upper forty bits of p and the rest.
+        let upper = Double(bitPattern: power.bitPattern & ~0x1fff)
+        let large = upper * exponent
+        let small = (power - upper) * exponent + power * fraction
+        let whole = floor(large)
+        let rest = (large - whole) + small
+        let restWhole = floor(rest)
+        let scaled = sum * exponential(SIMD8(repeating: rest - restWhole - 1))[0] * 2
+        let binary = Int(scaled.bitPattern &>> 52) &- 1075
+        let significand = Int64(scaled.bitPattern & 0xf_ffff_ffff_ffff | 1 << 52)
+        ExactSum.add(total, significand, exponent: binary &+ Int(whole) &+ Int(restWhole))
+    }
+}
+
+@inline(never)
+func addPowers<E: WideLoad>(
+    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ found: Extremes, _ r: Reduction
+) {
+    found.merge(into: r)
+    if found.nonzero == 0 { return }
+    let power = r.pointee.power
+    let dominant = Dominant(Double(bitPattern: power > 0 ? found.largest : found.smallest), power: power)
+    // All terms are at most 1, give or take the last place.
+    var cascade = Cascade<Absolute, Two>(bound: 1)
+    forEachWideVector(E.self, data, count) { values in cascade.add((dominant.term(values.0), dominant.term(values.1))) }
+    dominant.finish(cascade.lanes.sums(2).rounded, &r.pointee.rounded)
+}
+
+@inline(__always)
+func reducePowers<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
+    forEachBlock(data, length, E.size, r) { block, count in
+        // Half-width elements, and blocks with something to leave out, go through the scratch memory.
+        if E.size == 4, let found = extremes(E.self, block, count) {
+            return addPowers(Float32Element.self, block, count, found, r)
+        }
+        separateNonfinite(E.self, block, count, r)
+        let scratch = UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped)
+        if let found = extremes(Float32Element.self, scratch, count) {
+            addPowers(Float32Element.self, scratch, count, found, r)
+        }
+    }
+}
+
+@inline(__always)
+func reducePowers(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
+    forEachBlock(data, length, 8, r) { block, count in
+        if let found = extremes(block, count) { return addPowers(Float64Element.self, block, count, found, r) }
+        separateNonfinite(block, count, r)
+        let scratch = UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped)
+        if let found = extremes(scratch, count) { addPowers(Float64Element.self, scratch, count, found, r) }
+    }
+}

@@ -1,0 +1,168 @@
+// p = 1 and p = 2 over float32, float16 and bfloat16: exact.
+//
+// A block is summed with the bound T and the number of accumulators that the
+// block before it needed. The same loop tracks the largest and the smallest
+// magnitude, which tell afterwards whether the guess was good: no term at or
+// above 2^T, none finer than the last accumulator's unit. If not, the block is
+// summed again with what it needs. The result is the exact sum either way.
+import CGradClipKernels
+
+typealias Reduction = UnsafeMutablePointer<gk_reduction>
+
+/// The term of an exact sum, as the order p (1 or 2) and what to do.
+protocol ExactTerm: Term { static var order: Int { get } }
+extension Absolute: ExactTerm { @inline(__always) static var order: Int { 1 } }
+extension Square: ExactTerm { @inline(__always) static var order: Int { 2 } }
+
+/// How many accumulators hold the terms of a block exactly; 4: none do.
+///
+/// A magnitude with exponent field f lies below 2^(f-126) and is a multiple of
+/// 2^(f-126-significandBits), or of the type's finest unit if that is coarser;
+/// subnormals behave as f = 1. `exponent` is the field that gives T.
+@inline(__always)
+func levelsNeeded<E: NarrowElement, T: ExactTerm>(_: E.Type, _: T.Type, _ range: BlockRange, exponent: Int) -> Int {
+    if range.smallest == .max { return 1 }
+    let unit = max(range.lowestField &- 126 &- E.significandBits, E.finestUnit)
+    let depth = T.order &* (exponent &- 126 &- unit)
+    return depth <= unitDepth(1) ? 1 : depth <= unitDepth(2) ? 2 : depth <= unitDepth(3) ? 3 : 4
+}
+
+/// The largest magnitude of a block and the smallest that is not zero, as bits.
+struct BlockRange {
+    let largest: UInt32
+    /// `UInt32.max` if all are zero.
+    let smallest: UInt32
+    @inline(__always) var field: Int { Int(largest &>> 23) }
+    @inline(__always) var isFinite: Bool { largest < infinityBits }
+    @inline(__always) var lowestField: Int { smallest == .max ? 255 : max(1, Int(smallest &>> 23)) }
+}
+
+/// Finds a BlockRange, in signed comparisons: the only ones SSE2 has.
+struct RangeTracker {
+    var largest = SIMD16<Int32>(repeating: 0)
+    /// Bits plus 0x7fff_ffff, which orders zero behind everything.
+    var smallest = SIMD16<Int32>(repeating: .max)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ sizes: SIMD16<UInt32>) {
+        let signed = unsafeBitCast(sizes, to: SIMD16<Int32>.self)
+        largest.replace(with: signed, where: signed .> largest)
+        let wrapped = signed &+ .max
+        smallest.replace(with: wrapped, where: wrapped .< smallest)
+    }
+
+    @inline(never) var range: BlockRange {
+        // The smallest of values is the complement of the largest complement.
+        let least = ~largestLane(~smallest)
+        return BlockRange(
+            largest: UInt32(bitPattern: largestLane(largest)),
+            smallest: least == .max ? .max : UInt32(bitPattern: least &- .max))
+    }
+}
+
+@inline(__always)
+func sumBlock<E: NarrowElement, T: ExactTerm, L: Levels>(
+    _: E.Type, _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int
+) -> (Cascade<T, L>, BlockRange) {
+    var cascade = Cascade<T, L>(bound: T.order &* (exponent &- 126))
+    var tracker = RangeTracker()
+    forEachVector(E.self, data, length) { values in
+        tracker.see(magnitudes(values))
+        cascade.add((SIMD8<Double>(values.lowHalf), SIMD8<Double>(values.highHalf)))
+    }
+    return (cascade, tracker.range)
+}
+
+/// Sums a block if `exponent` and L suffice for it; otherwise adds nothing.
+@inline(never)
+func trySum<E: NarrowElement, T: ExactTerm, L: Levels>(
+    _: E.Type, _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, _ r: Reduction
+) -> (done: Bool, range: BlockRange) {
+    let (cascade, range) = sumBlock(E.self, T.self, L.self, data, length, exponent: exponent)
+    guard range.isFinite && range.field <= exponent
+        && levelsNeeded(E.self, T.self, range, exponent: exponent) <= L.count
+    else { return (false, range) }
+    cascade.lanes.sums(L.count).add(to: &r.pointee.exact)
+    withUnsafeMutableBytes(of: &r.pointee.paths) { paths in
+        paths.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt64.self)[L.count &- 1] &+= 1
+    }
+    return (true, range)
+}
+
+/// Two and three accumulators for squares of floats, one and two for the rest:
+/// what their exponents ask for in practice. The integers take over beyond that.
+@inline(__always)
+func trySum<E: NarrowElement, T: ExactTerm>(
+    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, levels: Int, _ r: Reduction
+) -> (done: Bool, range: BlockRange) {
+    if E.significandBits > 11 && T.order == 2 {
+        return levels <= 2
+            ? trySum(E.self, T.self, Two.self, data, length, exponent: exponent, r)
+            : trySum(E.self, T.self, Three.self, data, length, exponent: exponent, r)
+    }
+    if levels <= 1 { return trySum(E.self, T.self, One.self, data, length, exponent: exponent, r) }
+    if levels == 2 || E.significandBits != 8 {
+        return trySum(E.self, T.self, Two.self, data, length, exponent: exponent, r)
+    }
+    return trySum(E.self, T.self, Three.self, data, length, exponent: exponent, r)
+}
+
+/// The sum of one block, element by element, for exponents too far apart for
+/// three accumulators.
+@inline(never)
+func sumInIntegers<E: NarrowElement, T: ExactTerm>(
+    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
+) {
+    r.pointee.paths.3 &+= 1
+    var i = 0
+    while i < length {
+        let count = min(16, length &- i)
+        let values = magnitudes(loadTail(E.self, data + i &* E.size, count))
+        for lane in 0..<count {
+            let bits = values[lane]
+            let field = max(1, Int(bits &>> 23))
+            let significand = Int64((bits & 0x7f_ffff) | (bits >= 0x80_0000 ? 0x80_0000 : 0))
+            let term = T.order == 2 ? significand &* significand : significand
+            ExactSum.add(&r.pointee.exact, term, exponent: T.order &* (field &- 150))
+        }
+        i &+= 16
+    }
+}
+
+@inline(__always)
+func reduceExactly<E: NarrowElement, T: ExactTerm>(
+    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
+) {
+    forEachBlock(data, length, E.size, r) { block, count in addBlock(E.self, T.self, block, count, r) }
+}
+
+@inline(never)
+func addBlock<E: NarrowElement, T: ExactTerm>(
+    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction
+) {
+    let guess = Int(r.pointee.exponent)
+    let first = trySum(E.self, T.self, data, count, exponent: guess, levels: Int(r.pointee.levels), r)
+    if first.done && first.range.field &+ 4 > guess { return }
+    if !first.done {
+        if !first.range.isFinite {
+            separateNonfinite(E.self, data, count, r)
+            return addBlock(Float32Element.self, T.self, UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped), count, r)
+        }
+        addFiniteBlock(E.self, T.self, data, count, first.range, r)
+    }
+    r.pointee.exponent = Int32(truncatingIfNeeded: first.range.field)
+    r.pointee.levels = Int32(
+        truncatingIfNeeded: levelsNeeded(E.self, T.self, first.range, exponent: first.range.field))
+}
+
+/// Sums a block whose range is known.
+@inline(__always)
+func addFiniteBlock<E: NarrowElement, T: ExactTerm>(
+    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ count: Int, _ range: BlockRange, _ r: Reduction
+) {
+    let levels = levelsNeeded(E.self, T.self, range, exponent: range.field)
+    if !trySum(E.self, T.self, data, count, exponent: range.field, levels: levels, r).done {
+        sumInIntegers(E.self, T.self, data, count, r)
+    }
+}

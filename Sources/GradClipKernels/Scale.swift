@@ -1,0 +1,126 @@
+// Multiplying by the factor, in place or into another tensor.
+import CGradClipKernels
+
+/// How a product is formed: in float32 where the factor is a normal float32
+/// number, through float64 otherwise.
+protocol Product {
+    static func multiply(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float>
+}
+
+enum SingleProduct: Product {
+    @inline(__always) static func multiply(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
+        values * Float(factor)
+    }
+}
+
+enum DoubleProduct: Product {
+    @inline(never) static func multiply(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
+        SIMD16<Float>(
+            lowHalf: SIMD8<Float>(SIMD8<Double>(values.lowHalf) * factor),
+            highHalf: SIMD8<Float>(SIMD8<Double>(values.highHalf) * factor))
+    }
+}
+
+/// Elements whose magnitude bits are at or above `limit` become 0 first.
+@inline(never)
+func scale<E: NarrowElement, P: Product>(
+    _: E.Type, _: P.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
+    _ factor: Double, zeroFrom limit: UInt32
+) {
+    @inline(__always) func product(_ values: SIMD16<Float>) -> SIMD16<Float> {
+        P.multiply(values.replacing(with: SIMD16(repeating: 0), where: magnitudes(values) .>= limit), factor)
+    }
+    var i = 0
+    let whole = length & ~15
+    while i < whole {
+        E.store(product(E.load(source + i &* E.size)), destination + i &* E.size)
+        i &+= 16
+    }
+    if i < length {
+        let tail = product(loadTail(E.self, source + i &* E.size, length &- i))
+        storeTail(E.self, tail, destination + i &* E.size, length &- i)
+    }
+}
+
+@inline(never)
+func scale(
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
+    _ factor: Double, zeroFrom limit: UInt64
+) {
+    @inline(__always) func product(_ values: SIMD8<Double>) -> SIMD8<Double> {
+        let sizes = unsafeBitCast(magnitude(values), to: SIMD8<UInt64>.self)
+        return values.replacing(with: SIMD8(repeating: 0), where: sizes .>= limit) * factor
+    }
+    var i = 0
+    let whole = length & ~7
+    while i < whole {
+        destination.storeBytes(
+            of: product((source + i &* 8).loadUnaligned(as: SIMD8<Double>.self)),
+            toByteOffset: i &* 8, as: SIMD8<Double>.self)
+        i &+= 8
+    }
+    while i < length {
+        let value = SIMD8(repeating: (source + i &* 8).loadUnaligned(as: Double.self))
+        destination.storeBytes(of: product(value)[0], toByteOffset: i &* 8, as: Double.self)
+        i &+= 1
+    }
+}
+
+@inline(__always) func isNormal(_ factor: Double) -> Bool { Float(factor).isNormal }
+
+@inline(__always)
+func scaleTensor<E: NarrowElement>(
+    _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
+    _ scaling: gk_scaling
+) {
+    let limit: UInt32 = scaling.zero_nonfinite ? infinityBits : .max
+    if scaling.factor == 1 {
+        guard scaling.zero_nonfinite else {
+            if source != UnsafeRawPointer(destination) {
+                destination.copyMemory(from: source, byteCount: length &* E.size)
+            }
+            return
+        }
+        // Only blocks with something to replace are written in place.
+        var start = 0
+        while start < length {
+            let count = min(Int(GK_BLOCK), length &- start)
+            let from = source + start &* E.size
+            let to = destination + start &* E.size
+            if from != UnsafeRawPointer(to) || extremes(E.self, from, count) == nil {
+                scale(E.self, SingleProduct.self, from, to, count, 1, zeroFrom: limit)
+            }
+            start &+= count
+        }
+    } else if isNormal(scaling.factor) {
+        scale(E.self, SingleProduct.self, source, destination, length, scaling.factor, zeroFrom: limit)
+    } else {
+        scale(E.self, DoubleProduct.self, source, destination, length, scaling.factor, zeroFrom: limit)
+    }
+}
+
+@inline(__always)
+func scaleTensor(
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int, _ scaling: gk_scaling
+) {
+    let limit = scaling.zero_nonfinite ? Double.infinity.bitPattern : .max
+    guard scaling.factor == 1 else {
+        return scale(source, destination, length, scaling.factor, zeroFrom: limit)
+    }
+    guard scaling.zero_nonfinite else {
+        if source != UnsafeRawPointer(destination) {
+            destination.copyMemory(from: source, byteCount: length &* 8)
+        }
+        return
+    }
+    var start = 0
+    while start < length {
+        let count = min(Int(GK_BLOCK), length &- start)
+        let from = source + start &* 8
+        let to = destination + start &* 8
+        if from != UnsafeRawPointer(to) || extremes(from, count) == nil {
+            scale(from, to, count, 1, zeroFrom: limit)
+        }
+        start &+= count
+    }
+}

@@ -1,0 +1,110 @@
+// The function table of one instruction set: the only way in.
+//
+// These files are compiled once per level (the targets GradClipKernelsX86v3 and
+// …X86v4 hold links to them); only the name of the exported symbol differs.
+import CGradClipKernels
+
+private func reduce(
+    _ dtype: UInt32, _ data: UnsafeRawPointer?, _ length: Int64, _ reduction: UnsafeMutablePointer<gk_reduction>?
+) {
+    let data = data.unsafelyUnwrapped
+    let r = reduction.unsafelyUnwrapped
+    let length = Int(length)
+    let element = Int(dtype)
+    let term = Int(r.pointee.term)
+    switch (element, term) {
+    case (GK_F64, GK_EXTREMES): reduceExtremes(data, length, r)
+    case (GK_F64, GK_POWER): reducePowers(data, length, r)
+    case (GK_F64, _): reduceRounded(Float64Element.self, data, length, r)
+    case (GK_F32, GK_SQUARE): reduceExactly(Float32Element.self, Square.self, data, length, r)
+    case (GK_F32, GK_ABS): reduceExactly(Float32Element.self, Absolute.self, data, length, r)
+    case (GK_F32, GK_EXTREMES): reduceExtremes(Float32Element.self, data, length, r)
+    #if GRADCLIP_HARDWARE_F16
+    case (GK_F32, GK_POWER): reducePowers(Float32Element.self, data, length, r)
+    case (GK_F32, _): reduceRounded(Float32Element.self, data, length, r)
+    case (GK_F16, GK_SQUARE): reduceExactly(Float16Element.self, Square.self, data, length, r)
+    case (GK_BF16, GK_SQUARE): reduceExactly(BFloat16Element.self, Square.self, data, length, r)
+    case (GK_F16, GK_EXTREMES): reduceExtremes(Float16Element.self, data, length, r)
+    case (GK_BF16, GK_EXTREMES): reduceExtremes(BFloat16Element.self, data, length, r)
+    #endif
+    case (GK_F32, _): reduceThroughDoubles(data, length, r)
+    case (GK_F16, _): reduceThroughFloats(Float16Element.self, data, length, r)
+    default: reduceThroughFloats(BFloat16Element.self, data, length, r)
+    }
+}
+
+// Where there is no loop for an element type, each block is converted in the
+// scratch memory first. At the baseline that is the rule, to keep it small.
+
+@inline(never)
+private func reduceThroughFloats<E: NarrowElement>(
+    _: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
+) {
+    forEachBlock(data, length, E.size, r) { block, count in
+        separateNonfinite(E.self, block, count, r)
+        let offset = r.pointee.offset
+        reduce(UInt32(GK_F32), r.pointee.scratch, Int64(count), r)
+        r.pointee.offset = offset
+    }
+}
+
+@inline(never)
+private func reduceThroughDoubles(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
+    forEachBlock(data, length, 4, r) { block, count in
+        separate(Float32Element.self, block, count, r)
+        let offset = r.pointee.offset
+        reduce(UInt32(GK_F64), r.pointee.scratch, Int64(count), r)
+        r.pointee.offset = offset
+    }
+}
+
+private func scale(
+    _ dtype: UInt32, _ source: UnsafeRawPointer?, _ destination: UnsafeMutableRawPointer?, _ length: Int64,
+    _ scaling: UnsafePointer<gk_scaling>?
+) {
+    let source = source.unsafelyUnwrapped
+    let destination = destination.unsafelyUnwrapped
+    let length = Int(length)
+    let scaling = scaling.unsafelyUnwrapped.pointee
+    switch Int(dtype) {
+    case GK_F32: scaleTensor(Float32Element.self, source, destination, length, scaling)
+    case GK_F64: scaleTensor(source, destination, length, scaling)
+    case GK_F16: scaleTensor(Float16Element.self, source, destination, length, scaling)
+    default: scaleTensor(BFloat16Element.self, source, destination, length, scaling)
+    }
+}
+
+private func clamp(_ dtype: UInt32, _ data: UnsafeMutableRawPointer?, _ length: Int64, _ limit: Double) {
+    let data = data.unsafelyUnwrapped
+    let length = Int(length)
+    switch Int(dtype) {
+    case GK_F32: clampTensor(Float32Element.self, data, length, limit)
+    case GK_F64: clampTensor(data, length, limit)
+    case GK_F16: clampTensor(Float16Element.self, data, length, limit)
+    default: clampTensor(BFloat16Element.self, data, length, limit)
+    }
+}
+
+// Scaling and clamping wait for memory at any width, so x86-64-v4 leaves those of
+// x86-64-v3 in place.
+
+#if GRADCLIP_X86_64_V4
+@_cdecl("gradclip_kernels_x86_64_v4")
+public func fillV4(_ table: UnsafeMutablePointer<gk_kernels>) {
+    table.pointee.reduce = { reduce($0, $1, $2, $3) }
+}
+#elseif GRADCLIP_X86_64_V3
+@_cdecl("gradclip_kernels_x86_64_v3")
+public func fillV3(_ table: UnsafeMutablePointer<gk_kernels>) { fill(table) }
+#else
+@_cdecl("gradclip_kernels_baseline")
+public func fillBaseline(_ table: UnsafeMutablePointer<gk_kernels>) { fill(table) }
+#endif
+
+#if !GRADCLIP_X86_64_V4
+private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
+    table.pointee.reduce = { reduce($0, $1, $2, $3) }
+    table.pointee.scale = { scale($0, $1, $2, $3, $4) }
+    table.pointee.clamp = { clamp($0, $1, $2, $3) }
+}
+#endif

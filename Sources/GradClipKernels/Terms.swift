@@ -1,0 +1,43 @@
+// What is summed: |x|^p for the orders that need no power function.
+
+protocol Term {
+    /// 2p.
+    static var twiceOrder: Int { get }
+    static func apply(_ x: SIMD8<Double>) -> SIMD8<Double>
+}
+
+enum Absolute: Term {
+    @inline(__always) static var twiceOrder: Int { 2 }
+    @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> { magnitude(x) }
+}
+
+enum Square: Term {
+    @inline(__always) static var twiceOrder: Int { 4 }
+    @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> { x * x }
+}
+
+enum Cube: Term {
+    @inline(__always) static var twiceOrder: Int { 6 }
+    @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> { x * x * magnitude(x) }
+}
+
+enum Fourth: Term {
+    @inline(__always) static var twiceOrder: Int { 8 }
+    @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> {
+        let square = x * x
+        return square * square
+    }
+}
+
+enum Root: Term {
+    @inline(__always) static var twiceOrder: Int { 1 }
+    @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> { magnitude(x).squareRoot() }
+}
+
+enum ThreeHalves: Term {
+    @inline(__always) static var twiceOrder: Int { 3 }
+    @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> {
+        let size = magnitude(x)
+        return size * size.squareRoot()
+    }
+}
