@@ -1,0 +1,46 @@
+"""Gradient clipping for arrays in CPU memory.
+
+    norm = gradclip.clip_grad_norm_(grads, max_norm=1.0)
+
+grads are NumPy arrays or any other writable arrays with the buffer protocol or
+DLPack, in a list, a dictionary or any nesting of them. The semantics are those
+of torch.nn.utils.clip_grad_norm_; the norm is computed in float64 and cannot
+overflow, and NaN or infinite gradients are reported with their place.
+"""
+
+from ._clip import (
+    clip_grad_norm,
+    clip_grad_norm_,
+    clip_grad_value_,
+    clip_grads_with_norm_,
+    get_total_norm,
+)
+from ._errors import (
+    BadDataError,
+    GradClipError,
+    InvalidArgumentError,
+    NonFiniteGradientError,
+    OutOfMemoryError,
+    UnsupportedError,
+)
+from ._norm import NonFinite, Norm
+from ._plan import Plan
+from ._version import __version__
+
+__all__ = [
+    "BadDataError",
+    "GradClipError",
+    "InvalidArgumentError",
+    "NonFinite",
+    "NonFiniteGradientError",
+    "Norm",
+    "OutOfMemoryError",
+    "Plan",
+    "UnsupportedError",
+    "__version__",
+    "clip_grad_norm",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
+]

@@ -1,0 +1,205 @@
+"""The library's operations on collected gradients: the shared half of every function and plan.
+
+Which values are allowed is the library's to say, and its message becomes the
+exception's. Here only what ctypes cannot pass on at all is refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import ArgumentError, c_double, sizeof
+from functools import lru_cache
+from typing import Any
+
+from . import _ffi
+from ._errors import NonFiniteGradientError, error_for
+from ._norm import ALL_FINITE, Norm
+from ._tensors import Table, Tensors
+
+_POLICIES = {
+    "leave": _ffi.GRADCLIP_NONFINITE_LEAVE,
+    "propagate": _ffi.GRADCLIP_NONFINITE_PROPAGATE,
+    "zero": _ffi.GRADCLIP_NONFINITE_ZERO,
+}
+_OPTIONS_SIZE = sizeof(_ffi.gradclip_options)
+_RESULT_SIZE = sizeof(_ffi.gradclip_result)
+
+
+def clip_grad_norm_(
+    tensors: Tensors,
+    max_norm: float,
+    norm_type: float,
+    error_if_nonfinite: bool,
+    eps: float,
+    nonfinite: str,
+    grad_scale: float,
+    tensor_norms: bool,
+) -> Norm:
+    options = _options(eps, nonfinite, grad_scale, error_if_nonfinite)
+    result, norms = _result(tensors, tensor_norms)
+    status = _call(
+        _ffi.gradclip_clip_grad_norm,
+        tensors.table.first,
+        tensors.count,
+        max_norm,
+        norm_type,
+        options,
+        result,
+    )
+    return _norm(tensors, status, result, norms, error_if_nonfinite)
+
+
+def clip_grad_norm(
+    tensors: Tensors,
+    outputs: Table,
+    max_norm: float,
+    norm_type: float,
+    error_if_nonfinite: bool,
+    eps: float,
+    nonfinite: str,
+    grad_scale: float,
+    tensor_norms: bool,
+) -> tuple[Norm, int]:
+    options = _options(eps, nonfinite, grad_scale, error_if_nonfinite)
+    result, norms = _result(tensors, tensor_norms)
+    status = _call(
+        _ffi.gradclip_clip_grad_norm_to,
+        tensors.table.first,
+        outputs.first,
+        tensors.count,
+        max_norm,
+        norm_type,
+        options,
+        result,
+    )
+    return _norm(tensors, status, result, norms, error_if_nonfinite), status
+
+
+def get_total_norm(
+    tensors: Tensors,
+    norm_type: float,
+    error_if_nonfinite: bool,
+    nonfinite: str,
+    grad_scale: float,
+    tensor_norms: bool,
+) -> Norm:
+    options = _options(_EPS, nonfinite, grad_scale, error_if_nonfinite)
+    result, norms = _result(tensors, tensor_norms)
+    status = _call(
+        _ffi.gradclip_get_total_norm,
+        tensors.table.first,
+        tensors.count,
+        norm_type,
+        options,
+        result,
+    )
+    return _norm(tensors, status, result, norms, error_if_nonfinite)
+
+
+def clip_grads_with_norm_(
+    tensors: Tensors,
+    max_norm: float,
+    total_norm: float,
+    eps: float,
+    nonfinite: str,
+    grad_scale: float,
+) -> Norm:
+    options = _options(eps, nonfinite, grad_scale, False)
+    result, _ = _result(tensors, False)
+    status = _call(
+        _ffi.gradclip_clip_grads_with_norm,
+        tensors.table.first,
+        tensors.count,
+        max_norm,
+        total_norm,
+        options,
+        result,
+    )
+    return _norm(tensors, status, result, None, False)
+
+
+def clip_grad_value_(tensors: Tensors, clip_value: float) -> None:
+    _call(_ffi.gradclip_clip_grad_value, tensors.table.first, tensors.count, clip_value, None)
+
+
+# -------------------------------------------------------------------- parts --
+
+_EPS = 1e-6  # of gradclip_options_init, like the other defaults below
+
+
+def _options(
+    eps: float, nonfinite: str, grad_scale: float, error_if_nonfinite: bool
+) -> _ffi.gradclip_options | None:
+    if eps == _EPS and grad_scale == 1.0 and nonfinite == "leave":
+        return None
+    policy = _POLICIES.get(nonfinite)
+    if policy is None:
+        raise ValueError(
+            f"nonfinite must be one of {', '.join(map(repr, _POLICIES))} (got {nonfinite!r})"
+        )
+    if error_if_nonfinite:
+        # Where there is something to raise for, nothing may be written, and
+        # where there is nothing the policies do not differ.
+        policy = _ffi.GRADCLIP_NONFINITE_LEAVE
+    return _made_options(_real("eps", eps), _real("grad_scale", grad_scale), policy)
+
+
+@lru_cache(maxsize=16)
+def _made_options(eps: float, grad_scale: float, policy: int) -> _ffi.gradclip_options:
+    # The library only reads options, so calls and threads can share them.
+    return _ffi.gradclip_options(_OPTIONS_SIZE, eps, grad_scale, policy)
+
+
+def _real(name: str, value: float) -> float:
+    try:
+        return c_double(value).value
+    except TypeError:
+        raise _not_a_number(name, value) from None
+
+
+def _not_a_number(name: str, value: object) -> TypeError:
+    return TypeError(f"{name} must be a real number (got {value!r})")
+
+
+def _result(
+    tensors: Tensors, tensor_norms: bool
+) -> tuple[_ffi.gradclip_result, ctypes.Array[c_double] | None]:
+    result = _ffi.gradclip_result(_RESULT_SIZE)
+    if not tensor_norms:
+        return result, None
+    norms = (c_double * tensors.count)()
+    result.tensor_norms = norms
+    return result, norms
+
+
+def _call(function: Any, *arguments: Any) -> int:
+    try:
+        status: int = function(*arguments)
+    except ArgumentError as error:
+        for name, kind, value in zip(function.names, function.argtypes, arguments):
+            if kind is c_double:
+                _real(name, value)
+        raise error
+    if status < 0:
+        raise error_for(status)
+    return status
+
+
+def _norm(
+    tensors: Tensors,
+    status: int,
+    result: _ffi.gradclip_result,
+    norms: ctypes.Array[c_double] | None,
+    error_if_nonfinite: bool,
+) -> Norm:
+    nonfinite = ALL_FINITE
+    if result.nonfinite_count:
+        nonfinite = tensors.nonfinite(result)
+        if error_if_nonfinite:
+            raise NonFiniteGradientError(nonfinite)
+    norm = Norm(result.total_norm)
+    norm.clip_coef = coef = result.clip_coef
+    norm.clipped = coef != 1.0 and status == _ffi.GRADCLIP_OK
+    norm.nonfinite = nonfinite
+    norm.tensor_norms = None if norms is None else tensors.norms(list(norms))
+    return norm

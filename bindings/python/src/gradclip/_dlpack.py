@@ -1,0 +1,136 @@
+"""Reads arrays through DLPack, for producers that have no buffer protocol.
+
+The structures are those of dlpack.h (versions 0 and 1). The capsule is never
+consumed: as long as it lives its producer keeps the memory, and its own
+destructor gives the memory back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import (
+    PYFUNCTYPE,
+    Structure,
+    c_char_p,
+    c_int32,
+    c_int64,
+    c_uint8,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    py_object,
+    pythonapi,
+)
+from typing import Any, NamedTuple
+
+from . import _ffi
+
+# Memory that the CPU can read: its own (1), and page-locked memory that
+# belongs to it although CUDA (3) or ROCm (11) allocated it.
+CPU_DEVICES = (1, 3, 11)
+
+_DEVICE_NAMES = {2: "CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 10: "ROCm", 13: "CUDA managed"}
+
+# (type code, bits): type code 2 is IEEE floating point, 4 is bfloat16.
+_DTYPES = {
+    (2, 32): _ffi.GRADCLIP_F32,
+    (2, 64): _ffi.GRADCLIP_F64,
+    (2, 16): _ffi.GRADCLIP_F16,
+    (4, 16): _ffi.GRADCLIP_BF16,
+}
+_TYPE_NAMES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
+
+_READ_ONLY = 1
+_IS_COPIED = 2
+
+
+class _DLTensor(Structure):
+    _fields_ = [
+        ("data", c_void_p),
+        ("device_type", c_int32),
+        ("device_id", c_int32),
+        ("ndim", c_int32),
+        ("type_code", c_uint8),
+        ("bits", c_uint8),
+        ("lanes", c_uint16),
+        ("shape", ctypes.POINTER(c_int64)),
+        ("strides", ctypes.POINTER(c_int64)),
+        ("byte_offset", c_uint64),
+    ]
+
+
+class _DLManagedTensorVersioned(Structure):
+    _fields_ = [
+        ("major", c_uint32),
+        ("minor", c_uint32),
+        ("manager_ctx", c_void_p),
+        ("deleter", c_void_p),
+        ("flags", c_uint64),
+        ("dl_tensor", _DLTensor),
+    ]
+
+
+_capsule_name = PYFUNCTYPE(c_char_p, py_object)(("PyCapsule_GetName", pythonapi))
+_capsule_pointer = PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", pythonapi))
+
+
+class Export(NamedTuple):
+    """What a producer says of an array. strides are in bytes; None is C order."""
+
+    address: int
+    dtype: int | None  # GRADCLIP_..., None if it is none of those
+    dtype_name: str
+    itemsize: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    read_only: bool
+    copied: bool
+    capsule: Any  # keeps the memory
+
+
+def device(array: Any) -> str:
+    """ "" for memory that the CPU can read, else the device's name."""
+    if not hasattr(array, "__dlpack_device__"):
+        return ""
+    kind = int(array.__dlpack_device__()[0])
+    if kind in CPU_DEVICES:
+        return ""
+    return _DEVICE_NAMES.get(kind, f"of DLPack type {kind}")
+
+
+def export(array: Any) -> Export:
+    try:
+        capsule = array.__dlpack__(max_version=(1, 0), copy=False)
+    except TypeError:  # a producer from before DLPack 1.0
+        capsule = array.__dlpack__()
+    name = _capsule_name(capsule)
+    address = _capsule_pointer(capsule, name)
+    flags = 0
+    if name == b"dltensor_versioned":
+        managed = _DLManagedTensorVersioned.from_address(address)
+        if managed.major != 1:
+            raise BufferError(f"DLPack version {managed.major}.{managed.minor} is not known")
+        tensor = managed.dl_tensor
+        flags = managed.flags
+    elif name == b"dltensor":
+        tensor = _DLTensor.from_address(address)
+    else:
+        raise BufferError(f"the DLPack capsule has the name {name!r}")
+    itemsize = tensor.bits * tensor.lanes // 8
+    kind = (tensor.type_code, tensor.bits)
+    shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
+    strides = None
+    if tensor.strides:
+        strides = tuple(tensor.strides[axis] * itemsize for axis in range(tensor.ndim))
+    return Export(
+        address=(tensor.data or 0) + tensor.byte_offset,
+        dtype=_DTYPES.get(kind) if tensor.lanes == 1 else None,
+        dtype_name=f"{_TYPE_NAMES.get(kind[0], f'type {kind[0]}')}{kind[1]}",
+        itemsize=itemsize,
+        shape=shape,
+        strides=strides,
+        read_only=bool(flags & _READ_ONLY),
+        copied=bool(flags & _IS_COPIED),
+        capsule=capsule,
+    )

@@ -1,0 +1,76 @@
+"""The exceptions, and the one place where a refused call becomes one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _ffi
+
+if TYPE_CHECKING:
+    from ._norm import NonFinite
+
+
+class GradClipError(Exception):
+    """A call was refused, and no gradient was written. `status` is the library's number for why."""
+
+    status = 0
+
+
+class InvalidArgumentError(GradClipError, ValueError):
+    """An argument is outside its range; the message names it and its value."""
+
+    status = _ffi.GRADCLIP_ERROR_INVALID_ARGUMENT
+
+
+class UnsupportedError(GradClipError, NotImplementedError):
+    """The request is valid, but the library cannot do it (a dtype, a device)."""
+
+    status = _ffi.GRADCLIP_ERROR_UNSUPPORTED
+
+
+class OutOfMemoryError(GradClipError, MemoryError):
+    """Scratch memory could not be had."""
+
+    status = _ffi.GRADCLIP_ERROR_OUT_OF_MEMORY
+
+
+class BadDataError(GradClipError, ValueError):
+    """Bytes that were to be read back are damaged or foreign."""
+
+    status = _ffi.GRADCLIP_ERROR_BAD_DATA
+
+
+class NonFiniteGradientError(GradClipError, RuntimeError):
+    """A gradient holds a NaN or an infinity, and error_if_nonfinite=True was given.
+
+    Raised before anything is written. `nonfinite` says how many there are and
+    where the first one is.
+    """
+
+    status = _ffi.GRADCLIP_NON_FINITE
+
+    def __init__(self, nonfinite: NonFinite) -> None:
+        super().__init__(nonfinite)
+        self.nonfinite = nonfinite
+
+    def __str__(self) -> str:
+        return (
+            f"{self.nonfinite}; nothing was written. To clip all the same, "
+            "leave out error_if_nonfinite and choose a policy (nonfinite=...)"
+        )
+
+
+_BY_STATUS = {
+    error.status: error
+    for error in (InvalidArgumentError, UnsupportedError, OutOfMemoryError, BadDataError)
+}
+
+
+def error_for(status: int) -> GradClipError:
+    """The exception for a status below 0 that this thread's last call returned."""
+    message = _ffi.gradclip_last_error().decode("utf-8", "replace")
+    kind = _BY_STATUS.get(status)
+    if kind is None:
+        text = _ffi.gradclip_status_string(status).decode("ascii", "replace")
+        return GradClipError(f"status {status} ({text}): {message}")
+    return kind(message)

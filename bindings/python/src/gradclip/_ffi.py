@@ -1,0 +1,421 @@
+"""gradclip.h in ctypes: each C declaration, and below it its typed twin.
+
+Nothing is checked or converted here beyond what ctypes does; `_calls` turns a
+status into an exception. The header's own comments are the documentation.
+"""
+
+# mypy: disable-error-code="empty-body"
+from __future__ import annotations
+
+import ctypes
+from ctypes import (
+    POINTER,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int32,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from typing import Any, Callable, TypeVar, cast
+
+from ._library import load
+
+_library, library_path = load()
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_Pointer = Any  # a ctypes array, structure, pointer or byref(); None is NULL
+
+
+def _c(restype: Any, *argtypes: Any) -> Callable[[_F], _F]:
+    """Puts the C function of the same name in place of a declaration."""
+
+    def bind(declaration: _F) -> _F:
+        function = getattr(_library, declaration.__name__)
+        function.restype = restype
+        function.argtypes = argtypes
+        function.names = declaration.__code__.co_varnames  # for the messages of errors
+        return cast(_F, function)
+
+    return bind
+
+
+# ---------------------------------------------------------------- constants --
+
+# enum { GRADCLIP_OK = 0, GRADCLIP_NON_FINITE = 1,
+#        GRADCLIP_ERROR_INVALID_ARGUMENT = -1, GRADCLIP_ERROR_UNSUPPORTED = -2,
+#        GRADCLIP_ERROR_OUT_OF_MEMORY = -3, GRADCLIP_ERROR_BAD_DATA = -4 };
+GRADCLIP_OK = 0
+GRADCLIP_NON_FINITE = 1
+GRADCLIP_ERROR_INVALID_ARGUMENT = -1
+GRADCLIP_ERROR_UNSUPPORTED = -2
+GRADCLIP_ERROR_OUT_OF_MEMORY = -3
+GRADCLIP_ERROR_BAD_DATA = -4
+
+# enum { GRADCLIP_F32 = 1, GRADCLIP_F64 = 2, GRADCLIP_F16 = 3, GRADCLIP_BF16 = 4 };
+GRADCLIP_F32 = 1
+GRADCLIP_F64 = 2
+GRADCLIP_F16 = 3
+GRADCLIP_BF16 = 4
+
+# enum { GRADCLIP_UNCOUNTED = 1u };
+GRADCLIP_UNCOUNTED = 1
+
+# enum { GRADCLIP_NONFINITE_LEAVE = 0, GRADCLIP_NONFINITE_PROPAGATE = 1,
+#        GRADCLIP_NONFINITE_ZERO = 2 };
+GRADCLIP_NONFINITE_LEAVE = 0
+GRADCLIP_NONFINITE_PROPAGATE = 1
+GRADCLIP_NONFINITE_ZERO = 2
+
+# #define GRADCLIP_NONE UINT64_MAX
+GRADCLIP_NONE = 2**64 - 1
+
+
+# --------------------------------------------------------------- structures --
+
+
+# typedef struct gradclip_tensor {
+#     void *data;
+#     uint64_t length;
+#     uint32_t dtype;
+#     uint32_t flags;
+#     int32_t device_type;
+#     int32_t device_id;
+# } gradclip_tensor;
+class gradclip_tensor(ctypes.Structure):
+    _fields_ = [
+        ("data", c_void_p),
+        ("length", c_uint64),
+        ("dtype", c_uint32),
+        ("flags", c_uint32),
+        ("device_type", c_int32),
+        ("device_id", c_int32),
+    ]
+
+
+# typedef struct gradclip_options {
+#     uint64_t struct_size;
+#     double eps;
+#     double grad_scale;
+#     uint32_t nonfinite;
+#     uint32_t exact_f64;
+#     uint32_t num_threads;
+#     uint32_t reserved;
+# } gradclip_options;
+class gradclip_options(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_uint64),
+        ("eps", c_double),
+        ("grad_scale", c_double),
+        ("nonfinite", c_uint32),
+        ("exact_f64", c_uint32),
+        ("num_threads", c_uint32),
+        ("reserved", c_uint32),
+    ]
+
+
+# typedef struct gradclip_result {
+#     uint64_t struct_size;
+#     double total_norm;
+#     double clip_coef;
+#     double factor;
+#     uint64_t nonfinite_count;
+#     uint64_t nan_count;
+#     uint64_t first_tensor;
+#     uint64_t first_element;
+#     double *tensor_norms;
+# } gradclip_result;
+class gradclip_result(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_uint64),
+        ("total_norm", c_double),
+        ("clip_coef", c_double),
+        ("factor", c_double),
+        ("nonfinite_count", c_uint64),
+        ("nan_count", c_uint64),
+        ("first_tensor", c_uint64),
+        ("first_element", c_uint64),
+        ("tensor_norms", POINTER(c_double)),
+    ]
+
+
+_float_pointers = POINTER(POINTER(c_float))  # float *const *
+_double_pointers = POINTER(POINTER(c_double))  # double *const *
+_sizes = POINTER(c_size_t)  # const size_t *
+_tensors = POINTER(gradclip_tensor)  # const gradclip_tensor *
+_options = POINTER(gradclip_options)
+_result = POINTER(gradclip_result)
+
+
+# -------------------------------------------------------- versions, statuses --
+
+
+# uint32_t gradclip_version(void);
+@_c(c_uint32)
+def gradclip_version() -> int: ...
+
+
+# const char *gradclip_version_string(void);
+@_c(c_char_p)
+def gradclip_version_string() -> bytes: ...
+
+
+# const char *gradclip_isa(void);
+@_c(c_char_p)
+def gradclip_isa() -> bytes: ...
+
+
+# const char *gradclip_status_string(gradclip_status status);
+@_c(c_char_p, c_int32)
+def gradclip_status_string(status: int) -> bytes: ...
+
+
+# const char *gradclip_last_error(void);
+@_c(c_char_p)
+def gradclip_last_error() -> bytes: ...
+
+
+# gradclip_status gradclip_options_init(gradclip_options *options, size_t struct_size);
+@_c(c_int32, _options, c_size_t)
+def gradclip_options_init(options: _Pointer, struct_size: int) -> int: ...
+
+
+# gradclip_status gradclip_result_init(gradclip_result *result, size_t struct_size);
+@_c(c_int32, _result, c_size_t)
+def gradclip_result_init(result: _Pointer, struct_size: int) -> int: ...
+
+
+# ------------------------------------------------------- clip by global norm --
+
+
+# gradclip_status gradclip_clip_grad_norm_f32(float *const *grads, const size_t *lengths,
+#     size_t count, double max_norm, double norm_type, const gradclip_options *options,
+#     gradclip_result *result);
+@_c(c_int32, _float_pointers, _sizes, c_size_t, c_double, c_double, _options, _result)
+def gradclip_clip_grad_norm_f32(
+    grads: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grad_norm_f64(double *const *grads, const size_t *lengths,
+#     size_t count, double max_norm, double norm_type, const gradclip_options *options,
+#     gradclip_result *result);
+@_c(c_int32, _double_pointers, _sizes, c_size_t, c_double, c_double, _options, _result)
+def gradclip_clip_grad_norm_f64(
+    grads: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grad_norm(const gradclip_tensor *grads, size_t count,
+#     double max_norm, double norm_type, const gradclip_options *options, gradclip_result *result);
+@_c(c_int32, _tensors, c_size_t, c_double, c_double, _options, _result)
+def gradclip_clip_grad_norm(
+    grads: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grad_norm_to_f32(float *const *grads, float *const *outputs,
+#     const size_t *lengths, size_t count, double max_norm, double norm_type,
+#     const gradclip_options *options, gradclip_result *result);
+@_c(
+    c_int32,
+    _float_pointers,
+    _float_pointers,
+    _sizes,
+    c_size_t,
+    c_double,
+    c_double,
+    _options,
+    _result,
+)
+def gradclip_clip_grad_norm_to_f32(
+    grads: _Pointer,
+    outputs: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grad_norm_to_f64(double *const *grads, double *const *outputs,
+#     const size_t *lengths, size_t count, double max_norm, double norm_type,
+#     const gradclip_options *options, gradclip_result *result);
+@_c(
+    c_int32,
+    _double_pointers,
+    _double_pointers,
+    _sizes,
+    c_size_t,
+    c_double,
+    c_double,
+    _options,
+    _result,
+)
+def gradclip_clip_grad_norm_to_f64(
+    grads: _Pointer,
+    outputs: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grad_norm_to(const gradclip_tensor *grads,
+#     const gradclip_tensor *outputs, size_t count, double max_norm, double norm_type,
+#     const gradclip_options *options, gradclip_result *result);
+@_c(c_int32, _tensors, _tensors, c_size_t, c_double, c_double, _options, _result)
+def gradclip_clip_grad_norm_to(
+    grads: _Pointer,
+    outputs: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# -------------------------------------------- the same job in separate steps --
+
+
+# gradclip_status gradclip_get_total_norm_f32(float *const *grads, const size_t *lengths,
+#     size_t count, double norm_type, const gradclip_options *options, gradclip_result *result);
+@_c(c_int32, _float_pointers, _sizes, c_size_t, c_double, _options, _result)
+def gradclip_get_total_norm_f32(
+    grads: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_get_total_norm_f64(double *const *grads, const size_t *lengths,
+#     size_t count, double norm_type, const gradclip_options *options, gradclip_result *result);
+@_c(c_int32, _double_pointers, _sizes, c_size_t, c_double, _options, _result)
+def gradclip_get_total_norm_f64(
+    grads: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_get_total_norm(const gradclip_tensor *grads, size_t count,
+#     double norm_type, const gradclip_options *options, gradclip_result *result);
+@_c(c_int32, _tensors, c_size_t, c_double, _options, _result)
+def gradclip_get_total_norm(
+    grads: _Pointer, count: int, norm_type: float, options: _Pointer, result: _Pointer
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_coef(double max_norm, double total_norm,
+#     const gradclip_options *options, double *clip_coef);
+@_c(c_int32, c_double, c_double, _options, POINTER(c_double))
+def gradclip_clip_coef(
+    max_norm: float, total_norm: float, options: _Pointer, clip_coef: _Pointer
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grads_with_norm_f32(float *const *grads, const size_t *lengths,
+#     size_t count, double max_norm, double total_norm, const gradclip_options *options,
+#     gradclip_result *result);
+@_c(c_int32, _float_pointers, _sizes, c_size_t, c_double, c_double, _options, _result)
+def gradclip_clip_grads_with_norm_f32(
+    grads: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    max_norm: float,
+    total_norm: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grads_with_norm_f64(double *const *grads, const size_t *lengths,
+#     size_t count, double max_norm, double total_norm, const gradclip_options *options,
+#     gradclip_result *result);
+@_c(c_int32, _double_pointers, _sizes, c_size_t, c_double, c_double, _options, _result)
+def gradclip_clip_grads_with_norm_f64(
+    grads: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    max_norm: float,
+    total_norm: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grads_with_norm(const gradclip_tensor *grads, size_t count,
+#     double max_norm, double total_norm, const gradclip_options *options, gradclip_result *result);
+@_c(c_int32, _tensors, c_size_t, c_double, c_double, _options, _result)
+def gradclip_clip_grads_with_norm(
+    grads: _Pointer,
+    count: int,
+    max_norm: float,
+    total_norm: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_scale(const gradclip_tensor *grads, size_t count, double factor,
+#     const gradclip_options *options);
+@_c(c_int32, _tensors, c_size_t, c_double, _options)
+def gradclip_scale(grads: _Pointer, count: int, factor: float, options: _Pointer) -> int: ...
+
+
+# ------------------------------------------------------------- clip by value --
+
+
+# gradclip_status gradclip_clip_grad_value_f32(float *const *grads, const size_t *lengths,
+#     size_t count, double clip_value, const gradclip_options *options);
+@_c(c_int32, _float_pointers, _sizes, c_size_t, c_double, _options)
+def gradclip_clip_grad_value_f32(
+    grads: _Pointer, lengths: _Pointer, count: int, clip_value: float, options: _Pointer
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grad_value_f64(double *const *grads, const size_t *lengths,
+#     size_t count, double clip_value, const gradclip_options *options);
+@_c(c_int32, _double_pointers, _sizes, c_size_t, c_double, _options)
+def gradclip_clip_grad_value_f64(
+    grads: _Pointer, lengths: _Pointer, count: int, clip_value: float, options: _Pointer
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_grad_value(const gradclip_tensor *grads, size_t count,
+#     double clip_value, const gradclip_options *options);
+@_c(c_int32, _tensors, c_size_t, c_double, _options)
+def gradclip_clip_grad_value(
+    grads: _Pointer, count: int, clip_value: float, options: _Pointer
+) -> int: ...

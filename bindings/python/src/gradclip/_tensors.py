@@ -1,0 +1,256 @@
+"""Gradients as the library takes them: a list of gradclip_tensor.
+
+A call needs this list made anew for every array it is given, so the common
+case, writable C-ordered NumPy arrays, goes through map() over C functions
+instead of a loop: about half a microsecond an array, where ndarray.ctypes alone
+takes two. Everything else, and everything that turns out to be wrong, goes array
+by array through `_arrays`, which knows why.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from ctypes import addressof, c_char
+from itertools import islice
+from operator import add, attrgetter, le
+from typing import Any, Callable, NamedTuple
+
+from . import _ffi
+from ._arrays import ITEMSIZES, Block, block
+from ._containers import LEAF, Tree, flatten
+from ._layout import Layout, c_order, flat_index
+from ._norm import NonFinite
+
+_from_buffer = c_char.from_buffer
+_dtype_of = attrgetter("dtype")
+_size_of = attrgetter("size")
+_nbytes_of = attrgetter("nbytes")
+
+
+def _word(low: int, high: int) -> int:
+    """Two neighbouring 32-bit fields of a structure as one 64-bit word."""
+    return int(struct.unpack("=Q", struct.pack("=II", low, high))[0])
+
+
+_CPU = array("Q", [_word(1, 0)])  # device_type, device_id
+_DTYPE_WORDS = {dtype: _word(dtype, 0) for dtype in ITEMSIZES}  # dtype, flags
+
+
+class Table(NamedTuple):
+    """An array of gradclip_tensor in memory that Python holds: four words a tensor."""
+
+    words: array[int]
+    first: _ffi.gradclip_tensor | None  # what the library is given; None is NULL
+
+    @classmethod
+    def of(
+        cls, addresses: Iterable[int], lengths: Iterable[int], dtype_words: Iterable[int]
+    ) -> Table:
+        data = array("Q", addresses)
+        count = len(data)
+        words = array("Q", bytes(32 * count))
+        words[0::4] = data
+        words[1::4] = array("Q", lengths)
+        words[2::4] = array("Q", dtype_words)
+        words[3::4] = _CPU * count
+        return cls(words, _ffi.gradclip_tensor.from_buffer(words) if count else None)
+
+    def at(self, addresses: Iterable[int]) -> Table:
+        """The same lengths and dtypes at other addresses."""
+        words = self.words[:]
+        words[0::4] = array("Q", addresses)
+        return Table(words, _ffi.gradclip_tensor.from_buffer(words) if words else None)
+
+
+class Memory(NamedTuple):
+    """Where arrays lie; one entry an array."""
+
+    addresses: list[int]
+    lengths: list[int]
+    dtype_words: list[int]
+    nbytes: list[int]
+    blocks: list[Block] | None  # None: all are in C order
+    keep: Any  # holds the memory, and keeps it from being resized
+
+
+class Tensors:
+    """The gradients of a call or a plan.
+
+    A *leaf* is one of what was given, None included; an *array* a leaf that is
+    not None; a *row* an entry of the library's list. Arrays that are the same
+    memory share a row, so that they are counted and scaled once.
+    """
+
+    __slots__ = (
+        "arrays",
+        "count",
+        "leaf_of",
+        "leaves",
+        "memory",
+        "names",
+        "row_of",
+        "table",
+        "tree",
+    )
+
+    def __init__(self, grads: Any, names: Iterable[str] | None, writable: bool) -> None:
+        flat = flatten(grads)
+        self.leaves: list[Any] = flat.leaves
+        self.tree: Tree = flat.tree
+        self.names: list[str] | None = flat.names
+        if names is not None:
+            self.names = _checked_names(names, len(flat.leaves))
+        self.arrays: list[Any] = flat.leaves
+        self.leaf_of: Sequence[int] | None = None  # of an array; None: the same
+        if type(None) in flat.kinds:
+            self.leaf_of = [i for i, leaf in enumerate(flat.leaves) if leaf is not None]
+            self.arrays = [flat.leaves[i] for i in self.leaf_of]
+            flat.kinds.discard(type(None))
+        self.memory: Memory = self._memory(flat.kinds, writable)
+        self.row_of: list[int] | None = None  # of an array; None: the same
+        if _are_disjoint(self.memory.addresses, self.memory.nbytes):
+            self.table = Table.of(*self.memory[:3])
+        else:
+            self.row_of, rows = self._share_rows()
+            self.table = Table.of(*([column[i] for i in rows] for column in self.memory[:3]))
+        self.count: int = len(self.table.words) // 4
+
+    # ------------------------------------------------------------ collecting --
+
+    def _memory(self, kinds: set[type], writable: bool) -> Memory:
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and kinds == {numpy.ndarray}:
+            memory = _memory_of_ndarrays(self.arrays)
+            if memory is not None:
+                return memory
+        blocks = [block(a, self.label(i), writable) for i, a in enumerate(self.arrays)]
+        return Memory(
+            # An empty array's address may be anything, even another array's.
+            [b.address if b.length else 0 for b in blocks],
+            [b.length for b in blocks],
+            [_DTYPE_WORDS[b.dtype] for b in blocks],
+            [b.length * ITEMSIZES[b.dtype] for b in blocks],
+            blocks,
+            None,
+        )
+
+    def _share_rows(self) -> tuple[list[int], list[int]]:
+        """The row of each array and the array of each row, where some are the same memory."""
+        rows: dict[tuple[int, ...], int] = {}
+        row_of = []
+        for i, key in enumerate(zip(*self.memory[:3])):
+            row_of.append(rows.setdefault(key if key[1] else (i,), len(rows)))
+        array_of = [0] * len(rows)
+        for i in reversed(range(len(row_of))):
+            array_of[row_of[i]] = i
+        self._refuse_overlap(array_of)
+        return row_of, array_of
+
+    def _refuse_overlap(self, arrays: list[int]) -> None:
+        addresses, nbytes = self.memory.addresses, self.memory.nbytes
+        in_order = sorted((i for i in arrays if nbytes[i]), key=addresses.__getitem__)
+        for i, j in zip(in_order, in_order[1:]):
+            if addresses[i] + nbytes[i] > addresses[j]:
+                first, second = sorted((i, j))
+                raise ValueError(
+                    f"{self.label(second)} overlaps {self.label(first)} in memory: what they share "
+                    "would be counted and scaled twice"
+                )
+
+    # --------------------------------------------------------------- telling --
+
+    def leaf(self, i: int) -> int:
+        """Which leaf the array i is."""
+        return i if self.leaf_of is None else self.leaf_of[i]
+
+    def label(self, i: int) -> str:
+        """What errors call the array i."""
+        if self.tree is LEAF:
+            return "grads"
+        leaf = self.leaf(i)
+        return f"grads[{leaf}]" if self.names is None else f"grads[{leaf}] ({self.names[leaf]!r})"
+
+    def layout(self, i: int) -> Layout:
+        if self.memory.blocks is None:
+            return c_order(self.arrays[i].shape)
+        return self.memory.blocks[i].layout
+
+    def nonfinite(self, result: _ffi.gradclip_result) -> NonFinite:
+        """Where a call found NaNs or infinities, in the caller's terms."""
+        row = result.first_tensor
+        i = row if self.row_of is None else self.row_of.index(row)
+        order = self.layout(i)
+        index = order.index_of(result.first_element)
+        return NonFinite(
+            count=result.nonfinite_count,
+            nan_count=result.nan_count,
+            tensor=self.leaf(i),
+            name=None if self.names is None else self.names[self.leaf(i)],
+            element=flat_index(index, order.shape),
+            index=index,
+        )
+
+    def norms(self, of_rows: list[float]) -> tuple[float, ...]:
+        """The norm of each leaf from the norm of each row."""
+        of_arrays = of_rows if self.row_of is None else [of_rows[row] for row in self.row_of]
+        if self.leaf_of is None:
+            return tuple(of_arrays)
+        of_leaves = [0.0] * len(self.leaves)
+        for leaf, norm in zip(self.leaf_of, of_arrays):
+            of_leaves[leaf] = norm
+        return tuple(of_leaves)
+
+
+def _memory_of_ndarrays(arrays: list[Any]) -> Memory | None:
+    """The memory of NumPy arrays that are all writable, C-ordered and not empty, else None."""
+    try:
+        exports = list(map(_from_buffer, arrays))
+    except (TypeError, ValueError, BufferError):
+        return None
+    dtype_words = list(map(_word_of_numpy_dtype(), map(_dtype_of, arrays)))
+    if None in dtype_words:
+        return None
+    return Memory(
+        list(map(addressof, exports)),
+        list(map(_size_of, arrays)),
+        dtype_words,
+        list(map(_nbytes_of, arrays)),
+        None,
+        exports,
+    )
+
+
+_numpy_dtypes: dict[Any, int] = {}
+
+
+def _word_of_numpy_dtype() -> Callable[[Any], Any]:
+    if not _numpy_dtypes:
+        dtype = sys.modules["numpy"].dtype
+        words = {dtype("f4"): _ffi.GRADCLIP_F32, dtype("f8"): _ffi.GRADCLIP_F64}
+        words[dtype("f2")] = _ffi.GRADCLIP_F16
+        _numpy_dtypes.update((key, _DTYPE_WORDS[value]) for key, value in words.items())
+    return _numpy_dtypes.get
+
+
+def _are_disjoint(addresses: list[int], nbytes: list[int]) -> bool:
+    """Whether no two arrays share memory; may be False for empty arrays that share none.
+
+    They are disjoint exactly if, ends and starts sorted apart, each end comes
+    before the next start: two sorts of plain integers.
+    """
+    if len(addresses) < 2:
+        return True
+    ends = sorted(map(add, addresses, nbytes))
+    return all(map(le, ends, islice(sorted(addresses), 1, None)))
+
+
+def _checked_names(names: Iterable[str], count: int) -> list[str]:
+    if isinstance(names, str):
+        raise TypeError(f"names must be an iterable of names, one a gradient (got {names!r})")
+    listed = [str(name) for name in names]
+    if len(listed) != count:
+        raise ValueError(f"names must have one name a gradient: {count} (got {len(listed)})")
+    return listed

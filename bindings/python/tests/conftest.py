@@ -1,0 +1,49 @@
+"""What the tests share. They run against the gradclip that Python finds: the installed one."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(CHECKOUT / "Tests" / "oracle"))
+
+SEED = 20251103
+
+
+def pytest_report_header():
+    import gradclip
+    from gradclip import _ffi
+
+    return [
+        f"gradclip {gradclip.__version__} from {Path(gradclip.__file__).parent}",
+        f"libgradclip {_ffi.gradclip_version_string().decode()} from {_ffi.library_path}",
+        f"random seed {SEED}",
+    ]
+
+
+@pytest.fixture
+def rng():
+    return random.Random(SEED)
+
+
+@pytest.fixture
+def python(monkeypatch):
+    """Runs code in a fresh Python that finds the same package and library; returns the process."""
+    import gradclip
+    from gradclip import _ffi
+
+    monkeypatch.setenv("GRADCLIP_LIBRARY", str(Path(_ffi.library_path).resolve()))
+    monkeypatch.setenv("PYTHONPATH", str(Path(gradclip.__file__).parents[1]))
+
+    def run(*arguments, check=True):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, timeout=120
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    return run

@@ -1,0 +1,47 @@
+"""The examples in README.md and in the docstrings run and print what they say."""
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+from gradclip import _clip, _plan
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def examples(text, name):
+    # A fence ends an example, as an empty line does.
+    lines = ["" if line.startswith("```") else line for line in text.splitlines()]
+    return doctest.DocTestParser().get_doctest("\n".join(lines), {}, name, name, 0)
+
+
+def run(test):
+    report = []
+    runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL * 0)
+    failed, attempted = runner.run(test, out=report.append)
+    assert not failed, "".join(report)
+    return attempted
+
+
+def test_readme():
+    text = README.read_text()
+    assert run(examples(text, "README.md")) == text.count("\n>>> ")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _clip.clip_grad_norm_,
+        _clip.clip_grad_norm,
+        _clip.get_total_norm,
+        _clip.clip_grads_with_norm_,
+        _clip.clip_grad_value_,
+        _plan.Plan,
+    ],
+)
+def test_docstrings(function):
+    (test,) = doctest.DocTestFinder(recurse=False).find(
+        function, function.__name__, globs={function.__name__: function}
+    )
+    assert run(test) >= 2

@@ -1,0 +1,193 @@
+"""The low-level module says what the header says, function by function and field by field."""
+
+import ctypes
+import inspect
+import re
+import subprocess
+
+import pytest
+from conftest import CHECKOUT
+
+from gradclip import _errors, _ffi
+
+HEADER = (CHECKOUT / "include" / "gradclip.h").read_text()
+CODE = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
+SOURCE = inspect.getsource(_ffi)
+COMMENTS = " ".join(
+    line.strip().lstrip("#").strip() for line in SOURCE.splitlines() if line.strip().startswith("#")
+)
+
+POINTERS = {
+    "float *const *": ctypes.POINTER(ctypes.POINTER(ctypes.c_float)),
+    "double *const *": ctypes.POINTER(ctypes.POINTER(ctypes.c_double)),
+    "const size_t *": ctypes.POINTER(ctypes.c_size_t),
+    "const gradclip_tensor *": ctypes.POINTER(_ffi.gradclip_tensor),
+    "const gradclip_options *": ctypes.POINTER(_ffi.gradclip_options),
+    "gradclip_options *": ctypes.POINTER(_ffi.gradclip_options),
+    "gradclip_result *": ctypes.POINTER(_ffi.gradclip_result),
+    "double *": ctypes.POINTER(ctypes.c_double),
+    "const char *": ctypes.c_char_p,
+    "void *": ctypes.c_void_p,
+}
+VALUES = {
+    "double": ctypes.c_double,
+    "size_t": ctypes.c_size_t,
+    "uint32_t": ctypes.c_uint32,
+    "uint64_t": ctypes.c_uint64,
+    "int32_t": ctypes.c_int32,
+    "gradclip_status": ctypes.c_int32,
+}
+
+
+def one_line(text):
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def parameter(text):
+    """("double", "eps") of "double eps"."""
+    kind, name = re.fullmatch(r"(.*?)(\w+)", one_line(text)).groups()
+    return kind.strip(), name
+
+
+def declarations():
+    found = {}
+    for text in re.findall(r"^(?:gradclip_status|uint32_t|const char \*)[^;{]*\);", CODE, re.M):
+        text = one_line(text)
+        result, name, parameters = re.fullmatch(r"(.*?)(gradclip_\w+)\((.*)\);", text).groups()
+        parameters = [] if parameters == "void" else parameters.split(",")
+        found[name] = (text, result.strip(), [parameter(p) for p in parameters])
+    return found
+
+
+DECLARATIONS = declarations()
+
+
+def ctype(text):
+    return POINTERS.get(text) or VALUES[text]
+
+
+def test_every_function_of_the_header_is_declared():
+    assert len(DECLARATIONS) == len(re.findall(r"\bgradclip_\w+\(", CODE))
+    declared = {name for name in vars(_ffi) if hasattr(getattr(_ffi, name), "argtypes")}
+    assert declared == set(DECLARATIONS)
+
+
+@pytest.mark.parametrize("name", DECLARATIONS)
+def test_function_has_its_declaration_as_comment_and_types(name):
+    text, result, parameters = DECLARATIONS[name]
+    function = getattr(_ffi, name)
+    assert one_line(text) in one_line(COMMENTS)
+    assert function.restype is ctype(result)
+    assert list(function.argtypes) == [ctype(kind) for kind, _ in parameters]
+    assert list(function.names) == [name for _, name in parameters]
+
+
+def test_constants():
+    constants = dict(re.findall(r"\b(GRADCLIP_\w+) = (-?\d+)u?\b", CODE))
+    assert len(constants) >= 14
+    for name, value in constants.items():
+        assert getattr(_ffi, name) == int(value), name
+    assert _ffi.GRADCLIP_NONE == ctypes.c_uint64(-1).value
+
+
+@pytest.mark.parametrize("name", ["gradclip_tensor", "gradclip_options", "gradclip_result"])
+def test_structure_has_the_compilers_layout(name, tmp_path):
+    structure = getattr(_ffi, name)
+    body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", CODE, re.S).group(1)
+    fields = [parameter(field) for field in body.split(";") if field.strip()]
+    assert [(n, t) for n, t in structure._fields_] == [(n, ctype(k)) for k, n in fields]
+    lines = "".join(
+        f'printf("%zu %zu\\n", offsetof({name}, {field}), sizeof((({name} *)0)->{field}));\n'
+        for _, field in fields
+    )
+    (tmp_path / "layout.c").write_text(
+        f"#include <stdio.h>\n#include <gradclip.h>\nint main(void) {{ {lines}"
+        f'printf("%zu 0\\n", sizeof({name})); }}\n'
+    )
+    program = tmp_path / "layout"
+    include = str(CHECKOUT / "include")
+    subprocess.run(
+        ["cc", "-I", include, str(tmp_path / "layout.c"), "-o", str(program)], check=True
+    )
+    printed = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout
+    expected = [
+        f"{getattr(structure, field).offset} {getattr(structure, field).size}"
+        for field, _ in structure._fields_
+    ]
+    assert printed.split("\n")[:-1] == [*expected, f"{ctypes.sizeof(structure)} 0"]
+
+
+def test_defaults_are_the_librarys():
+    options = _ffi.gradclip_options()
+    assert _ffi.gradclip_options_init(options, ctypes.sizeof(options)) == 0
+    parameters = inspect.signature(__import__("gradclip").clip_grad_norm_).parameters
+    assert parameters["eps"].default == options.eps
+    assert parameters["grad_scale"].default == options.grad_scale
+    assert parameters["nonfinite"].default == "leave"
+    assert options.nonfinite == _ffi.GRADCLIP_NONFINITE_LEAVE
+    assert options.struct_size == ctypes.sizeof(options)
+
+
+def test_result_init():
+    result = _ffi.gradclip_result(total_norm=7.0)
+    assert _ffi.gradclip_result_init(result, ctypes.sizeof(result)) == 0
+    assert result.struct_size == ctypes.sizeof(result) and result.total_norm == 0.0
+    assert not result.tensor_norms
+
+
+@pytest.mark.parametrize(("suffix", "real"), [("f32", ctypes.c_float), ("f64", ctypes.c_double)])
+def test_typed_calls(suffix, real):
+    first, second = (real * 2)(3.0, 0.0), (real * 1)(4.0)
+    out_first, out_second = (real * 2)(), (real * 1)()
+    pointers = ctypes.POINTER(real) * 2
+    grads, outputs = pointers(first, second), pointers(out_first, out_second)
+    lengths = (ctypes.c_size_t * 2)(2, 1)
+    options = _ffi.gradclip_options()
+    _ffi.gradclip_options_init(options, ctypes.sizeof(options))
+    options.eps = 0.0
+    result = _ffi.gradclip_result(ctypes.sizeof(_ffi.gradclip_result))
+
+    def call(name, *arguments):
+        function = getattr(_ffi, f"gradclip_{name}_{suffix}")
+        assert function(grads, *arguments) == 0, _ffi.gradclip_last_error()
+
+    call("get_total_norm", lengths, 2, 2.0, options, result)
+    assert result.total_norm == 5.0
+    call("clip_grad_norm_to", outputs, lengths, 2, 2.5, 2.0, options, result)
+    assert (*out_first, *out_second, *first) == (1.5, 0.0, 2.0, 3.0, 0.0)
+    call("clip_grad_norm", lengths, 2, 2.5, 2.0, options, result)
+    assert (*first, *second) == (1.5, 0.0, 2.0)
+    call("clip_grads_with_norm", lengths, 2, 1.0, 2.0, options, result)
+    assert (*first, *second) == (0.75, 0.0, 1.0)
+    call("clip_grad_value", lengths, 2, 0.875, None)
+    assert (*first, *second) == (0.75, 0.0, 0.875)
+
+
+def test_coefficient_and_scale():
+    coef = ctypes.c_double()
+    assert _ffi.gradclip_clip_coef(1.0, 4.0, None, coef) == 0
+    assert coef.value == 1.0 / (4.0 + 1e-6)
+    grad = (ctypes.c_double * 2)(3.0, 4.0)
+    data = ctypes.cast(grad, ctypes.c_void_p)
+    tensor = _ffi.gradclip_tensor(data, 2, _ffi.GRADCLIP_F64)
+    assert _ffi.gradclip_scale(tensor, 1, 0.5, None) == 0
+    assert list(grad) == [1.5, 2.0]
+
+
+def test_statuses_and_errors():
+    assert _ffi.gradclip_status_string(_ffi.GRADCLIP_ERROR_INVALID_ARGUMENT) == b"invalid argument"
+    assert _ffi.gradclip_clip_coef(-1.0, 1.0, None, ctypes.c_double()) < 0
+    assert b"max_norm" in _ffi.gradclip_last_error()
+    for status, kind in (
+        (-1, _errors.InvalidArgumentError),
+        (-2, _errors.UnsupportedError),
+        (-3, _errors.OutOfMemoryError),
+        (-4, _errors.BadDataError),
+    ):
+        error = _errors.error_for(status)
+        assert type(error) is kind and "max_norm" in str(error) and error.status == status
+    assert str(_errors.error_for(-99)).startswith("status -99 (unknown status): max_norm")
+
+
+def test_isa_is_one_of_the_headers():
+    assert _ffi.gradclip_isa() in (b"baseline", b"x86-64-v3", b"x86-64-v4", b"neon")

@@ -1,0 +1,153 @@
+"""How the library is found, and which are refused."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import CHECKOUT
+
+import gradclip
+from gradclip import _ffi
+
+IMPORT = "import gradclip; from gradclip import _ffi; print(_ffi.library_path)"
+PACKAGE = Path(gradclip.__file__).parent
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package without a library, away from any checkout."""
+    away = tmp_path / "a" / "b" / "c" / "d" / "site"
+    shutil.copytree(
+        PACKAGE, away / "gradclip", ignore=shutil.ignore_patterns("*.so*", "__pycache__")
+    )
+    return away
+
+
+@pytest.fixture
+def run(python, package, monkeypatch):
+    def run(check=True):
+        monkeypatch.setenv("PYTHONPATH", str(package))
+        return python("-c", IMPORT, check=check)
+
+    return run
+
+
+def fake(directory, version, name="libgradclip.so.1"):
+    """A shared library that only tells a version."""
+    source = directory / "fake.c"
+    source.write_text(f"unsigned gradclip_version(void) {{ return {version}; }}\n")
+    library = directory / name
+    subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+    return library
+
+
+def test_a_missing_library_prints_the_order_that_was_tried(run, monkeypatch, tmp_path):
+    monkeypatch.delenv("GRADCLIP_LIBRARY")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    done = run(check=False)
+    assert done.returncode != 0
+    message = done.stderr[done.stderr.rindex("ImportError: ") :].splitlines()
+    assert message[0] == (
+        "ImportError: libgradclip.so.1 could not be loaded. Tried, in this order:"
+    )
+    places = [line.split(":")[0].strip() for line in message[1:]]
+    assert places == ["GRADCLIP_LIBRARY", "inside the package", "the system's loader"]
+
+
+def test_the_override_alone_is_tried(run, monkeypatch, package):
+    shutil.copy(_ffi.library_path, package / "gradclip" / "libgradclip.so.1")
+    monkeypatch.setenv("GRADCLIP_LIBRARY", "/nowhere/libgradclip.so")
+    done = run(check=False)
+    assert "GRADCLIP_LIBRARY: /nowhere/libgradclip.so: cannot open" in done.stderr
+    assert "inside the package" not in done.stderr
+
+
+def test_the_override_wins(run, monkeypatch, package, tmp_path):
+    fake(package / "gradclip", 99999)
+    elsewhere = tmp_path / "renamed.so"
+    shutil.copy(_ffi.library_path, elsewhere)
+    monkeypatch.setenv("GRADCLIP_LIBRARY", str(elsewhere))
+    assert run().stdout.strip() == str(elsewhere)
+
+
+def test_the_packages_own_comes_before_the_checkouts_and_the_systems(
+    run, monkeypatch, package, tmp_path
+):
+    monkeypatch.delenv("GRADCLIP_LIBRARY")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    system = tmp_path / "libgradclip.so.1"
+    shutil.copy(_ffi.library_path, system)
+    assert run().stdout.strip() == "libgradclip.so.1"
+    # site/gradclip lies four levels below a directory that looks like a checkout
+    checkout = package.parents[2]
+    (checkout / "include").mkdir()
+    (checkout / "include" / "gradclip.h").touch()
+    (checkout / "build" / "lib").mkdir(parents=True)
+    built = checkout / "build" / "lib" / "libgradclip.so.1"
+    shutil.copy(_ffi.library_path, built)
+    assert run().stdout.strip() == str(built)
+    own = package / "gradclip" / "libgradclip.so.1"
+    shutil.copy(_ffi.library_path, own)
+    assert run().stdout.strip() == str(own)
+
+
+def test_a_file_that_does_not_load_is_told_and_the_next_is_tried(
+    run, monkeypatch, package, tmp_path
+):
+    monkeypatch.delenv("GRADCLIP_LIBRARY")
+    (package / "gradclip" / "libgradclip.so.1").write_text("not a library")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    assert "libgradclip.so.1: file too short" in run(check=False).stderr
+    shutil.copy(_ffi.library_path, tmp_path / "libgradclip.so.1")
+    assert run().stdout.strip() == "libgradclip.so.1"
+
+
+MAJOR, MINOR, PATCH = (int(part) for part in gradclip.__version__.split("."))
+OWN = MAJOR * 10000 + MINOR * 100 + PATCH
+
+
+def test_the_package_has_the_version_of_the_header():
+    header = (CHECKOUT / "include" / "gradclip.h").read_text()
+    assert f'GRADCLIP_VERSION_STRING "{gradclip.__version__}"' in header
+    assert _ffi.gradclip_version() >= OWN
+    assert re.fullmatch(rb"\d+\.\d+\.\d+", _ffi.gradclip_version_string())
+
+
+@pytest.mark.parametrize(
+    ("version", "text"),
+    [
+        (OWN - 1, f"{(OWN - 1) // 10000}.{(OWN - 1) // 100 % 100}.{(OWN - 1) % 100}"),
+        ((MAJOR + 1) * 10000, f"{MAJOR + 1}.0.0"),
+        ((MAJOR + 1) * 10000 + 203, f"{MAJOR + 1}.2.3"),
+    ],
+)
+def test_an_older_library_or_another_major_version_is_refused(
+    run, monkeypatch, tmp_path, version, text
+):
+    library = fake(tmp_path, version)
+    monkeypatch.setenv("GRADCLIP_LIBRARY", str(library))
+    done = run(check=False)
+    assert (
+        f"ImportError: the package gradclip {gradclip.__version__} needs libgradclip "
+        f"{gradclip.__version__} or a later {MAJOR}.x, but {library} is version {text}"
+    ) in done.stderr
+
+
+def test_a_newer_library_of_the_same_major_version_is_taken(monkeypatch, tmp_path):
+    import ctypes
+
+    from gradclip import _library
+
+    library = fake(tmp_path, OWN + 1)
+    _library._check_version(ctypes.CDLL(str(library)), str(library))
+
+
+def test_some_other_library_is_refused(run, monkeypatch, tmp_path):
+    source = tmp_path / "other.c"
+    source.write_text("int other;\n")
+    library = tmp_path / "other.so"
+    subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+    monkeypatch.setenv("GRADCLIP_LIBRARY", str(library))
+    assert f"{library} is not libgradclip: it has no function" in run(check=False).stderr

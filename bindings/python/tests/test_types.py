@@ -1,0 +1,56 @@
+"""The type hints: complete, and right for a user's program."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gradclip
+
+PACKAGE = Path(gradclip.__file__).parent
+CONFIG = Path(__file__).parents[1] / "pyproject.toml"
+
+PROGRAM = """
+import array
+import gradclip
+import numpy as np
+
+weight = np.zeros(3, np.float32)
+norm = gradclip.clip_grad_norm_([weight], 1.0)
+gradclip.clip_grad_norm_({"a": weight, "b": [weight, None]}, max_norm=1)
+gradclip.clip_grad_norm_((g for g in [weight]), 1.0, nonfinite="zero", names=["w"])
+gradclip.clip_grad_value_([array.array("f", [1.0]), memoryview(bytearray(8)).cast("f")], 1.0)
+clipped, norm = gradclip.clip_grad_norm({"a": weight}, 1.0)
+reveal_type(clipped["a"])
+reveal_type(norm.nonfinite.index)
+with gradclip.Plan([weight]) as plan:
+    reveal_type(plan.get_total_norm())
+gradclip.clip_grad_norm_([1.0], 1.0)
+gradclip.clip_grad_norm_([weight], 1.0, nonfinite="ignore")
+"""
+
+
+def mypy(*arguments):
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", ".mypy_cache"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+
+
+def test_the_package_passes_strict_mypy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = mypy("--config-file", str(CONFIG), str(PACKAGE))
+    assert done.returncode == 0, done.stdout
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_a_users_program_is_understood(tmp_path, monkeypatch):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MYPYPATH", str(PACKAGE.parent))
+    lines = mypy("--strict", "program.py").stdout.splitlines()
+    notes = [line for line in lines if "Revealed type" in line]
+    assert "ndarray" in notes[0] and "float" in notes[0]
+    assert "int, ...]" in notes[1] and "None" in notes[1]
+    assert "Norm" in notes[2]
+    errors = [line for line in lines if ": error:" in line]
+    assert len(errors) == 2, lines
+    assert 'incompatible type "float"' in errors[0]
+    assert '"nonfinite"' in errors[1]

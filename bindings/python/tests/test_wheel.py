@@ -1,0 +1,67 @@
+"""The wheel: what is in it, how it is tagged, and that what it carries is used."""
+
+import email
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gradclip import _ffi
+
+PROJECT = Path(__file__).parents[1]
+LIBRARY = Path(_ffi.library_path).resolve()
+
+
+def build(directory, prebuilt):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
+    environment = {"GRADCLIP_PREBUILT": str(prebuilt)}
+    return subprocess.run(
+        command, cwd=PROJECT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("dist")
+    done = build(directory, LIBRARY)
+    assert done.returncode == 0, done.stderr
+    (built,) = directory.iterdir()
+    return built
+
+
+def test_carries_the_library_under_its_soname(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("gradclip/libgradclip.so.1") == LIBRARY.read_bytes()
+        names = archive.namelist()
+    assert "gradclip/py.typed" in names and "gradclip/_cli/article.py" in names
+    assert not [name for name in names if name.startswith("tests") or "hatch_build" in name]
+
+
+def test_is_tagged_for_any_python_on_this_platform(wheel):
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    assert wheel.name.endswith(f"-py3-none-{platform}.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/WHEEL")]
+        tags = email.message_from_bytes(archive.read(name))
+    assert tags["Root-Is-Purelib"] == "false"
+    assert tags["Tag"] == f"py3-none-{platform}"
+
+
+def test_the_unpacked_wheel_finds_its_own_library(wheel, tmp_path, monkeypatch):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    monkeypatch.delenv("GRADCLIP_LIBRARY", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = "import gradclip; from gradclip import _ffi; print(_ffi.library_path)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(tmp_path / "gradclip" / "libgradclip.so.1")
+
+
+def test_a_prebuilt_library_that_is_not_there_is_an_error(tmp_path):
+    done = build(tmp_path, "/nowhere/libgradclip.so.1.0.0")
+    assert done.returncode != 0
+    assert "GRADCLIP_PREBUILT names no file: /nowhere/libgradclip.so.1.0.0" in done.stderr
