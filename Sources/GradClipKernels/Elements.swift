@@ -39,7 +39,7 @@ enum BFloat16Element: NarrowElement {
         let odd = (bits &>> 16) & 1
         var rounded = (bits &+ 0x7fff &+ odd) &>> 16
         // Rounding could carry a NaN into an infinity: quiet it instead.
-        rounded.replace(with: (bits &>> 16) | 0x40, where: magnitudes(values) .> infinityBits)
+        rounded.replace(with: (bits &>> 16) | 0x40, where: magnitudes(values) .> .init(repeating: infinityBits))
         data.storeBytes(of: gk_narrow_u32x16(rounded), as: SIMD16<UInt16>.self)
     }
 }
@@ -79,10 +79,10 @@ enum Float16Element: NarrowElement {
     // corrects it and normalises subnormal halves as well.
     let moved = unsafeBitCast((bits & 0x7fff) &<< 13, to: SIMD16<Float>.self)
     var result = unsafeBitCast(moved * Float(bitPattern: (127 + 112) << 23), to: SIMD16<UInt32>.self)
-    let special = (bits & 0x7c00) .== 0x7c00
+    let special = (bits & 0x7c00) .> .init(repeating: 0x7bff)
     result.replace(with: ((bits & 0x7fff) &<< 13) | infinityBits, where: special)
     // Hardware quiets a signalling NaN while converting it.
-    result.replace(with: result | 0x0040_0000, where: (bits & 0x7fff) .> 0x7c00)
+    result.replace(with: result | 0x0040_0000, where: (bits & 0x7fff) .> .init(repeating: 0x7c00))
     return unsafeBitCast(result | ((bits & 0x8000) &<< 16), to: SIMD16<Float>.self)
 }
 
@@ -94,9 +94,9 @@ enum Float16Element: NarrowElement {
     // Below 2^-14 a half counts in units of 2^-24, the last place of a float in [1/2, 1).
     let shifted = unsafeBitCast(magnitude, to: SIMD16<Float>.self) + Float(0.5)
     result.replace(with: unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &- 0x3f00_0000,
-                   where: magnitude .< 0x3880_0000)
-    result.replace(with: SIMD16(repeating: 0x7c00), where: magnitude .>= 0x477f_f000)
-    result.replace(with: ((magnitude &>> 13) & 0x3ff) | 0x7e00, where: magnitude .> infinityBits)
+                   where: magnitude .< .init(repeating: 0x3880_0000))
+    result.replace(with: SIMD16(repeating: 0x7c00), where: magnitude .>= .init(repeating: 0x477f_f000))
+    result.replace(with: ((magnitude &>> 13) & 0x3ff) | 0x7e00, where: magnitude .> .init(repeating: infinityBits))
     return result | sign
 }
 
@@ -141,10 +141,15 @@ enum Float64Element: WideLoad {
     }
 }
 
-/// Calls body with every sixteen elements, the last ones padded with zeros, from
+/// What a loop does with sixteen elements. (A protocol, not a closure: closures are
+/// not always inlined.)
+protocol Visitor { mutating func see(_ values: SIMD16<Float>) }
+protocol WideVisitor { mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) }
+
+/// Shows every sixteen elements to a visitor, the last ones padded with zeros, from
 /// a single loop, so that its code exists once.
 @inline(__always)
-func forEachVector<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ body: (SIMD16<Float>) -> Void) {
+func visit<E: NarrowElement, V: Visitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
     var tail = SIMD16<UInt32>(repeating: 0)
     withUnsafeMutableBytes(of: &tail) { bytes in
         let buffer = bytes.baseAddress.unsafelyUnwrapped
@@ -156,7 +161,7 @@ func forEachVector<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ coun
         var end = data + whole &* E.size
         while true {
             while next < end {
-                body(E.load(next))
+                visitor.see(E.load(next))
                 next += 16 &* E.size
             }
             if whole == count || next == UnsafeRawPointer(buffer) + 16 &* E.size { return }
@@ -168,9 +173,7 @@ func forEachVector<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ coun
 
 /// The same for float64 kernels.
 @inline(__always)
-func forEachWideVector<E: WideLoad>(
-    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ body: ((SIMD8<Double>, SIMD8<Double>)) -> Void
-) {
+func visit<E: WideLoad, V: WideVisitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
     var tail = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
     withUnsafeMutableBytes(of: &tail) { bytes in
         let buffer = bytes.baseAddress.unsafelyUnwrapped
@@ -182,7 +185,7 @@ func forEachWideVector<E: WideLoad>(
         var end = data + whole &* E.size
         while true {
             while next < end {
-                body(E.load(next))
+                visitor.see(E.load(next))
                 next += 16 &* E.size
             }
             if whole == count || next == UnsafeRawPointer(buffer) + 16 &* E.size { return }

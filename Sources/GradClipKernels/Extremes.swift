@@ -16,49 +16,67 @@ struct Extremes {
     }
 }
 
+private struct ExtremesVisitor: Visitor {
+    var tracker = RangeTracker()
+    var zeros = SIMD16<UInt32>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: SIMD16<Float>) {
+        let sizes = magnitudes(values)
+        tracker.see(sizes)
+        zeros.replace(with: zeros &+ 1, where: sizes .< .init(repeating: 1))
+    }
+}
+
 /// Nil if an element is not finite.
 @inline(never)
 func extremes<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
-    var tracker = RangeTracker()
-    var zeros = SIMD16<UInt32>(repeating: 0)
-    forEachVector(E.self, data, count) { values in
-        let sizes = magnitudes(values)
-        tracker.see(sizes)
-        zeros.replace(with: zeros &+ 1, where: sizes .== 0)
-    }
-    let range = tracker.range
+    var visitor = ExtremesVisitor()
+    visit(E.self, data, count, &visitor)
+    let range = visitor.tracker.range
     if !range.isFinite { return nil }
-    let padding = (16 &- count & 15) & 15
     var result = Extremes()
     result.largest = Double(Float(bitPattern: range.largest)).bitPattern
     if range.smallest != .max { result.smallest = Double(Float(bitPattern: range.smallest)).bitPattern }
-    result.nonzero = UInt64(count &+ padding) &- UInt64(zeros.wrappedSum())
+    result.nonzero = padded(count) &- UInt64(visitor.zeros.wrappedSum())
     return result
+}
+
+/// The elements that a visitor sees of `count`.
+@inline(__always) private func padded(_ count: Int) -> UInt64 { UInt64((count &+ 15) & ~15) }
+
+private struct WideExtremesVisitor: WideVisitor {
+    var largest = SIMD8<UInt64>(repeating: 0)
+    /// Bits less 1, which orders zero behind everything.
+    var smallest = SIMD8<UInt64>(repeating: .max)
+    var zeros = SIMD8<UInt64>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
+        see(unsafeBitCast(magnitude(values.0), to: SIMD8<UInt64>.self))
+        see(unsafeBitCast(magnitude(values.1), to: SIMD8<UInt64>.self))
+    }
+
+    @inline(__always) private mutating func see(_ sizes: SIMD8<UInt64>) {
+        largest.replace(with: sizes, where: sizes .> largest)
+        let wrapped = sizes &- 1
+        smallest.replace(with: wrapped, where: wrapped .< smallest)
+        zeros.replace(with: zeros &+ 1, where: sizes .< .init(repeating: 1))
+    }
 }
 
 @inline(never)
 func extremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
-    var largest = SIMD8<UInt64>(repeating: 0)
-    var smallest = SIMD8<UInt64>(repeating: .max)
-    var zeros = SIMD8<UInt64>(repeating: 0)
-    @inline(__always) func see(_ values: SIMD8<Double>) {
-        let sizes = unsafeBitCast(magnitude(values), to: SIMD8<UInt64>.self)
-        largest.replace(with: sizes, where: sizes .> largest)
-        let wrapped = sizes &- 1
-        smallest.replace(with: wrapped, where: wrapped .< smallest)
-        zeros.replace(with: zeros &+ 1, where: sizes .== 0)
-    }
-    forEachWideVector(Float64Element.self, data, count) { values in
-        see(values.0)
-        see(values.1)
-    }
-    let padding = (16 &- count & 15) & 15
+    var visitor = WideExtremesVisitor()
+    visit(Float64Element.self, data, count, &visitor)
     var result = Extremes()
-    result.largest = largest.max()
+    result.largest = visitor.largest.max()
     if result.largest >= Double.infinity.bitPattern { return nil }
-    let least = smallest.min()
+    let least = visitor.smallest.min()
     if least != .max { result.smallest = least &+ 1 }
-    result.nonzero = UInt64(count &+ padding) &- zeros.wrappedSum()
+    result.nonzero = padded(count) &- visitor.zeros.wrappedSum()
     return result
 }
 

@@ -15,7 +15,7 @@ func separateNonfinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ 
             for lane in 0..<lanes where sizes[lane] >= infinityBits {
                 note(isNaN: sizes[lane] > infinityBits, at: i &+ lane, r)
             }
-            values.replace(with: SIMD16(repeating: 0), where: sizes .>= infinityBits)
+            values.replace(with: SIMD16(repeating: 0), where: sizes .>= .init(repeating: infinityBits))
         }
         scratch.storeBytes(of: values, toByteOffset: i &* 4, as: SIMD16<Float>.self)
         i &+= 16

@@ -15,7 +15,7 @@ import CGradClipKernels
 @inline(__always)
 func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) {
     // Subnormals first become normal.
-    let isSmall = x .< Double.leastNormalMagnitude
+    let isSmall = x .< .init(repeating: Double.leastNormalMagnitude)
     let normal = x.replacing(with: x * powerOfTwo(54), where: isSmall)
     let correction = SIMD8<Double>(repeating: 0).replacing(with: SIMD8(repeating: 54), where: isSmall)
     // x = 2^e * m with m in [sqrt(1/2), sqrt(2)).
@@ -43,7 +43,7 @@ func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<
 @inline(__always)
 func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> {
     let shifter = 1.5 * powerOfTwo(52)
-    let clamped = z.replacing(with: SIMD8(repeating: -1001), where: z .< -1001)
+    let clamped = z.replacing(with: SIMD8(repeating: -1001), where: z .< .init(repeating: -1001))
     let moved = clamped + shifter
     let r = clamped - (moved - shifter)
     var p = SIMD8<Double>(repeating: 0x1.e9ec1fcb69a7fp-32)
@@ -59,7 +59,7 @@ func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> {
     p = p * r + 0x1.62e42fefa39efp-1
     p = p * r + 1
     let scaled = unsafeBitCast(p, to: SIMD8<UInt64>.self) &+ (unsafeBitCast(moved, to: SIMD8<UInt64>.self) &<< 52)
-    return unsafeBitCast(scaled, to: SIMD8<Double>.self).replacing(with: SIMD8(repeating: 0), where: z .< -1000)
+    return unsafeBitCast(scaled, to: SIMD8<Double>.self).replacing(with: SIMD8(repeating: 0), where: z .< .init(repeating: -1000))
 }
 
 /// The integer below x; of a large x, x itself.
@@ -93,7 +93,7 @@ struct Dominant {
         let size = magnitude(x)
         let parts = logarithm(size)
         let z = ((parts.exponent - exponent) + (parts.fraction - fraction)) * power
-        return exponential(z).replacing(with: SIMD8(repeating: 0), where: size .== 0)
+        return exponential(z).replacing(with: SIMD8(repeating: 0), where: size .<= .init(repeating: 0))
     }
 
     /// sum * d^p, added to `total`.
@@ -112,6 +112,15 @@ struct Dominant {
     }
 }
 
+private struct PowerVisitor: WideVisitor {
+    let dominant: Dominant
+    var cascade: Cascade<Absolute, Two>
+
+    @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
+        cascade.add((dominant.term(values.0), dominant.term(values.1)))
+    }
+}
+
 @inline(never)
 func addPowers<E: WideLoad>(
     _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ found: Extremes, _ r: Reduction
@@ -121,9 +130,9 @@ func addPowers<E: WideLoad>(
     let power = r.pointee.power
     let dominant = Dominant(Double(bitPattern: power > 0 ? found.largest : found.smallest), power: power)
     // All terms are at most 1, give or take the last place.
-    var cascade = Cascade<Absolute, Two>(bound: 1)
-    forEachWideVector(E.self, data, count) { values in cascade.add((dominant.term(values.0), dominant.term(values.1))) }
-    dominant.finish(cascade.lanes.sums(2).rounded, &r.pointee.rounded)
+    var visitor = PowerVisitor(dominant: dominant, cascade: Cascade(bound: 1))
+    visit(E.self, data, count, &visitor)
+    dominant.finish(visitor.cascade.lanes.sums(2).rounded, &r.pointee.rounded)
 }
 
 @inline(__always)

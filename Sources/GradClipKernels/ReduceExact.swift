@@ -65,13 +65,21 @@ struct RangeTracker {
 func sumBlock<E: NarrowElement, T: ExactTerm, L: Levels>(
     _: E.Type, _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int
 ) -> (Cascade<T, L>, BlockRange) {
-    var cascade = Cascade<T, L>(bound: T.order &* (exponent &- 126))
+    var visitor = ExactVisitor<T, L>(bound: T.order &* (exponent &- 126))
+    visit(E.self, data, length, &visitor)
+    return (visitor.cascade, visitor.tracker.range)
+}
+
+private struct ExactVisitor<T: ExactTerm, L: Levels>: Visitor {
+    var cascade: Cascade<T, L>
     var tracker = RangeTracker()
-    forEachVector(E.self, data, length) { values in
+
+    @inline(__always) init(bound: Int) { cascade = Cascade(bound: bound) }
+
+    @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         tracker.see(magnitudes(values))
         cascade.add((SIMD8<Double>(values.lowHalf), SIMD8<Double>(values.highHalf)))
     }
-    return (cascade, tracker.range)
 }
 
 /// Sums a block if `exponent` and L suffice for it; otherwise adds nothing.

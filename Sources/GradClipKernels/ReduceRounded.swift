@@ -47,16 +47,25 @@ struct RoundedBlock {
 func sumBlock<E: WideLoad, T: Term>(
     _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ length: Int, bound: Int
 ) -> RoundedBlock {
-    var cascade = Cascade<T, Two>(bound: bound)
+    var visitor = RoundedVisitor<T>(bound: bound)
+    visit(E.self, data, length, &visitor)
+    let lanes = visitor.cascade.lanes
+    return RoundedBlock(
+        sums: lanes.sums(2), isFinite: lanes.isFinite, largest: largestLane(larger(visitor.largest0, visitor.largest1)))
+}
+
+private struct RoundedVisitor<T: Term>: WideVisitor {
+    var cascade: Cascade<T, Two>
     var largest0 = SIMD8<Double>(repeating: 0)
-    var largest1 = largest0
-    forEachWideVector(E.self, data, length) { values in
+    var largest1 = SIMD8<Double>(repeating: 0)
+
+    @inline(__always) init(bound: Int) { cascade = Cascade(bound: bound) }
+
+    @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
         largest0 = larger(magnitude(values.0), largest0)
         largest1 = larger(magnitude(values.1), largest1)
         cascade.add(values)
     }
-    return RoundedBlock(
-        sums: cascade.lanes.sums(2), isFinite: cascade.lanes.isFinite, largest: largestLane(larger(largest0, largest1)))
 }
 
 @inline(never)
@@ -150,16 +159,22 @@ func separate<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ 
 /// Finite or not, and the largest finite magnitude if so.
 @inline(never)
 func wideRange<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> (isFinite: Bool, largest: Double) {
-    var bits = SIMD8<UInt64>(repeating: 0)
-    @inline(__always) func see(_ values: SIMD8<Double>) {
-        let sizes = unsafeBitCast(magnitude(values), to: SIMD8<UInt64>.self)
-        bits.replace(with: sizes, where: sizes .> bits)
-    }
-    forEachWideVector(E.self, data, count) { values in
-        see(values.0)
-        see(values.1)
-    }
-    let largest = bits.max()
+    var visitor = LargestVisitor()
+    visit(E.self, data, count, &visitor)
+    let largest = visitor.bits.max()
     return (largest < Double.infinity.bitPattern, Double(bitPattern: largest))
 }
 
+
+private struct LargestVisitor: WideVisitor {
+    var bits = SIMD8<UInt64>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
+        let low = unsafeBitCast(magnitude(values.0), to: SIMD8<UInt64>.self)
+        bits.replace(with: low, where: low .> bits)
+        let high = unsafeBitCast(magnitude(values.1), to: SIMD8<UInt64>.self)
+        bits.replace(with: high, where: high .> bits)
+    }
+}

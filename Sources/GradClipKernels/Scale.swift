@@ -28,7 +28,7 @@ func scale<E: NarrowElement, P: Product>(
     _ factor: Double, zeroFrom limit: UInt32
 ) {
     @inline(__always) func product(_ values: SIMD16<Float>) -> SIMD16<Float> {
-        P.multiply(values.replacing(with: SIMD16(repeating: 0), where: magnitudes(values) .>= limit), factor)
+        P.multiply(values.replacing(with: SIMD16(repeating: 0), where: magnitudes(values) .>= .init(repeating: limit)), factor)
     }
     var i = 0
     let whole = length & ~15
@@ -49,7 +49,7 @@ func scale(
 ) {
     @inline(__always) func product(_ values: SIMD8<Double>) -> SIMD8<Double> {
         let sizes = unsafeBitCast(magnitude(values), to: SIMD8<UInt64>.self)
-        return values.replacing(with: SIMD8(repeating: 0), where: sizes .>= limit) * factor
+        return values.replacing(with: SIMD8(repeating: 0), where: sizes .>= .init(repeating: limit)) * factor
     }
     var i = 0
     let whole = length & ~7
