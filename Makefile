@@ -16,6 +16,7 @@ SOURCES  := Package.swift exports.map $(wildcard include/*.h include/module.modu
 # Embedded Swift needs whole-module compilation; of the library only the C
 # functions leave (exports.map).
 SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
+	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath \
 	-Xswiftc -wmo -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --version-script=$(CURDIR)/exports.map -Xlinker -soname=$(SONAME) \
 	-Xlinker --gc-sections -Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now
 

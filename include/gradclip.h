@@ -33,10 +33,17 @@
  *   factor             clip_coef / grad_scale: what each element is multiplied
  *                      by. A float32 element is multiplied by (float)factor
  *                      where that is a normal number and through float64
- *                      otherwise; a float64 element by factor.
+ *                      otherwise; a float64 element by factor. Of a float16 or
+ *                      bfloat16 element the float32 product is rounded to the
+ *                      element's type, to nearest.
  *
  * (The formulas are those of torch.nn.utils.clip_grad_norm_, whose eps is
  * 1e-6; set eps = 0 for the formula of the textbooks, optax and TensorFlow.)
+ *
+ * For p = 1 and p = 2 over float32, float16 and bfloat16, total_norm and the norm
+ * of each tensor are the true norm, correctly rounded to float64 (before the
+ * division by grad_scale): the sums are kept exactly, so the bits do not depend
+ * on the order of tensors, on the instruction set, or on anything else.
  *
  * The norm is of the gradients as they were before clipping. Finite gradients
  * of any magnitude neither overflow nor underflow on the way: when the true
@@ -137,8 +144,7 @@ const char *gradclip_last_error(void);
 
 /* -------------------------------------------------------------- tensors -- */
 
-/* Element types, for gradclip_tensor.dtype. In this version float16 and
- * bfloat16 are refused with GRADCLIP_ERROR_UNSUPPORTED. */
+/* Element types, for gradclip_tensor.dtype. */
 enum {
     GRADCLIP_F32 = 1,  /* IEEE binary32, float */
     GRADCLIP_F64 = 2,  /* IEEE binary64, double */
@@ -190,8 +196,9 @@ typedef struct gradclip_options {
     uint64_t struct_size; /* sizeof(gradclip_options) of the caller */
     double eps;           /* added to total_norm in clip_coef; finite, >= 0; default 1e-6 */
     double grad_scale;    /* the factor the gradients are still multiplied by (loss scaling);
-                             finite, > 0; default 1. Norms are those of gradient / grad_scale,
-                             and the write pass divides by it. */
+                             finite, > 0; default 1. Norms are those of gradient / grad_scale
+                             (the counts of norm_type 0 do not change with it), and the write
+                             pass divides by it. */
     uint32_t nonfinite;   /* GRADCLIP_NONFINITE_...; default LEAVE */
     uint32_t exact_f64;   /* 0 or 1; 1 is GRADCLIP_ERROR_UNSUPPORTED in this version */
     uint32_t num_threads; /* threads to use at most; 0: the library decides */
@@ -212,8 +219,10 @@ gradclip_status gradclip_options_init(gradclip_options *options, size_t struct_s
 typedef struct gradclip_result {
     uint64_t struct_size;     /* sizeof(gradclip_result) of the caller */
     double total_norm;        /* before clipping, of gradient / grad_scale */
-    double clip_coef;         /* between 0 and 1 (NaN after PROPAGATE of a NaN) */
-    double factor;            /* clip_coef / grad_scale: what elements were multiplied by */
+    double clip_coef;         /* between 0 and 1 (NaN after PROPAGATE of a NaN); 1 if the
+                                 call returned NON_FINITE: nothing was multiplied */
+    double factor;            /* clip_coef / grad_scale: what elements were multiplied by; 1
+                                 if the call returned NON_FINITE */
     uint64_t nonfinite_count; /* how many elements are NaN or infinite */
     uint64_t nan_count;       /* how many of those are NaN */
     uint64_t first_tensor;    /* the first of them in list order, or GRADCLIP_NONE */

@@ -40,7 +40,7 @@ struct Scaled {
 extension NormValue {
     /// self / s for a finite s > 0.
     func divided(by s: Double) -> Scaled {
-        if !isFinite || significand == 0 || s == 1 {
+        if !isFinite || significand == 0 || s == 1 || isCount {
             // Rounded once, subnormals included.
             let value = double
             if value.isFinite || !isFinite { return Scaled(significand: value, exponent: 0) }

@@ -62,7 +62,7 @@ struct Partial {
         let infinities = omitsNonfinite ? 0 : state.nonfinite &- state.nan
         let finite = UInt64(elements) &- state.nonfinite
         if elements == 0 || omitsNonfinite && finite == 0 { return .zero }
-        if power == 0 { return NormValue(Double(state.nonzero &+ (omitsNonfinite ? 0 : state.nonfinite))) }
+        if power == 0 { return .count(state.nonzero &+ (omitsNonfinite ? 0 : state.nonfinite)) }
         if state.nan > 0 && !omitsNonfinite { return .nan }
         if power > 0 {
             if infinities > 0 { return .infinity }
@@ -119,7 +119,7 @@ private struct MeasureJob {
         let omits = options.nonfinite == .zero
         let isPerTensor = tensorNorms != nil || type.power == 0
         var total = Partial(type, scratch: scratch)
-        var nonzeroTensors = 0
+        var nonzeroTensors: UInt64 = 0
         for i in 0..<grads.count {
             let tensor = grads[i]
             if tensor.length == 0 || !tensor.isCounted {
@@ -140,7 +140,7 @@ private struct MeasureJob {
         found.nonfiniteCount = total.state.nonfinite
         found.nanCount = total.state.nan
         found.norm = type.power == 0
-            ? NormValue(Double(nonzeroTensors)) : total.norm(type, omitsNonfinite: omits)
+            ? .count(nonzeroTensors) : total.norm(type, omitsNonfinite: omits)
     }
 
     private mutating func add(_ tensor: Tensor, _ index: Int, to partial: inout Partial) {

@@ -7,6 +7,7 @@ import GradClipKernels
 package struct NormValue {
     var isNaN = false
     var isInfinite = false
+    var isCount = false
     var isFinite: Bool { !isNaN && !isInfinite }
     /// The top bit is set, or it is 0.
     var significand: UInt64 = 0
@@ -38,6 +39,13 @@ package struct NormValue {
         self.significand = significand
         self.exponent = exponent
         self.sticky = sticky
+    }
+
+    /// A number of elements or tensors, which no scale divides.
+    static func count(_ count: UInt64) -> NormValue {
+        var result = NormValue(Double(count))
+        result.isCount = true
+        return result
     }
 
     var isZero: Bool { isFinite && significand == 0 }
