@@ -18,7 +18,7 @@ def examples(text, name):
 
 def run(test):
     report = []
-    runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL * 0)
+    runner = doctest.DocTestRunner()
     failed, attempted = runner.run(test, out=report.append)
     assert not failed, "".join(report)
     return attempted

@@ -51,3 +51,5 @@ def test_all_names_exist_and_have_docstrings():
         value = getattr(gradclip, name)
         if name != "__version__":
             assert value.__doc__, name
+        if isinstance(value, type):
+            assert value.__module__ == "gradclip", name

@@ -13,30 +13,35 @@ if TYPE_CHECKING:
 class GradClipError(Exception):
     """A call was refused, and no gradient was written. `status` is the library's number for why."""
 
+    __module__ = "gradclip"  # where users know it from
     status = 0
 
 
 class InvalidArgumentError(GradClipError, ValueError):
     """An argument is outside its range; the message names it and its value."""
 
+    __module__ = "gradclip"
     status = _ffi.GRADCLIP_ERROR_INVALID_ARGUMENT
 
 
 class UnsupportedError(GradClipError, NotImplementedError):
     """The request is valid, but the library cannot do it (a dtype, a device)."""
 
+    __module__ = "gradclip"
     status = _ffi.GRADCLIP_ERROR_UNSUPPORTED
 
 
 class OutOfMemoryError(GradClipError, MemoryError):
     """Scratch memory could not be had."""
 
+    __module__ = "gradclip"
     status = _ffi.GRADCLIP_ERROR_OUT_OF_MEMORY
 
 
 class BadDataError(GradClipError, ValueError):
     """Bytes that were to be read back are damaged or foreign."""
 
+    __module__ = "gradclip"
     status = _ffi.GRADCLIP_ERROR_BAD_DATA
 
 
@@ -47,6 +52,7 @@ class NonFiniteGradientError(GradClipError, RuntimeError):
     where the first one is.
     """
 
+    __module__ = "gradclip"
     status = _ffi.GRADCLIP_NON_FINITE
 
     def __init__(self, nonfinite: NonFinite) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
 
 from ._version import __version__
 
@@ -45,12 +44,14 @@ def _candidates() -> list[tuple[str, str]]:
     override = os.environ.get("GRADCLIP_LIBRARY")
     if override is not None:
         return [("GRADCLIP_LIBRARY", override)]
-    package = Path(__file__).resolve().parent
-    candidates = [("inside the package", str(package / SONAME))]
-    # .../bindings/python/src/gradclip: four levels below the checkout.
-    parents = package.parents
-    if len(parents) > 3 and (parents[3] / "include" / "gradclip.h").is_file():
-        candidates.append(("build/lib of the checkout", str(parents[3] / "build" / "lib" / SONAME)))
+    # os.path, because importing pathlib would take a sixth of the package's import.
+    package = os.path.dirname(os.path.realpath(__file__))
+    candidates = [("inside the package", os.path.join(package, SONAME))]
+    # .../bindings/python/src/gradclip lies four levels below the checkout.
+    checkout = os.path.normpath(os.path.join(package, *[os.pardir] * 4))
+    if os.path.isfile(os.path.join(checkout, "include", "gradclip.h")):
+        built = os.path.join(checkout, "build", "lib", SONAME)
+        candidates.append(("build/lib of the checkout", built))
     candidates.append(("the system's loader", SONAME))
     return candidates
 

@@ -19,6 +19,8 @@ class NonFinite:
     "First" is the order of the list, then the order in memory.
     """
 
+    __module__ = "gradclip"  # where users know it from
+
     __slots__ = ("count", "element", "index", "name", "nan_count", "tensor")
 
     def __init__(
@@ -88,6 +90,8 @@ class Norm(float):
             for with tensor_norms=True, else None. One that is empty or None has 0;
             one that was given twice has its norm in both places, and counted once.
     """
+
+    __module__ = "gradclip"  # where users know it from
 
     __slots__ = ("clip_coef", "clipped", "nonfinite", "tensor_norms")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import _ffi
-from ._arrays import DTYPE_NAMES, ITEMSIZES, Block, block
+from ._arrays import DTYPE_NAMES, ITEMSIZES, block
 from ._containers import rebuild
 from ._layout import Layout
 from ._tensors import Table, Tensors
@@ -25,6 +25,14 @@ class Output(NamedTuple):
     finished: Callable[[], Any]  # the array to hand out, once it has been written
     address: int
     keep: Any
+
+
+class _Form(NamedTuple):
+    """What an output has in common with its source."""
+
+    dtype: int
+    length: int
+    layout: Layout
 
 
 class Outputs:
@@ -41,8 +49,10 @@ class Outputs:
             self._finished: Callable[[], list[Any]] = lambda: new
         else:
             outputs = [
-                _output(a, source, tensors.label(i))
-                for i, (a, source) in enumerate(zip(tensors.arrays, tensors.memory.blocks))
+                _output(source, _Form(dtype, length, tensors.layout(i)), tensors.label(i))
+                for i, (source, dtype, length) in enumerate(
+                    zip(tensors.arrays, tensors.memory.dtypes, tensors.memory.lengths)
+                )
             ]
             self._addresses = [output.address for output in outputs]
             self._keep = outputs
@@ -76,31 +86,31 @@ class Outputs:
         return rebuild(self._tensors.tree, iter(leaves))
 
 
-def _output(source: Any, memory: Block, label: str) -> Output:
-    """A new array like source, whose memory is given."""
+def _output(source: Any, form: _Form, label: str) -> Output:
+    """A new array like source, to hold what form says."""
     numpy = sys.modules.get("numpy")
-    order = memory.layout
+    order = form.layout
     if numpy is not None and isinstance(source, numpy.ndarray):
-        return _written(_ndarray(numpy, source.dtype, order), memory, label)
-    nbytes = memory.length * ITEMSIZES[memory.dtype]
+        return _written(_ndarray(numpy, source.dtype, order), form, label)
+    nbytes = form.length * ITEMSIZES[form.dtype]
     if isinstance(source, array):
-        return _written(array(source.typecode, bytes(nbytes)), memory, label)
+        return _written(array(source.typecode, bytes(nbytes)), form, label)
     if isinstance(source, ctypes.Array):
-        return _written(type(source)(), memory, label)
+        return _written(type(source)(), form, label)
     if hasattr(type(source), "__dlpack__"):
-        return _like_producer(source, memory, label)
-    if not order.is_c_order or memory.dtype not in _FORMATS:
+        return _like_producer(source, form, label)
+    if not order.is_c_order or form.dtype not in _FORMATS:
         raise ValueError(
             f"{label} is not in C order, and a new {type(source).__name__} cannot be "
             "in any other: pass numpy.asarray(...) of it"
         )
-    return _written(_memoryview(nbytes, memory), memory, label)
+    return _written(_memoryview(nbytes, form), form, label)
 
 
-def _written(new: Any, memory: Block, label: str) -> Output:
+def _written(new: Any, form: _Form, label: str) -> Output:
     exported = block(new, f"the output for {label}", writable=True)
-    if (exported.length, exported.dtype) != (memory.length, memory.dtype) or (
-        exported.layout[1:3] != memory.layout[1:3]
+    if (exported.length, exported.dtype) != (form.length, form.dtype) or (
+        exported.layout[1:3] != form.layout[1:3]
     ):
         raise ValueError(f"{label}: a new {type(new).__name__} is not laid out as the gradient is")
     return Output(lambda: new, exported.address, exported.keep)
@@ -116,19 +126,19 @@ def _ndarray(numpy: Any, dtype: Any, order: Layout) -> Any:
     return flipped.transpose(inverse) if order.axes else in_memory
 
 
-def _memoryview(nbytes: int, memory: Block) -> Any:
+def _memoryview(nbytes: int, form: _Form) -> Any:
     flat: Any = memoryview(bytearray(nbytes))
-    if not memory.length:
-        return flat.cast(_FORMATS[memory.dtype])
-    return flat.cast(_FORMATS[memory.dtype], list(memory.layout.shape))
+    if not form.length:
+        return flat.cast(_FORMATS[form.dtype])
+    return flat.cast(_FORMATS[form.dtype], list(form.layout.shape))
 
 
-def _like_producer(source: Any, memory: Block, label: str) -> Output:
+def _like_producer(source: Any, form: _Form, label: str) -> Output:
     """A new array of a library that is met through DLPack, torch or JAX for instance."""
     library = sys.modules.get(type(source).__module__.partition(".")[0])
     empty_like = getattr(library, "empty_like", None)
     if empty_like is not None:
-        return _written(empty_like(source), memory, label)
+        return _written(empty_like(source), form, label)
     # The library's arrays cannot be written, or it makes none that way: write
     # a NumPy array, and let the library take it over.
     numpy = sys.modules.get("numpy")
@@ -136,9 +146,9 @@ def _like_producer(source: Any, memory: Block, label: str) -> Output:
     if numpy is None or namespace is None:
         raise TypeError(
             f"{label}: there is no way to make a new {type(source).__name__}; "
-            f"pass a NumPy array of {DTYPE_NAMES[memory.dtype]}"
+            f"pass a NumPy array of {DTYPE_NAMES[form.dtype]}"
         )
-    dtype = numpy.dtype(str(getattr(source, "dtype", DTYPE_NAMES[memory.dtype])))
-    new = _ndarray(numpy, dtype, memory.layout)
+    dtype = numpy.dtype(str(getattr(source, "dtype", DTYPE_NAMES[form.dtype])))
+    new = _ndarray(numpy, dtype, form.layout)
     exported = block(new, f"the output for {label}", writable=True)
     return Output(lambda: namespace().asarray(new), exported.address, exported.keep)

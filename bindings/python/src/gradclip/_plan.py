@@ -37,6 +37,8 @@ class Plan:
     1.0
     """
 
+    __module__ = "gradclip"  # where users know it from
+
     def __init__(self, grads: Grads, names: Iterable[str] | None = None) -> None:
         self._tensors: Tensors | None = Tensors(grads, names, writable=True)
 

@@ -1,33 +1,20 @@
-"""Gradients as the library takes them: a list of gradclip_tensor.
-
-A call needs this list made anew for every array it is given, so the common
-case, writable C-ordered NumPy arrays, goes through map() over C functions
-instead of a loop: about half a microsecond an array, where ndarray.ctypes alone
-takes two. Everything else, and everything that turns out to be wrong, goes array
-by array through `_arrays`, which knows why.
-"""
+"""Gradients as the library takes them: a list of gradclip_tensor."""
 
 from __future__ import annotations
 
 import struct
-import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from ctypes import addressof, c_char
 from itertools import islice
-from operator import add, attrgetter, le
-from typing import Any, Callable, NamedTuple
+from operator import add, le
+from typing import Any, NamedTuple
 
 from . import _ffi
-from ._arrays import ITEMSIZES, Block, block
+from ._arrays import ITEMSIZES
 from ._containers import LEAF, Tree, flatten
-from ._layout import Layout, c_order, flat_index
+from ._layout import Layout, flat_index, layout
+from ._memory import Memory, memory_of
 from ._norm import NonFinite
-
-_from_buffer = c_char.from_buffer
-_dtype_of = attrgetter("dtype")
-_size_of = attrgetter("size")
-_nbytes_of = attrgetter("nbytes")
 
 
 def _word(low: int, high: int) -> int:
@@ -36,7 +23,7 @@ def _word(low: int, high: int) -> int:
 
 
 _CPU = array("Q", [_word(1, 0)])  # device_type, device_id
-_DTYPE_WORDS = {dtype: _word(dtype, 0) for dtype in ITEMSIZES}  # dtype, flags
+_WORDS = {dtype: _word(dtype, 0) for dtype in ITEMSIZES}  # dtype, flags
 
 
 class Table(NamedTuple):
@@ -46,15 +33,13 @@ class Table(NamedTuple):
     first: _ffi.gradclip_tensor | None  # what the library is given; None is NULL
 
     @classmethod
-    def of(
-        cls, addresses: Iterable[int], lengths: Iterable[int], dtype_words: Iterable[int]
-    ) -> Table:
+    def of(cls, addresses: Iterable[int], lengths: Iterable[int], dtypes: Iterable[int]) -> Table:
         data = array("Q", addresses)
         count = len(data)
         words = array("Q", bytes(32 * count))
         words[0::4] = data
         words[1::4] = array("Q", lengths)
-        words[2::4] = array("Q", dtype_words)
+        words[2::4] = array("Q", map(_WORDS.__getitem__, dtypes))
         words[3::4] = _CPU * count
         return cls(words, _ffi.gradclip_tensor.from_buffer(words) if count else None)
 
@@ -63,17 +48,6 @@ class Table(NamedTuple):
         words = self.words[:]
         words[0::4] = array("Q", addresses)
         return Table(words, _ffi.gradclip_tensor.from_buffer(words) if words else None)
-
-
-class Memory(NamedTuple):
-    """Where arrays lie; one entry an array."""
-
-    addresses: list[int]
-    lengths: list[int]
-    dtype_words: list[int]
-    nbytes: list[int]
-    blocks: list[Block] | None  # None: all are in C order
-    keep: Any  # holds the memory, and keeps it from being resized
 
 
 class Tensors:
@@ -109,7 +83,7 @@ class Tensors:
             self.leaf_of = [i for i, leaf in enumerate(flat.leaves) if leaf is not None]
             self.arrays = [flat.leaves[i] for i in self.leaf_of]
             flat.kinds.discard(type(None))
-        self.memory: Memory = self._memory(flat.kinds, writable)
+        self.memory: Memory = memory_of(self.arrays, flat.kinds, self.label, writable)
         self.row_of: list[int] | None = None  # of an array; None: the same
         if _are_disjoint(self.memory.addresses, self.memory.nbytes):
             self.table = Table.of(*self.memory[:3])
@@ -118,24 +92,7 @@ class Tensors:
             self.table = Table.of(*([column[i] for i in rows] for column in self.memory[:3]))
         self.count: int = len(self.table.words) // 4
 
-    # ------------------------------------------------------------ collecting --
-
-    def _memory(self, kinds: set[type], writable: bool) -> Memory:
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and kinds == {numpy.ndarray}:
-            memory = _memory_of_ndarrays(self.arrays)
-            if memory is not None:
-                return memory
-        blocks = [block(a, self.label(i), writable) for i, a in enumerate(self.arrays)]
-        return Memory(
-            # An empty array's address may be anything, even another array's.
-            [b.address if b.length else 0 for b in blocks],
-            [b.length for b in blocks],
-            [_DTYPE_WORDS[b.dtype] for b in blocks],
-            [b.length * ITEMSIZES[b.dtype] for b in blocks],
-            blocks,
-            None,
-        )
+    # ---------------------------------------------------------- shared memory --
 
     def _share_rows(self) -> tuple[list[int], list[int]]:
         """The row of each array and the array of each row, where some are the same memory."""
@@ -174,9 +131,15 @@ class Tensors:
         return f"grads[{leaf}]" if self.names is None else f"grads[{leaf}] ({self.names[leaf]!r})"
 
     def layout(self, i: int) -> Layout:
-        if self.memory.blocks is None:
-            return c_order(self.arrays[i].shape)
-        return self.memory.blocks[i].layout
+        """How the elements of the array i lie in its memory."""
+        blocks = self.memory.blocks
+        one = None if blocks is None else blocks[i]
+        if one is not None:
+            return one.layout
+        ndarray = self.arrays[i]
+        order = layout(ndarray.shape, ndarray.strides, ndarray.itemsize)
+        assert order is not None
+        return order
 
     def nonfinite(self, result: _ffi.gradclip_result) -> NonFinite:
         """Where a call found NaNs or infinities, in the caller's terms."""
@@ -202,37 +165,6 @@ class Tensors:
         for leaf, norm in zip(self.leaf_of, of_arrays):
             of_leaves[leaf] = norm
         return tuple(of_leaves)
-
-
-def _memory_of_ndarrays(arrays: list[Any]) -> Memory | None:
-    """The memory of NumPy arrays that are all writable, C-ordered and not empty, else None."""
-    try:
-        exports = list(map(_from_buffer, arrays))
-    except (TypeError, ValueError, BufferError):
-        return None
-    dtype_words = list(map(_word_of_numpy_dtype(), map(_dtype_of, arrays)))
-    if None in dtype_words:
-        return None
-    return Memory(
-        list(map(addressof, exports)),
-        list(map(_size_of, arrays)),
-        dtype_words,
-        list(map(_nbytes_of, arrays)),
-        None,
-        exports,
-    )
-
-
-_numpy_dtypes: dict[Any, int] = {}
-
-
-def _word_of_numpy_dtype() -> Callable[[Any], Any]:
-    if not _numpy_dtypes:
-        dtype = sys.modules["numpy"].dtype
-        words = {dtype("f4"): _ffi.GRADCLIP_F32, dtype("f8"): _ffi.GRADCLIP_F64}
-        words[dtype("f2")] = _ffi.GRADCLIP_F16
-        _numpy_dtypes.update((key, _DTYPE_WORDS[value]) for key, value in words.items())
-    return _numpy_dtypes.get
 
 
 def _are_disjoint(addresses: list[int], nbytes: list[int]) -> bool:
