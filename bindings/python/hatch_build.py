@@ -32,10 +32,12 @@ class LibraryHook(BuildHookInterface):  # type: ignore[type-arg]
     def library(self) -> Path:
         prebuilt = os.environ.get("GRADCLIP_PREBUILT")
         if prebuilt:
-            library = Path(prebuilt).resolve()
+            library = Path(prebuilt)
+            if not library.is_absolute():  # builders run in a directory of their own choice
+                raise ValueError(f"GRADCLIP_PREBUILT must be an absolute path (got {prebuilt})")
             if not library.is_file():
                 raise FileNotFoundError(f"GRADCLIP_PREBUILT names no file: {prebuilt}")
-            return library
+            return library.resolve()
         sources = Path(self.root).parent.parent
         if not (sources / "Package.swift").is_file():
             raise FileNotFoundError(

@@ -61,7 +61,14 @@ def test_the_unpacked_wheel_finds_its_own_library(wheel, tmp_path, monkeypatch):
     assert done.stdout.strip() == str(tmp_path / "gradclip" / "libgradclip.so.1")
 
 
-def test_a_prebuilt_library_that_is_not_there_is_an_error(tmp_path):
-    done = build(tmp_path, "/nowhere/libgradclip.so.1.0.0")
+@pytest.mark.parametrize(
+    ("prebuilt", "message"),
+    [
+        ("/nowhere/libgradclip.so", "GRADCLIP_PREBUILT names no file: /nowhere/libgradclip.so"),
+        ("build/lib/x.so", "GRADCLIP_PREBUILT must be an absolute path (got build/lib/x.so)"),
+    ],
+)
+def test_a_prebuilt_library_that_is_not_there_is_an_error(tmp_path, prebuilt, message):
+    done = build(tmp_path, prebuilt)
     assert done.returncode != 0
-    assert "GRADCLIP_PREBUILT names no file: /nowhere/libgradclip.so.1.0.0" in done.stderr
+    assert message in done.stderr
