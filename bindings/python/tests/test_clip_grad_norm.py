@@ -5,10 +5,13 @@ import math
 import pickle
 from array import array
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import gradclip
+from gradclip import _calls
+from gradclip._tensors import Tensors
 
 
 def in_place(grads, *args, **kwargs):
@@ -164,20 +167,22 @@ def test_unknown_policy(clip):
         clip([array("d", [3.0])], 1.0, nonfinite="ignore")
 
 
-def test_float16_and_bfloat16_get_the_librarys_answer():
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    for dtype in (np.float16, ml_dtypes.bfloat16):
-        grad = np.array([3.0, 4.0], dtype)
-        before = grad.tobytes()
-        try:
-            norm = gradclip.clip_grad_norm_([grad], 1.0, eps=0)
-        except gradclip.UnsupportedError as error:
-            assert isinstance(error, NotImplementedError)
-            assert "dtype" in str(error)
-            assert grad.tobytes() == before
-        else:
-            assert norm == 5.0
-            assert grad.astype(float) == pytest.approx([0.6, 0.8], rel=2**-7)
+@every_way
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_float16_and_bfloat16(clip, dtype):
+    grads = [np.array([3.0, -4.0], dtype), np.array([[0.0, 12.0]], dtype), np.array([84.0])]
+    clipped, norm = clip(grads, 42.5, eps=0, tensor_norms=True)
+    assert norm == 85.0 and norm.tensor_norms == (5.0, 12.0, 84.0)
+    assert [g.dtype for g in clipped] == [dtype, dtype, np.float64]
+    assert clipped[0].tolist() == [1.5, -2.0] and clipped[1].tolist() == [[0.0, 6.0]]
+
+
+def test_what_the_library_cannot_do():
+    tensors = Tensors([array("f", [3.0])], None, True)
+    tensors.table.first.device_type = 2
+    with pytest.raises(gradclip.UnsupportedError, match="device_type") as caught:
+        _calls.clip_grad_value_(tensors, 1.0)
+    assert isinstance(caught.value, NotImplementedError)
 
 
 def test_norm_can_be_copied_and_pickled():

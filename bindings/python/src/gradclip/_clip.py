@@ -34,11 +34,11 @@ def clip_grad_norm_(
 
     Args:
         grads: an array or any nesting of lists, tuples, dictionaries and other
-            iterables of arrays: writable float32 or float64 arrays in CPU memory
-            with the buffer protocol (NumPy, array.array, memoryview, ctypes) or
-            DLPack, dense in any order of their axes. None entries are passed
-            over. Two that are the same memory count, and are scaled, once; two
-            that overlap otherwise are an error.
+            iterables of arrays: writable arrays in CPU memory with the buffer
+            protocol (NumPy, array.array, memoryview, ctypes) or DLPack, of
+            float32, float64, float16 or bfloat16, dense in any order of their
+            axes. None entries are passed over. Two that are the same memory
+            count, and are scaled, once; two that overlap otherwise are an error.
         max_norm: the largest norm allowed, >= 0. 0 gives zeros; infinity only
             measures.
         norm_type: the order p of the norm, any number but NaN: 2 is usual,

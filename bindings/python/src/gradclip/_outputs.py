@@ -143,12 +143,16 @@ def _like_producer(source: Any, form: _Form, label: str) -> Output:
     # a NumPy array, and let the library take it over.
     numpy = sys.modules.get("numpy")
     namespace = getattr(source, "__array_namespace__", None)
-    if numpy is None or namespace is None:
+    try:
+        # bfloat16 is a dtype of NumPy's if ml_dtypes has been imported (JAX does).
+        dtype = numpy.dtype(DTYPE_NAMES[form.dtype]) if numpy is not None else None
+    except TypeError:
+        dtype = None
+    if dtype is None or namespace is None:
         raise TypeError(
             f"{label}: there is no way to make a new {type(source).__name__}; "
             f"pass a NumPy array of {DTYPE_NAMES[form.dtype]}"
         )
-    dtype = numpy.dtype(str(getattr(source, "dtype", DTYPE_NAMES[form.dtype])))
     new = _ndarray(numpy, dtype, form.layout)
     exported = block(new, f"the output for {label}", writable=True)
     return Output(lambda: namespace().asarray(new), exported.address, exported.keep)
