@@ -73,6 +73,20 @@ def orders():
                 yield from single(rng, fmt, runs, p, f"{name}")
 
 
+def extreme_orders():
+    """Orders so large or small that one part of the formula does all the work.
+    Of ones |x|**p is 1 whatever p, and only the root of the count is left."""
+    rng = Random(17)
+    for fmt in ALL:
+        one, two = number(fmt, 1.0), number(fmt, -2.0)
+        for p in (1e3, 1e6, 1e10, 1e13, 1e17, 1e300, -1e6, -1e13, -1e300):
+            yield from single(rng, fmt, [run(4096, one)], p, "ones")
+            yield from single(rng, fmt, [run(9, one, 0)], p, "ones-and-zeros")
+        for p in (1e-3, -1e-3, 1e-5, -1e-5):
+            yield from single(rng, fmt, [run(1, two)], p, "one-element")
+            yield from single(rng, fmt, [run(2, one)], p, "two-ones")
+
+
 def spans():
     """Exponents spread over 0 to 277 binades within a block, for each way of
     keeping the sum (two accumulators, three, integers)."""

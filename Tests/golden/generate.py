@@ -1,5 +1,6 @@
 """Write the golden file to standard output; with --check, compare it with the
-committed one instead. See README.md beside this."""
+committed one instead; with --random SEED COUNT, write other cases drawn at
+random. See README.md beside this."""
 
 import sys
 from pathlib import Path
@@ -9,11 +10,13 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "oracle")]
 
 import cases_calls  # noqa: E402
 import cases_norm  # noqa: E402
+import cases_random  # noqa: E402
 
 GROUPS = [
     cases_norm.lengths,
     cases_norm.block_lengths,
     cases_norm.orders,
+    cases_norm.extreme_orders,
     cases_norm.spans,
     cases_norm.boundaries,
     cases_norm.midpoints,
@@ -50,6 +53,11 @@ def check():
 if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
         check()
+    elif sys.argv[1:2] == ["--random"]:
+        seed, count = map(int, sys.argv[2:])
+        print(f"# {count} random cases, seed {seed}")
+        for line in cases_random.random_cases(seed, count):
+            print(line)
     else:
         for line in lines():
             print(line)

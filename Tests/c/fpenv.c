@@ -1,0 +1,176 @@
+/*
+ * The host's floating point environment neither changes a result nor is
+ * changed: rounding modes, flush-to-zero, unmasked exceptions, and a program
+ * compiled with -Ofast, which sets flush-to-zero for the whole process.
+ *
+ * Results are compared as bytes and inputs are written as bit patterns, so that
+ * nothing in this file depends on what it tests.
+ */
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <fenv.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum { N = 5003, ORDERS = 12 };
+
+static const uint64_t order_bits[ORDERS] = {
+    0x4000000000000000, /* 2 */    0x3ff0000000000000, /* 1 */    0x4008000000000000, /* 3 */
+    0x3fe0000000000000, /* 0.5 */  0x400599999999999a, /* 2.7 */  0x4059000000000000, /* 100 */
+    0x3f847ae147ae147b, /* 0.01 */ 0xbff0000000000000, /* -1 */   0xc004000000000000, /* -2.5 */
+    0x7ff0000000000000, /* inf */  0xfff0000000000000, /* -inf */ 0x0000000000000000, /* 0 */
+};
+
+/* All that the calls produce, as bytes. */
+struct everything {
+    uint32_t f32[ORDERS][N];
+    uint64_t f64[ORDERS][N];
+    gradclip_result r32[ORDERS], r64[ORDERS];
+    uint32_t value[N];
+    uint64_t scaled[N];
+};
+
+static uint32_t seed32[N];
+static uint64_t seed64[N];
+
+static void make_inputs(void)
+{
+    uint64_t state = 88172645463325252u;
+    for (int i = 0; i < N; i++) {
+        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        seed64[i] = state;
+        /* Finite, and every fifth one denormal. */
+        if ((seed64[i] >> 52 & 0x7ff) == 0x7ff) seed64[i] ^= UINT64_C(1) << 60;
+        if (i % 5 == 0) seed64[i] &= ~(UINT64_C(0x7ff) << 52);
+        seed32[i] = (uint32_t)(state >> 20);
+        if ((seed32[i] >> 23 & 0xff) == 0xff) seed32[i] ^= 1u << 28;
+        if (i % 5 == 0) seed32[i] &= ~0x7f800000u;
+    }
+}
+
+static double from_bits(uint64_t bits)
+{
+    double d;
+    memcpy(&d, &bits, 8);
+    return d;
+}
+
+static void compute(struct everything *e)
+{
+    size_t n = N;
+    memset(e, 0, sizeof *e);
+    for (int i = 0; i < ORDERS; i++) {
+        float *f = (float *)e->f32[i];
+        double *d = (double *)e->f64[i];
+        gradclip_options options = default_options();
+        memcpy(e->f32[i], seed32, sizeof seed32);
+        memcpy(e->f64[i], seed64, sizeof seed64);
+        e->r32[i] = e->r64[i] = new_result();
+        options.nonfinite = (uint32_t)i % 3;
+        /* A max_norm of 2**-130 makes the factor denormal in float32. */
+        CHECK_STATUS(gradclip_clip_grad_norm_f32(&f, &n, 1, from_bits(i % 2 ? UINT64_C(893) << 52 : 0x3ff3333333333333), from_bits(order_bits[i]), &options, &e->r32[i]), GRADCLIP_OK);
+        CHECK_STATUS(gradclip_clip_grad_norm_f64(&d, &n, 1, from_bits(i % 2 ? 0x0000000000abcdef : 0x7e00000000000001), from_bits(order_bits[i]), &options, &e->r64[i]), GRADCLIP_OK);
+    }
+    float *v = (float *)e->value;
+    memcpy(e->value, seed32, sizeof seed32);
+    CHECK_STATUS(gradclip_clip_grad_value_f32(&v, &n, 1, from_bits(0x36b0000000000000), NULL), GRADCLIP_OK); /* 2**-148 */
+    gradclip_tensor list = tensor_of(e->scaled, N, GRADCLIP_F64);
+    memcpy(e->scaled, seed64, sizeof seed64);
+    CHECK_STATUS(gradclip_scale(&list, 1, from_bits(0x3fd5555555555555), NULL), GRADCLIP_OK);
+}
+
+static struct everything expected, found;
+
+static void compare(const char *name)
+{
+    for (int i = 0; i < ORDERS; i++) {
+        CHECK(same_bits(expected.f32[i], found.f32[i], sizeof found.f32[i]), "%s: float32, order %d", name, i);
+        CHECK(same_bits(expected.f64[i], found.f64[i], sizeof found.f64[i]), "%s: float64, order %d", name, i);
+        CHECK(same_bits(&expected.r32[i], &found.r32[i], sizeof found.r32[i]), "%s: result of float32, order %d", name, i);
+        CHECK(same_bits(&expected.r64[i], &found.r64[i], sizeof found.r64[i]), "%s: result of float64, order %d", name, i);
+    }
+    CHECK(same_bits(expected.value, found.value, sizeof found.value), "%s: clip by value", name);
+    CHECK(same_bits(expected.scaled, found.scaled, sizeof found.scaled), "%s: scale", name);
+}
+
+static void rounding_modes(void)
+{
+    static const struct { int mode; const char *name; } modes[] = {
+        {FE_UPWARD, "upward"}, {FE_DOWNWARD, "downward"}, {FE_TOWARDZERO, "toward zero"}, {FE_TONEAREST, "to nearest"}};
+    for (int i = 0; i < 4; i++) {
+        CHECK(fesetround(modes[i].mode) == 0, "%s", modes[i].name);
+        compute(&found);
+        CHECK(fegetround() == modes[i].mode, "rounding %s was changed", modes[i].name);
+        fesetround(FE_TONEAREST);
+        compare(modes[i].name);
+    }
+}
+
+static void on_fpe(int signal)
+{
+    static const char text[] = "fpenv: a floating point exception reached the host\n";
+    (void)signal;
+    if (write(2, text, sizeof text - 1) < 0) _exit(3);
+    _exit(2);
+}
+
+static void unmasked_exceptions(void)
+{
+    int all = FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW | FE_UNDERFLOW | FE_INEXACT;
+    signal(SIGFPE, on_fpe);
+    feclearexcept(FE_ALL_EXCEPT);
+    feenableexcept(all);
+    compute(&found);
+    int enabled = fegetexcept(), raised = fetestexcept(FE_ALL_EXCEPT);
+    fedisableexcept(FE_ALL_EXCEPT);
+    CHECK(enabled == all, "%x of %x left unmasked", (unsigned)enabled, (unsigned)all);
+    CHECK(raised == 0, "%x raised for the host", (unsigned)raised);
+    compare("unmasked exceptions");
+}
+
+#if defined(__x86_64__)
+static void flush_to_zero(void)
+{
+    static const struct { unsigned bits; const char *name; } settings[] = {
+        {0x8000, "FTZ"}, {0x0040, "DAZ"}, {0x8040, "FTZ and DAZ"}, {0xe040, "FTZ, DAZ, toward zero"}, {0x8040 ^ 0x1f80, "FTZ, DAZ, unmasked"}};
+    unsigned before = _mm_getcsr();
+    for (int i = 0; i < 5; i++) {
+        unsigned set = (0x1f80 ^ settings[i].bits), after;
+        _mm_setcsr(set);
+        compute(&found);
+        after = _mm_getcsr();
+        _mm_setcsr(before);
+        CHECK(after == set, "%s: MXCSR %x became %x", settings[i].name, set, after);
+        compare(settings[i].name);
+    }
+}
+#endif
+
+int main(void)
+{
+#if defined(__x86_64__)
+    unsigned at_start = _mm_getcsr();
+#endif
+    make_inputs();
+#if defined(__x86_64__)
+    _mm_setcsr(0x1f80); /* the default; -Ofast has set FTZ and DAZ at start */
+    compute(&expected);
+    _mm_setcsr(at_start);
+    compute(&found);
+    compare("as the program started");
+    flush_to_zero();
+#else
+    compute(&expected);
+#endif
+    rounding_modes();
+    unmasked_exceptions();
+#if defined(__x86_64__)
+    printf("fpenv: the program started with MXCSR %x\n", at_start & 0xffc0);
+#endif
+    return checks_summary("fpenv");
+}

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Tests/c/run.sh BUILD_DIR: compile and run every C test against the library in
+# BUILD_DIR/lib; then again under valgrind where that says something more.
+# CC chooses the compiler (default gcc); VALGRIND=0 leaves valgrind out.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "${1:?usage: run.sh BUILD_DIR}" && pwd) || exit 2
+out=$build/tests
+golden=$here/../golden/golden.txt
+cc=${CC:-gcc}
+flags="-std=c11 -Wall -Wextra -Werror -g -O1 -I$here/../../include"
+link="-L$build/lib -Wl,-rpath,$build/lib -lgradclip -lpthread -lm"
+mkdir -p "$out"
+passed=0 failed=0
+
+compile() { # NAME SOURCES FLAGS...
+    name=$1 sources=$2
+    shift 2
+    # shellcheck disable=SC2086
+    (cd "$here" && "$cc" $flags "$@" -o "$out/$name" $sources $link) && return
+    echo "$name does not compile" >&2
+    return 1
+}
+
+run() { # COMMAND...
+    if "$@"; then passed=$((passed + 1)); else
+        echo "FAILED: $*" >&2
+        failed=$((failed + 1))
+    fi
+}
+
+for test in semantics arguments structs memory threads fpenv; do
+    if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
+done
+# A locale with a decimal comma of its own, since systems have few.
+mkdir -p "$out/locale"
+if [ -e "$out/locale/de_DE.UTF-8" ] || localedef -f UTF-8 -i de_DE "$out/locale/de_DE.UTF-8"; then
+    if compile locale-test locale.c; then run env LOCPATH="$out/locale" "$out/locale-test"; else failed=$((failed + 1)); fi
+else
+    echo "the locale de_DE.UTF-8 cannot be made: Debian's package locales is needed" >&2
+    failed=$((failed + 1))
+fi
+# -Ofast links start-up code that flushes denormals to zero in the process.
+if compile fpenv-ofast fpenv.c -Ofast; then run "$out/fpenv-ofast"; else failed=$((failed + 1)); fi
+if compile golden "golden.c golden_file.c" -O2; then
+    run "$out/golden" "$golden"
+else failed=$((failed + 1)); fi
+
+# Valgrind has a floating point environment of its own, so not fpenv.
+if [ "${VALGRIND:-1}" = 1 ]; then
+    for test in semantics arguments structs threads; do
+        run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/$test"
+    done
+    # A part of the golden file: valgrind takes its time.
+    awk '/^t / { if (keep) print; next } /^#/ { print; next } { keep = ++n % 16 == 0 } keep' "$golden" >"$out/golden-part.txt"
+    run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/golden" "$out/golden-part.txt"
+fi
+
+echo "C tests: $passed passed, $failed failed"
+[ "$failed" = 0 ]

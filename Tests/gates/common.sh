@@ -1,0 +1,29 @@
+# Sourced by the gates, with BUILD_DIR in $1.
+set -eu
+LC_ALL=C
+export LC_ALL
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build=$(cd "${1:?usage: $(basename "$0") BUILD_DIR}" && pwd)
+header=$root/include/gradclip.h
+library=$build/lib/libgradclip.so
+work=$build/tests/$(basename "$0" .sh)
+mkdir -p "$work"
+
+fail() {
+    echo "$(basename "$0"): $*" >&2
+    exit 1
+}
+
+ok() { echo "ok: $*"; }
+
+[ -e "$library" ] || fail "$library is missing: run make first"
+
+# The functions that the header declares. The preprocessor has taken comments
+# and macros away, so a name before a parenthesis is a declaration; the line
+# markers say which lines are the header's own.
+declared_functions() {
+    printf '#include "gradclip.h"\n' | gcc -E -x c -I"$root/include" - |
+        awk '/^# [0-9]+ "/ { own = index($3, "gradclip.h") > 0; next } own' |
+        grep -oE '[A-Za-z_][A-Za-z0-9_]*[[:space:]]*\(' | tr -d ' (' | sort -u
+}

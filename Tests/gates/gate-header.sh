@@ -1,0 +1,25 @@
+#!/bin/sh
+# The header compiles alone, warnings as errors, as C99, C11 and C++17; and a C++
+# program links with the C names.
+. "$(dirname "$0")/common.sh"
+
+printf '#include <gradclip.h>\n' >"$work/alone.c"
+printf '#include <gradclip.h>\n#include <gradclip.h>\nint main(void) { return gradclip_version() != GRADCLIP_VERSION; }\n' >"$work/program.c"
+cp "$work/alone.c" "$work/alone.cpp"
+cp "$work/program.c" "$work/program.cpp"
+strict="-Wall -Wextra -pedantic -Werror -Wshadow -Wundef -I$root/include"
+done=""
+for pair in gcc:c99 gcc:c11 clang:c99 clang:c11 g++:c++17 clang++:c++17; do
+    compiler=${pair%%:*} standard=${pair#*:}
+    command -v "$compiler" >/dev/null || fail "$compiler is missing"
+    case $standard in c++*) suffix=cpp extra=-Wold-style-cast ;; *) suffix=c extra=-Wstrict-prototypes ;; esac
+    # shellcheck disable=SC2086
+    "$compiler" -std="$standard" $strict $extra -c -o "$work/alone.o" "$work/alone.$suffix" || fail "$compiler -std=$standard"
+    # A Swift toolchain's clang++ may lack the C++ library that linking needs; gcc's links both.
+    # shellcheck disable=SC2086
+    "$compiler" -std="$standard" $strict -c -o "$work/program.o" "$work/program.$suffix" || fail "$compiler -std=$standard"
+    gcc -o "$work/program" "$work/program.o" -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip || fail "linking for $compiler -std=$standard"
+    "$work/program" || fail "the program of $compiler -std=$standard finds another version"
+    done="$done $compiler/$standard"
+done
+ok "the header compiles without a warning, alone, as$done"

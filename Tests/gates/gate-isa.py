@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""No function outside the v3 and v4 kernels has an instruction that an x86-64
+without AVX lacks, and no v3 kernel has one of AVX-512.
+
+An instruction is judged by its bytes: in 64-bit mode C4 and C5 begin a VEX
+encoding (AVX, AVX2, FMA, BMI) and 62 an EVEX one (AVX-512). Instructions past
+SSE2 that have neither encoding are judged by name.
+"""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+PREFIXES = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x67, 0xF0}  # may stand before VEX or EVEX
+# tzcnt is not among them: an old processor runs it as bsf, which differs for 0
+# only; compilers emit `rep bsf` on purpose where 0 cannot occur.
+PAST_SSE2 = re.compile(
+    r"^(popcnt|lzcnt|movbe|crc32|adcx|adox|"
+    r"addsub|hadd|hsub|lddqu|movddup|movshdup|movsldup|"  # SSE3
+    r"pabs|palignr|phadd|phsub|pmaddubs|pmulhrs|pshufb|psign|"  # SSSE3
+    r"blend|pblend|dpp|extractps|insertps|movntdqa|mpsadbw|packusdw|pcmpeqq|pextr[bdq]|phminpos|pinsr[bdq]|"
+    r"pmaxs[bd]|pmaxu[dw]|pmins[bd]|pminu[dw]|pmovsx|pmovzx|pmuldq|pmulld|ptest|round|"  # SSE4.1
+    r"pcmp[ei]str|pcmpgtq|aes|pclmul)"  # SSE4.2
+)
+SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
+LINE = re.compile(r"^\s*[0-9a-f]+:\t((?:[0-9a-f]{2} )+)\s*\t?(\S*)")
+
+
+def unstripped(build):
+    """The library with its symbol table, wherever the build keeps it."""
+    found = [build / "lib" / "libgradclip.so"] + sorted(build.rglob("libgradclip.so*")) + sorted(build.rglob("*unstripped*"))
+    for path in found:
+        if path.is_file():
+            table = subprocess.run(["nm", str(path)], capture_output=True, text=True).stdout
+            if re.search(r" t ", table):
+                return path
+    sys.exit(f"gate-isa: no library with a symbol table in {build}")
+
+
+def level_of(symbol):
+    if "GradClipKernelsX86v4" in symbol or "x86_64_v4" in symbol:
+        return "v4"
+    if "GradClipKernelsX86v3" in symbol or "x86_64_v3" in symbol:
+        return "v3"
+    return "baseline"
+
+
+def kind_of(code, mnemonic):
+    at = 0
+    while at < len(code) and code[at] in PREFIXES:
+        at += 1
+    if at < len(code) and code[at] in (0xC4, 0xC5):
+        return "VEX"
+    if at < len(code) and code[at] == 0x62:
+        return "EVEX"
+    return "past SSE2" if PAST_SSE2.match(mnemonic) else "plain"
+
+
+def main():
+    library = unstripped(Path(sys.argv[1]))
+    text = subprocess.run(["objdump", "-d", "--insn-width=16", str(library)], capture_output=True, text=True, check=True).stdout
+    symbol, seen, wrong = "", Counter(), []
+    for line in text.splitlines():
+        found = SYMBOL.match(line)
+        if found:
+            symbol = found.group(1)
+            continue
+        found = LINE.match(line)
+        if not found:
+            continue
+        kind = kind_of(bytes.fromhex(found.group(1)), found.group(2))
+        level = level_of(symbol)
+        seen[level, kind] += 1
+        if level == "baseline" and kind != "plain" or level == "v3" and kind == "EVEX":
+            wrong.append(f"{kind} in {symbol}: {line.strip()}")
+    for text in wrong[:20]:
+        print(text, file=sys.stderr)
+    if wrong:
+        sys.exit(f"gate-isa: {len(wrong)} instructions that the level lacks in {library}")
+    # The gate must have something to see: each level uses what it is made for.
+    if not (seen["baseline", "plain"] and seen["v3", "VEX"] and seen["v4", "EVEX"]):
+        sys.exit(f"gate-isa: a level is missing in {library}: {dict(seen)}")
+    total = {level: sum(n for (l, _), n in seen.items() if l == level) for level in ("baseline", "v3", "v4")}
+    print(
+        f"ok: no AVX in {total['baseline']} instructions outside the kernels of v3 ({total['v3']}, "
+        f"none of AVX-512) and v4 ({total['v4']})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+#!/bin/sh
+# A call gives the same bits at every instruction set level: those this
+# processor has, and those of others under qemu.
+. "$(dirname "$0")/common.sh"
+
+gcc -std=c11 -Wall -Wextra -Werror -O1 -I"$root/include" -o "$work/levels" "$root/Tests/c/levels.c" \
+    -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm
+gcc -std=c11 -Wall -Wextra -Werror -O1 -I"$root/include" -o "$work/golden" "$root/Tests/c/golden.c" "$root/Tests/c/golden_file.c" \
+    -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm
+# The part of the golden file that an emulator can do in a few seconds.
+awk '/^t / { if (keep) print; next } /^#/ { print; next } { keep = ++n % 4 == 0 } keep' "$root/Tests/golden/golden.txt" >"$work/golden.txt"
+compared=""
+
+# compare NAME EXPECTED_ISA COMMAND...
+compare() {
+    name=$1 expected=$2
+    shift 2
+    isa=$("$@" "$work/levels" --isa)
+    [ "$isa" = "$expected" ] || fail "$name runs $isa, not $expected"
+    "$@" "$work/levels" >"$work/$name.txt" || fail "$name: the calls failed"
+    [ -s "$work/$name.txt" ] || fail "$name printed nothing"
+    "$@" "$work/golden" "$work/golden.txt" >"$work/$name.golden" || fail "$name: golden values differ: $(cat "$work/$name.golden")"
+    if [ -n "$compared" ] && ! cmp -s "$work/first.txt" "$work/$name.txt"; then
+        diff "$work/first.txt" "$work/$name.txt" | head -6 >&2
+        fail "$name differs from$compared"
+    fi
+    [ -n "$compared" ] || cp "$work/$name.txt" "$work/first.txt"
+    compared="$compared $name"
+}
+
+case $(uname -m) in
+x86_64)
+    compare baseline baseline env GRADCLIP_ISA=baseline
+    for level in x86-64-v3 x86-64-v4; do
+        isa=$(GRADCLIP_ISA=$level "$work/levels" --isa)
+        if [ "$isa" = "$level" ]; then compare $level $level env GRADCLIP_ISA=$level
+        else
+            # A level that the processor lacks is ignored, never obeyed.
+            /lib64/ld-linux-x86-64.so.2 --help 2>/dev/null | grep -q "$level (supported" && fail "$level is supported, but $isa is used"
+            missing="${missing:-} $level"
+        fi
+    done
+    best=$("$work/levels" --isa)
+    [ "$best" = "$(GRADCLIP_ISA=no-such-level "$work/levels" --isa)" ] || fail "an unknown GRADCLIP_ISA is obeyed"
+    command -v qemu-x86_64 >/dev/null || fail "qemu-x86_64 is missing"
+    compare nehalem baseline qemu-x86_64 -cpu Nehalem
+    # Without what qemu-user cannot do and would warn about.
+    compare haswell x86-64-v3 qemu-x86_64 -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm
+    ;;
+aarch64)
+    compare neon neon env
+    ;;
+*) fail "no level is known for $(uname -m)" ;;
+esac
+[ -z "${missing:-}" ] || echo "gate-levels: this processor has no$missing, so it was not run" >&2
+ok "$(wc -l <"$work/first.txt") lines of results, the same bits at$compared"
