@@ -111,11 +111,22 @@ _new_capsule = ctypes.PYFUNCTYPE(
 class Handmade:
     """A versioned capsule with chosen dtype, flags, version and name."""
 
-    def __init__(self, values, code=2, bits=32, flags=0, major=1, name=b"dltensor_versioned"):
+    def __init__(
+        self, values, code=2, bits=32, flags=0, major=1, name=b"dltensor_versioned", skip=0
+    ):
         self.memory = values
-        self.shape = (ctypes.c_int64 * 1)(values.size)
+        self.shape = (ctypes.c_int64 * 1)(values.size - skip)
         tensor = _dlpack._DLTensor(
-            values.__array_interface__["data"][0], 1, 0, 1, code, bits, 1, self.shape, None, 0
+            values.__array_interface__["data"][0],
+            1,
+            0,
+            1,
+            code,
+            bits,
+            1,
+            self.shape,
+            None,
+            skip * bits // 8,
         )
         self.managed = _dlpack._DLManagedTensorVersioned(major, 0, None, None, flags, tensor)
         self.name = name
@@ -129,6 +140,12 @@ def test_bfloat16_code_and_missing_strides():
     grad = Handmade(np.zeros(6, "u2"), code=4, bits=16)
     row = Tensors([grad], None, True).table.first
     assert (row.dtype, row.length) == (_ffi.GRADCLIP_BF16, 6)
+
+
+def test_byte_offset():
+    values = np.array([7.0, 3.0, 4.0], "f4")
+    assert gradclip.clip_grad_norm_([Handmade(values, skip=1)], 2.5, eps=0) == 5.0
+    assert values.tolist() == [7.0, 1.5, 2.0]
 
 
 def test_read_only_flag():

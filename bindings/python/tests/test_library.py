@@ -135,6 +135,18 @@ def test_an_older_library_or_another_major_version_is_refused(
     ) in done.stderr
 
 
+def test_an_older_library_of_the_same_major_version_is_refused(run, monkeypatch, package, tmp_path):
+    (package / "gradclip" / "_version.py").write_text('__version__ = "1.4.2"\n')
+    library = fake(tmp_path, 10401)
+    monkeypatch.setenv("GRADCLIP_LIBRARY", str(library))
+    message = (
+        f"the package gradclip 1.4.2 needs libgradclip 1.4.2 .* but {library} is version 1.4.1"
+    )
+    assert re.search(message, run(check=False).stderr)
+    fake(tmp_path, 10402)
+    assert "ImportError" not in run(check=False).stderr  # goes on, to fail on what is missing
+
+
 def test_a_newer_library_of_the_same_major_version_is_taken(monkeypatch, tmp_path):
     import ctypes
 

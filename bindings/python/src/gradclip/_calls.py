@@ -37,7 +37,7 @@ def clip_grad_norm_(
 ) -> Norm:
     options = _options(eps, nonfinite, grad_scale, error_if_nonfinite)
     result, norms = _result(tensors, tensor_norms)
-    status = _call(
+    _call(
         _ffi.gradclip_clip_grad_norm,
         tensors.table.first,
         tensors.count,
@@ -46,7 +46,7 @@ def clip_grad_norm_(
         options,
         result,
     )
-    return _norm(tensors, status, result, norms, error_if_nonfinite)
+    return _norm(tensors, result, norms, error_if_nonfinite)
 
 
 def clip_grad_norm(
@@ -72,7 +72,7 @@ def clip_grad_norm(
         options,
         result,
     )
-    return _norm(tensors, status, result, norms, error_if_nonfinite), status
+    return _norm(tensors, result, norms, error_if_nonfinite), status
 
 
 def get_total_norm(
@@ -85,7 +85,7 @@ def get_total_norm(
 ) -> Norm:
     options = _options(_EPS, nonfinite, grad_scale, error_if_nonfinite)
     result, norms = _result(tensors, tensor_norms)
-    status = _call(
+    _call(
         _ffi.gradclip_get_total_norm,
         tensors.table.first,
         tensors.count,
@@ -93,7 +93,7 @@ def get_total_norm(
         options,
         result,
     )
-    return _norm(tensors, status, result, norms, error_if_nonfinite)
+    return _norm(tensors, result, norms, error_if_nonfinite)
 
 
 def clip_grads_with_norm_(
@@ -106,7 +106,7 @@ def clip_grads_with_norm_(
 ) -> Norm:
     options = _options(eps, nonfinite, grad_scale, False)
     result, _ = _result(tensors, False)
-    status = _call(
+    _call(
         _ffi.gradclip_clip_grads_with_norm,
         tensors.table.first,
         tensors.count,
@@ -115,7 +115,7 @@ def clip_grads_with_norm_(
         options,
         result,
     )
-    return _norm(tensors, status, result, None, False)
+    return _norm(tensors, result, None, False)
 
 
 def clip_grad_value_(tensors: Tensors, clip_value: float) -> None:
@@ -187,7 +187,6 @@ def _call(function: Any, *arguments: Any) -> int:
 
 def _norm(
     tensors: Tensors,
-    status: int,
     result: _ffi.gradclip_result,
     norms: ctypes.Array[c_double] | None,
     error_if_nonfinite: bool,
@@ -199,7 +198,7 @@ def _norm(
             raise NonFiniteGradientError(nonfinite)
     norm = Norm(result.total_norm)
     norm.clip_coef = coef = result.clip_coef
-    norm.clipped = coef != 1.0 and status == _ffi.GRADCLIP_OK
+    norm.clipped = coef != 1.0
     norm.nonfinite = nonfinite
     norm.tensor_norms = None if norms is None else tensors.norms(list(norms))
     return norm

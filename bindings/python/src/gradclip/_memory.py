@@ -27,7 +27,7 @@ _nbytes_of = attrgetter("nbytes")
 
 
 class Memory(NamedTuple):
-    """One entry an array in each column; an empty array has address and length 0."""
+    """One entry an array in each column. An empty array may have any address."""
 
     addresses: list[int]
     lengths: list[int]
@@ -54,8 +54,7 @@ def memory_of(
         if type(array) is ndarray and _append_ndarray(found, array):
             continue
         one = block(array, label(i), writable)
-        # An empty array's address may be anything, even another array's.
-        _append(found, one.address if one.length else 0, one.length, one.dtype, one)
+        _append(found, one.address, one.length, one.dtype, one)
         found.keep.append(one.keep)
     return found
 
