@@ -3,39 +3,92 @@
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 PYTHON   ?= python3
-CC       ?= cc
 VERSION  := $(shell sed -n 's/^\#define GRADCLIP_VERSION_STRING "\(.*\)"/\1/p' include/gradclip.h)
-MAJOR    := $(firstword $(subst ., ,$(VERSION)))
 FILE     := libgradclip.so.$(VERSION)
-SONAME   := libgradclip.so.$(MAJOR)
+SONAME   := libgradclip.so.$(firstword $(subst ., ,$(VERSION)))
 
 BUILD    := build
 SCRATCH  := .build-embedded
-SOURCES  := Package.swift exports.map $(wildcard include/*.h include/module.modulemap) $(shell find Sources -type f -o -type l)
+SOURCES  := Package.swift exports.map $(wildcard include/*.h include/module.modulemap) \
+	$(shell find Sources -type f -o -type l)
 
 # Embedded Swift needs whole-module compilation; of the library only the C
-# functions leave (exports.map).
+# functions leave (exports.map), and no path of this machine stays in it.
 SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
 	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath \
-	-Xswiftc -wmo -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --version-script=$(CURDIR)/exports.map -Xlinker -soname=$(SONAME) \
-	-Xlinker --gc-sections -Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now
+	-Xswiftc -wmo -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections \
+	-Xlinker --version-script=$(CURDIR)/exports.map -Xlinker -soname=$(SONAME) \
+	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now
 
-.PHONY: all lib help clean
-all: lib
-
-help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+.PHONY: lib help demo test test-swift test-c test-python gates format install uninstall clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
 $(BUILD)/lib/$(FILE): $(SOURCES)
-	@command -v swift >/dev/null || { echo "gradclip: Swift 6.2 or newer is needed to build (https://swift.org/install); swift is not in PATH" >&2; exit 1; }
+	@command -v swift >/dev/null || { echo "gradclip: building needs Swift 6.3 or newer (https://www.swift.org/install), and there is no swift in PATH" >&2; exit 1; }
 	$(SWIFT_BUILD)
 	@mkdir -p $(BUILD)/lib $(BUILD)/lib-unstripped
 	cp $(SCRATCH)/release/libgradclip.so $(BUILD)/lib-unstripped/$(FILE)
 	strip --strip-unneeded -R .swift_modhash -o $@ $(BUILD)/lib-unstripped/$(FILE)
 	ln -sf $(FILE) $(BUILD)/lib/$(SONAME)
 	ln -sf $(SONAME) $(BUILD)/lib/libgradclip.so
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+# ------------------------------------------------------------------- demo --
+
+VENV := $(BUILD)/venv
+
+# The package with the library just built, and what the picture needs.
+$(VENV)/.ready: $(BUILD)/lib/$(FILE) $(shell find bindings/python/src -name '*.py') bindings/python/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	GRADCLIP_PREBUILT=$(CURDIR)/$(BUILD)/lib/$(FILE) $(VENV)/bin/pip install --quiet --disable-pip-version-check \
+		./bindings/python matplotlib
+	@touch $@
+
+demo: $(VENV)/.ready ## train a network with and without clipping; draw it; walk through the article
+	$(MAKE) --no-print-directory -C bindings/c/examples demo
+	$(MAKE) --no-print-directory -C bindings/c/examples plot PYTHON=$(CURDIR)/$(VENV)/bin/python PICTURE=$(CURDIR)/$(BUILD)/demo.png
+	$(VENV)/bin/python -m gradclip article
+	@echo; echo "The picture of both runs: $(BUILD)/demo.png"
+
+# ------------------------------------------------------------------ tests --
+
+test: test-swift test-c gates test-python ## run all tests and gates
+	@echo "gradclip: all tests passed"
+
+test-swift: ## the Swift module's tests, and the formatting of the Swift code
+	swift format lint --strict --recursive Package.swift Sources/GradClip Sources/GradClipABI Sources/GradClipKernels Tests/GradClipTests
+	swift test
+
+test-c: lib ## the shipped library from C: semantics, golden values, memory, examples
+	Tests/c/run.sh $(BUILD)
+	bindings/c/tests/run.sh
+
+gates: lib ## what the shipped library promises: exports, size, dependencies, instruction sets
+	Tests/gates/run.sh $(BUILD)
+
+test-python: lib ## the Python package, on the python3 in PATH and on Debian's
+	bindings/python/tests/run.sh $(BUILD)
+
+format: ## format the Swift code
+	swift format format --in-place --recursive Package.swift Sources/GradClip Sources/GradClipABI Sources/GradClipKernels Tests/GradClipTests
+
+# ---------------------------------------------------------------- install --
+
+install: lib ## install the library and the header under PREFIX
+	install -d "$(DESTDIR)$(PREFIX)/lib" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/share/doc/gradclip"
+	install -m 755 $(BUILD)/lib/$(FILE) "$(DESTDIR)$(PREFIX)/lib/$(FILE)"
+	ln -sf $(FILE) "$(DESTDIR)$(PREFIX)/lib/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(PREFIX)/lib/libgradclip.so"
+	install -m 644 include/gradclip.h "$(DESTDIR)$(PREFIX)/include/gradclip.h"
+	install -m 644 LICENSE "$(DESTDIR)$(PREFIX)/share/doc/gradclip/LICENSE"
+
+uninstall: ## remove what install put there
+	rm -f "$(DESTDIR)$(PREFIX)/lib/$(FILE)" "$(DESTDIR)$(PREFIX)/lib/$(SONAME)" "$(DESTDIR)$(PREFIX)/lib/libgradclip.so"
+	rm -f "$(DESTDIR)$(PREFIX)/include/gradclip.h"
+	rm -rf "$(DESTDIR)$(PREFIX)/share/doc/gradclip"
 
 clean: ## remove what was built
 	rm -rf $(BUILD) .build .build-*

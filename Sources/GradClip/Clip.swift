@@ -63,7 +63,8 @@ package func scale(_ grads: TensorList, to outputs: TensorList?, by factor: Doub
         let tensor = grads[i]
         if tensor.length == 0 { continue }
         var scaling = gk_scaling(factor: factor, zero_nonfinite: zeroNonfinite && tensor.isCounted)
-        kernels.pointee.scale(tensor.dtype, tensor.data, outputs?[i].data ?? tensor.data, Int64(tensor.length), &scaling)
+        kernels.pointee.scale(
+            tensor.dtype, tensor.data, outputs?[i].data ?? tensor.data, Int64(tensor.length), &scaling)
     }
 }
 

@@ -34,7 +34,9 @@ struct Scaled {
         return x * powerOfTwo(n)
     }
 
-    private static func powerOfTwo(_ n: Int) -> Double { Double(bitPattern: UInt64(truncatingIfNeeded: n &+ 1023) << 52) }
+    private static func powerOfTwo(_ n: Int) -> Double {
+        Double(bitPattern: UInt64(truncatingIfNeeded: n &+ 1023) << 52)
+    }
 }
 
 extension NormValue {

@@ -100,9 +100,10 @@ func measure(
     _ grads: TensorList, normType: Double, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?
 ) -> Measurement {
     var job = MeasureJob(grads: grads, type: NormType(normType), options: options, tensorNorms: tensorNorms)
-    gk_with_scratch({ context, scratch in
-        context.unsafelyUnwrapped.assumingMemoryBound(to: MeasureJob.self).pointee.run(scratch.unsafelyUnwrapped)
-    }, &job)
+    gk_with_scratch(
+        { context, scratch in
+            context.unsafelyUnwrapped.assumingMemoryBound(to: MeasureJob.self).pointee.run(scratch.unsafelyUnwrapped)
+        }, &job)
     return job.found
 }
 
@@ -139,7 +140,8 @@ private struct MeasureJob {
         }
         found.nonfiniteCount = total.state.nonfinite
         found.nanCount = total.state.nan
-        found.norm = type.power == 0
+        found.norm =
+            type.power == 0
             ? .count(nonzeroTensors) : total.norm(type, omitsNonfinite: omits)
     }
 

@@ -116,7 +116,8 @@ extension NormValue {
         let logarithm = Int128(exponent) << 64 &+ Int128(Self.fractionOfLogarithm(significand))
         let quotient = Self.divide(logarithm.magnitude, by: power.magnitude)
         guard let quotient else {
-            return (logarithm < 0) == (power < 0) ? NormValue(significand: 1 << 63, exponent: 1 << 40, sticky: true) : .zero
+            return (logarithm < 0) == (power < 0)
+                ? NormValue(significand: 1 << 63, exponent: 1 << 40, sticky: true) : .zero
         }
         let signed = (logarithm < 0) == (power < 0) ? Int128(quotient) : 0 &- Int128(quotient)
         let fraction = UInt64(truncatingIfNeeded: signed)
@@ -143,7 +144,7 @@ extension NormValue {
 
     /// 2^(fraction / 2^64) * 2^63, by the exponential series in fixed point.
     static func exponential(_ fraction: UInt64) -> UInt64 {
-        let ln2: UInt64 = 0xb172_17f7_d1cf_79ab // ln 2 * 2^64
+        let ln2: UInt64 = 0xb172_17f7_d1cf_79ab  // ln 2 * 2^64
         let z = fraction.multipliedFullWidth(by: ln2).high
         var term = z
         var sum = UInt128(1) << 64

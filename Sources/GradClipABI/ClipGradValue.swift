@@ -7,7 +7,9 @@ public func gradclip_clip_grad_value_f32(
     _ grads: UnsafePointer<UnsafeMutablePointer<Float>?>!, _ lengths: UnsafePointer<Int>!, _ count: Int,
     _ clip_value: Double, _ options: UnsafePointer<gradclip_options>!
 ) -> gradclip_status {
-    clipValue({ () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") }, clip_value, options)
+    clipValue(
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") }, clip_value, options
+    )
 }
 
 @_cdecl("gradclip_clip_grad_value_f64") @implementation
@@ -15,7 +17,9 @@ public func gradclip_clip_grad_value_f64(
     _ grads: UnsafePointer<UnsafeMutablePointer<Double>?>!, _ lengths: UnsafePointer<Int>!, _ count: Int,
     _ clip_value: Double, _ options: UnsafePointer<gradclip_options>!
 ) -> gradclip_status {
-    clipValue({ () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") }, clip_value, options)
+    clipValue(
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") }, clip_value, options
+    )
 }
 
 @_cdecl("gradclip_clip_grad_value") @implementation

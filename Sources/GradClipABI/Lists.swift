@@ -27,11 +27,13 @@ func tensorList(
             .loadUnaligned(fromByteOffset: i &* stride, as: gradclip_tensor.self)
         if elementSize(given.dtype) == 0 {
             throw ArgumentError(
-                name, "must be GRADCLIP_F32, F64, F16 or BF16", .unsigned(UInt64(given.dtype)), index: i, field: ".dtype")
+                name, "must be GRADCLIP_F32, F64, F16 or BF16", .unsigned(UInt64(given.dtype)), index: i,
+                field: ".dtype")
         }
         if given.flags & ~UInt32(GRADCLIP_UNCOUNTED) != 0 {
             throw ArgumentError(
-                name, "has a flag this library does not know", .unsigned(UInt64(given.flags)), index: i, field: ".flags")
+                name, "has a flag this library does not know", .unsigned(UInt64(given.flags)), index: i, field: ".flags"
+            )
         }
         if given.device_type != 0 && given.device_type != 1 {
             throw ArgumentError(
@@ -53,7 +55,8 @@ func outputList(
         let (source, destination) = (grads[i], list[i])
         if destination.dtype != source.dtype {
             throw ArgumentError(
-                "outputs", "must be that of the gradient", .unsigned(UInt64(destination.dtype)), index: i, field: ".dtype")
+                "outputs", "must be that of the gradient", .unsigned(UInt64(destination.dtype)), index: i,
+                field: ".dtype")
         }
         if destination.length != source.length {
             throw ArgumentError(

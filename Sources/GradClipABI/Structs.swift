@@ -55,7 +55,9 @@ private func defaults() -> gradclip_options {
 }
 
 @_cdecl("gradclip_options_init") @implementation
-public func gradclip_options_init(_ options: UnsafeMutablePointer<gradclip_options>!, _ struct_size: Int) -> gradclip_status {
+public func gradclip_options_init(_ options: UnsafeMutablePointer<gradclip_options>!, _ struct_size: Int)
+    -> gradclip_status
+{
     call { () throws(ArgumentError) in
         guard let options else { throw ArgumentError("options", "must not be NULL", .null) }
         let own = MemoryLayout<gradclip_options>.size
@@ -68,7 +70,9 @@ public func gradclip_options_init(_ options: UnsafeMutablePointer<gradclip_optio
 }
 
 @_cdecl("gradclip_result_init") @implementation
-public func gradclip_result_init(_ result: UnsafeMutablePointer<gradclip_result>!, _ struct_size: Int) -> gradclip_status {
+public func gradclip_result_init(_ result: UnsafeMutablePointer<gradclip_result>!, _ struct_size: Int)
+    -> gradclip_status
+{
     call { () throws(ArgumentError) in
         guard let result else { throw ArgumentError("result", "must not be NULL", .null) }
         let own = MemoryLayout<gradclip_result>.size
@@ -104,7 +108,8 @@ struct ResultSlot {
         size = try sharedSize(bytes.loadUnaligned(as: UInt64.self), own: own, "result")
         destination = bytes
         let offset = 64
-        tensorNorms = size >= offset &+ 8
+        tensorNorms =
+            size >= offset &+ 8
             ? bytes.loadUnaligned(fromByteOffset: offset, as: UnsafeMutablePointer<Double>?.self) : nil
     }
 

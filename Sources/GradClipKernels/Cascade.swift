@@ -68,7 +68,8 @@ struct Lanes {
     /// The integer sum that an accumulator holds, over all its lanes.
     @inline(__always) static func total(_ low: SIMD8<Double>, _ high: SIMD8<Double>, start: Double) -> Int64 {
         let start = Int64(bitPattern: start.bitPattern)
-        let sum = (unsafeBitCast(low, to: SIMD8<Int64>.self) &- start)
+        let sum =
+            (unsafeBitCast(low, to: SIMD8<Int64>.self) &- start)
             &+ (unsafeBitCast(high, to: SIMD8<Int64>.self) &- start)
         let four = sum.lowHalf &+ sum.highHalf
         let two = four.lowHalf &+ four.highHalf

@@ -93,8 +93,9 @@ enum Float16Element: NarrowElement {
     var result = (magnitude &+ 0xfff &+ odd &- (112 << 23)) &>> 13
     // Below 2^-14 a half counts in units of 2^-24, the last place of a float in [1/2, 1).
     let shifted = unsafeBitCast(magnitude, to: SIMD16<Float>.self) + Float(0.5)
-    result.replace(with: unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &- 0x3f00_0000,
-                   where: magnitude .< .init(repeating: 0x3880_0000))
+    result.replace(
+        with: unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &- 0x3f00_0000,
+        where: magnitude .< .init(repeating: 0x3880_0000))
     result.replace(with: SIMD16(repeating: 0x7c00), where: magnitude .>= .init(repeating: 0x477f_f000))
     result.replace(with: ((magnitude &>> 13) & 0x3ff) | 0x7e00, where: magnitude .> .init(repeating: infinityBits))
     return result | sign

@@ -59,7 +59,8 @@ func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> {
     p = p * r + 0x1.62e42fefa39efp-1
     p = p * r + 1
     let scaled = unsafeBitCast(p, to: SIMD8<UInt64>.self) &+ (unsafeBitCast(moved, to: SIMD8<UInt64>.self) &<< 52)
-    return unsafeBitCast(scaled, to: SIMD8<Double>.self).replacing(with: SIMD8(repeating: 0), where: z .< .init(repeating: -1000))
+    return unsafeBitCast(scaled, to: SIMD8<Double>.self).replacing(
+        with: SIMD8(repeating: 0), where: z .< .init(repeating: -1000))
 }
 
 /// The integer below x; of a large x, x itself.

@@ -88,8 +88,9 @@ func trySum<E: NarrowElement, T: ExactTerm, L: Levels>(
     _: E.Type, _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, _ r: Reduction
 ) -> (done: Bool, range: BlockRange) {
     let (cascade, range) = sumBlock(E.self, T.self, L.self, data, length, exponent: exponent)
-    guard range.isFinite && range.field <= exponent
-        && levelsNeeded(E.self, T.self, range, exponent: exponent) <= L.count
+    guard
+        range.isFinite && range.field <= exponent
+            && levelsNeeded(E.self, T.self, range, exponent: exponent) <= L.count
     else { return (false, range) }
     cascade.lanes.sums(L.count).add(to: &r.pointee.exact)
     withUnsafeMutableBytes(of: &r.pointee.paths) { paths in
@@ -155,7 +156,8 @@ func addBlock<E: NarrowElement, T: ExactTerm>(
     if !first.done {
         if !first.range.isFinite {
             separateNonfinite(E.self, data, count, r)
-            return addBlock(Float32Element.self, T.self, UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped), count, r)
+            return addBlock(
+                Float32Element.self, T.self, UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped), count, r)
         }
         addFiniteBlock(E.self, T.self, data, count, first.range, r)
     }

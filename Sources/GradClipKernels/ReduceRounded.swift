@@ -165,7 +165,6 @@ func wideRange<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -
     return (largest < Double.infinity.bitPattern, Double(bitPattern: largest))
 }
 
-
 private struct LargestVisitor: WideVisitor {
     var bits = SIMD8<UInt64>(repeating: 0)
 

@@ -28,7 +28,8 @@ func scale<E: NarrowElement, P: Product>(
     _ factor: Double, zeroFrom limit: UInt32
 ) {
     @inline(__always) func product(_ values: SIMD16<Float>) -> SIMD16<Float> {
-        P.multiply(values.replacing(with: SIMD16(repeating: 0), where: magnitudes(values) .>= .init(repeating: limit)), factor)
+        P.multiply(
+            values.replacing(with: SIMD16(repeating: 0), where: magnitudes(values) .>= .init(repeating: limit)), factor)
     }
     var i = 0
     let whole = length & ~15

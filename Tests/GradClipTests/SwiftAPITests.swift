@@ -3,7 +3,8 @@ import GradClip
 import Testing
 
 /// Runs the body on one tensor and returns it as it is afterwards.
-private func withTensor<R>(_ values: [Float], _ body: ([Gradient]) throws -> R) rethrows -> (result: R, values: [Float]) {
+private func withTensor<R>(_ values: [Float], _ body: ([Gradient]) throws -> R) rethrows -> (result: R, values: [Float])
+{
     var values = values
     let result = try values.withUnsafeMutableBufferPointer { try body([Gradient($0)]) }
     return (result, values)
