@@ -10,8 +10,8 @@
  * prevents this is the call of gradclip_clip_grad_norm_f32 in main.
  *
  *     cc -std=c11 -O3 char_rnn.c -lgradclip -lm -o char_rnn
- *     ./char_rnn --max-norm none data/alice29.txt
- *     ./char_rnn --max-norm 140 data/alice29.txt
+ *     ./char_rnn --max-norm none data/asyoulik.txt
+ *     ./char_rnn --max-norm 120 data/asyoulik.txt
  */
 #include <errno.h>
 #include <float.h>
@@ -73,7 +73,7 @@ static text read_text(const char *path)
     int symbol_of[256], seen[256] = {0}, byte;
     size_t capacity = 0;
     while ((byte = getc(file)) != EOF) {
-        /* CR and other control characters (DOS line ends, ^Z) say nothing. */
+        /* Carriage returns and other control characters say nothing. */
         if (byte < ' ' && byte != '\n' && byte != '\t') continue;
         if (out.length == capacity) {
             capacity = capacity ? 2 * capacity : 1 << 16;
@@ -197,7 +197,7 @@ static void step_forward(const model *m, int symbol, const float *h_before, floa
     memcpy(h, m->params[HIDDEN_BIAS], (size_t)H * sizeof(float));
     add_scaled(h, 1.0f, m->params[INPUT] + symbol * H, H);
     add_rows(h, h_before, 1, m->params[RECURRENT], H, H);
-    for (int i = 0; i < H; i++) h[i] = tanhf(h[i]);
+    for (int i = 0; i < H; i++) h[i] = 1.0f - 2.0f / (1.0f + expf(2.0f * h[i])); /* tanh */
 
     memcpy(logp, m->params[OUTPUT_BIAS], (size_t)V * sizeof(float));
     add_rows(logp, h, 1, m->params[OUTPUT], H, V);
@@ -256,16 +256,15 @@ static double loss_and_gradients(model *m, const unsigned char *x)
     return loss;
 }
 
-/* Write text that the model makes up, one character drawn at a time. */
+/* Print text that the model makes up, one character drawn at a time. */
 static void print_sample(const model *m, const text *t, int length, random_state *random)
 {
-    float *h = zeros((size_t)m->hidden);
-    float *h_after = zeros((size_t)m->hidden);
-    float *logp = zeros((size_t)m->vocabulary);
+    size_t H = (size_t)m->hidden, V = (size_t)m->vocabulary;
+    float *h = zeros(H), *h_after = zeros(H), *logp = zeros(V);
     int symbol = t->symbols[0];
     for (int i = 0; i < length; i++) {
         step_forward(m, symbol, h, h_after, logp);
-        memcpy(h, h_after, (size_t)m->hidden * sizeof(float));
+        memcpy(h, h_after, H * sizeof(float));
         double left = random_uniform(random);
         for (symbol = 0; symbol < m->vocabulary - 1; symbol++)
             if ((left -= exp(logp[symbol])) < 0.0) break;
@@ -288,14 +287,14 @@ typedef struct settings {
 static const char usage[] =
     "usage: char_rnn [options] TEXT\n"
     "Train a character-level RNN on TEXT and print a sample of what it writes.\n"
-    "  --max-norm X|none    clip the gradients to this norm (default 140)\n"
+    "  --max-norm X|none    clip the gradients to this norm (default 120)\n"
     "  --learning-rate X    (default 0.008)\n"
     "  --steps N            parameter updates (default 10000)\n"
     "  --hidden N           hidden units (default 100)\n"
     "  --unroll N           characters per step (default 50)\n"
     "  --seed N             of the initial parameters and the sample (default 1)\n"
     "  --log FILE           write step,loss,smooth_loss,total_norm,clip_coef as CSV\n"
-    "  --sample N           characters of text to print at the end (default 300)\n";
+    "  --sample N           characters of text to print at the end (default 500)\n";
 
 /* The value of an option: a number from least to most, or the program ends. */
 static double number(const char *name, const char *value, double least, double most)
@@ -315,8 +314,8 @@ static settings parse_options(int argc, char **argv)
         {"unroll", required_argument, NULL, 'T'},   {"seed", required_argument, NULL, 's'},
         {"log", required_argument, NULL, 'l'},      {"sample", required_argument, NULL, 'p'},
         {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
-    settings s = {.seed = 1, .max_norm = 140.0, .max_norm_text = "140", .learning_rate = 0.008,
-                  .steps = 10000, .hidden = 100, .unroll = 50, .sample = 300};
+    settings s = {.seed = 1, .max_norm = 120.0, .max_norm_text = "120", .learning_rate = 0.008,
+                  .steps = 10000, .hidden = 100, .unroll = 50, .sample = 500};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {

@@ -16,14 +16,6 @@ name() { echo "$OUT/seed-$1-$2-$3"; }
 final_loss() { sed -n 's/^final loss \([^ ]*\) .*/\1/p' "$(name "$@").txt"; }
 clipped() { sed -n 's/^final loss .*), \([0-9]*\) of .*/\1/p' "$(name "$@").txt"; }
 
-# Long runs of blanks (a network that has lost everything writes nothing else) as
-# their number, so that they can be seen.
-show_blanks() {
-    awk '{ while (match($0, /          +/))
-               $0 = substr($0, 1, RSTART - 1) "[" RLENGTH " blanks]" substr($0, RSTART + RLENGTH)
-           print }'
-}
-
 # demo.sh --train SEED MAX_NORM RATE: one run, for xargs. Progress goes to stderr.
 if [ "${1-}" = --train ]; then
     shift
@@ -42,7 +34,7 @@ printf '%s\n' "$SEED none $LEARNING_RATE" "$SEED $MAX_NORM $LEARNING_RATE" | tra
 for max_norm in none "$MAX_NORM"; do
     echo
     echo "==== seed $SEED, max_norm $max_norm, learning rate $LEARNING_RATE ===="
-    show_blanks <"$(name "$SEED" "$max_norm" "$LEARNING_RATE").txt"
+    cat "$(name "$SEED" "$max_norm" "$LEARNING_RATE").txt"
 done
 
 [ $# -gt 0 ] || exit 0
