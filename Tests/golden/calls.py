@@ -45,12 +45,18 @@ def clip_call(inputs, max_norm, p, eps=1e-6, grad_scale=1.0, policy=clip.LEAVE, 
         coef_ulps = 2 * total_ulps + 1 if total_ulps else 0
         if isinf(found.total_norm):  # the norm itself is not rounded to float64
             coef_ulps += 2
+    product_ulps = coef_ulps
+    if coef_ulps and found.clip_coef < 2.0**-1022:
+        # A subnormal has few digits; products and the factor inherit their error.
+        product_ulps = ceil(coef_ulps * 2.0**-1021 / found.clip_coef)
+        if grad_scale < 1:
+            coef_ulps = product_ulps
     if total_ulps and not isinf(found.total_norm) and not isnan(found.total_norm):
         # An inexact norm must not decide whether anything is clipped.
         assert not 0.999 < max_norm / (found.total_norm + eps or 1) < 1.001, (note, max_norm)
     element_ulps = 0
     if coef_ulps:
-        element_ulps = 2 * coef_ulps + 1 if F64 in {t.fmt for t in inputs} else 3
+        element_ulps = 2 * product_ulps + 1 if F64 in {t.fmt for t in inputs} else 3
     first = found.first or ("-", "-")
     yield (
         f"clip {hex_float(p)} {hex_float(max_norm)} {hex_float(eps)} {hex_float(grad_scale)} {policy} "
