@@ -30,13 +30,15 @@ static const uint64_t order_bits[ORDERS] = {
 struct everything {
     uint32_t f32[ORDERS][N];
     uint64_t f64[ORDERS][N];
-    gradclip_result r32[ORDERS], r64[ORDERS];
+    uint16_t half[ORDERS][2][N]; /* float16 and bfloat16 */
+    gradclip_result r32[ORDERS], r64[ORDERS], r16[ORDERS];
     uint32_t value[N];
     uint64_t scaled[N];
 };
 
 static uint32_t seed32[N];
 static uint64_t seed64[N];
+static uint16_t seed16[2][N];
 
 static void make_inputs(void)
 {
@@ -50,6 +52,10 @@ static void make_inputs(void)
         seed32[i] = (uint32_t)(state >> 20);
         if ((seed32[i] >> 23 & 0xff) == 0xff) seed32[i] ^= 1u << 28;
         if (i % 5 == 0) seed32[i] &= ~0x7f800000u;
+        seed16[0][i] = (uint16_t)(state >> 40);
+        if ((seed16[0][i] & 0x7c00) == 0x7c00) seed16[0][i] ^= 0x2000;
+        if (i % 5 == 0) seed16[0][i] &= 0x83ff;
+        seed16[1][i] = (uint16_t)(seed32[i] >> 16);
     }
 }
 
@@ -76,6 +82,12 @@ static void compute(struct everything *e)
         CHECK_STATUS(gradclip_clip_grad_norm_f32(&f, &n, 1, from_bits(i % 2 ? UINT64_C(893) << 52 : 0x3ff3333333333333), from_bits(order_bits[i]), &options, &e->r32[i]), GRADCLIP_OK);
         CHECK_STATUS(gradclip_clip_grad_norm_f64(&d, &n, 1, from_bits(i % 2 ? 0x0000000000abcdef : 0x7e00000000000001), from_bits(order_bits[i]), &options, &e->r64[i]), GRADCLIP_OK);
     }
+    for (int i = 0; i < ORDERS; i++) {
+        gradclip_tensor list[] = {tensor_of(e->half[i][0], N, GRADCLIP_F16), tensor_of(e->half[i][1], N, GRADCLIP_BF16)};
+        memcpy(e->half[i], seed16, sizeof seed16);
+        e->r16[i] = new_result();
+        CHECK_STATUS(gradclip_clip_grad_norm(list, 2, from_bits(i % 2 ? UINT64_C(893) << 52 : 0x3ff3333333333333), from_bits(order_bits[i]), NULL, &e->r16[i]), GRADCLIP_OK);
+    }
     float *v = (float *)e->value;
     memcpy(e->value, seed32, sizeof seed32);
     CHECK_STATUS(gradclip_clip_grad_value_f32(&v, &n, 1, from_bits(0x36b0000000000000), NULL), GRADCLIP_OK); /* 2**-148 */
@@ -91,6 +103,8 @@ static void compare(const char *name)
     for (int i = 0; i < ORDERS; i++) {
         CHECK(same_bits(expected.f32[i], found.f32[i], sizeof found.f32[i]), "%s: float32, order %d", name, i);
         CHECK(same_bits(expected.f64[i], found.f64[i], sizeof found.f64[i]), "%s: float64, order %d", name, i);
+        CHECK(same_bits(expected.half[i], found.half[i], sizeof found.half[i]), "%s: sixteen bits, order %d", name, i);
+        CHECK(same_bits(&expected.r16[i], &found.r16[i], sizeof found.r16[i]), "%s: result of sixteen bits, order %d", name, i);
         CHECK(same_bits(&expected.r32[i], &found.r32[i], sizeof found.r32[i]), "%s: result of float32, order %d", name, i);
         CHECK(same_bits(&expected.r64[i], &found.r64[i], sizeof found.r64[i]), "%s: result of float64, order %d", name, i);
     }

@@ -46,26 +46,33 @@ static void protect(unsigned char *room, int writable)
     }
 }
 
-static void fill(unsigned char *at, size_t n, uint32_t dtype, double value)
+static size_t size_of(uint32_t dtype) { return dtype == GRADCLIP_F64 ? 8 : dtype == GRADCLIP_F32 ? 4 : 2; }
+
+/* Small numbers and NaN, which every type holds. */
+static void put(unsigned char *at, uint32_t dtype, double value)
 {
-    for (size_t i = 0; i < n; i++) {
-        double d = i % 2 ? -value : value;
-        float f = (float)d;
-        if (dtype == GRADCLIP_F64) memcpy(at + i * 8, &d, 8);
-        else memcpy(at + i * 4, &f, 4);
-    }
+    float f = (float)value;
+    uint32_t bits;
+    uint16_t half;
+    memcpy(&bits, &f, 4);
+    half = (uint16_t)(bits >> 16); /* bfloat16 */
+    if (dtype == GRADCLIP_F16)
+        half = (uint16_t)(isnan(value) ? 0x7e00 : (bits >> 16 & 0x8000) | ((bits >> 13 & 0x3ffff) - (112u << 10)));
+    if (dtype == GRADCLIP_F64) memcpy(at, &value, 8);
+    else if (dtype == GRADCLIP_F32) memcpy(at, &f, 4);
+    else memcpy(at, &half, 2);
 }
 
-static double element(const unsigned char *at, size_t i, uint32_t dtype)
+static void fill(unsigned char *at, size_t n, uint32_t dtype, double value)
 {
-    double d;
-    float f;
-    if (dtype == GRADCLIP_F64) memcpy(&d, at + i * 8, 8);
-    else {
-        memcpy(&f, at + i * 4, 4);
-        d = f;
-    }
-    return d;
+    for (size_t i = 0; i < n; i++) put(at + i * size_of(dtype), dtype, i % 2 ? -value : value);
+}
+
+static int holds(const unsigned char *at, uint32_t dtype, double value)
+{
+    unsigned char expected[8];
+    put(expected, dtype, value);
+    return memcmp(at, expected, size_of(dtype)) == 0;
 }
 
 /* Every call on n elements at the very start or end of what may be touched,
@@ -73,7 +80,7 @@ static double element(const unsigned char *at, size_t i, uint32_t dtype)
 static void at_the_edges(uint32_t dtype, unsigned char *in, unsigned char *out)
 {
     static const double orders[] = {2, 1, INFINITY, 0, 3, 2.7, -1};
-    size_t size = dtype == GRADCLIP_F64 ? 8 : 4;
+    size_t size = size_of(dtype);
     gradclip_options options = default_options();
     options.eps = 0;
     for (size_t n = 0; n <= LONGEST; n++)
@@ -99,8 +106,8 @@ static void at_the_edges(uint32_t dtype, unsigned char *in, unsigned char *out)
                 CHECK_STATUS(gradclip_clip_grad_value(&grads, 1, 3, NULL), GRADCLIP_OK);
                 for (size_t i = 0; i < n; i++) {
                     double sign = i % 2 ? -1 : 1;
-                    if (element(in + at, i, dtype) != 3 * sign || element(out + at, i, dtype) != sign)
-                        CHECK(0, "element %zu of %zu: %g and %g", i, n, element(in + at, i, dtype), element(out + at, i, dtype));
+                    if (!holds(in + at + i * size, dtype, 3 * sign) || !holds(out + at + i * size, dtype, sign))
+                        CHECK(0, "element %zu of %zu, type %u", i, n, dtype);
                 }
                 /* The neighbours within the pages kept their bytes. */
                 size_t stop = at + n * size;
@@ -114,7 +121,7 @@ static void read_only(uint32_t dtype, unsigned char *in, unsigned char *out)
 {
     static const double orders[] = {0, 1, 2, 3, 0.5, 2.7, -1, INFINITY, -INFINITY};
     static const size_t lengths[] = {1, 7, 70, 4096, 5000};
-    size_t size = dtype == GRADCLIP_F64 ? 8 : 4;
+    size_t size = size_of(dtype);
     gradclip_options options = default_options(), bad = default_options();
     bad.reserved = 1;
     for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
@@ -195,7 +202,7 @@ int main(void)
     unsigned char *in = guarded(), *out = guarded();
     signal(SIGSEGV, on_fault);
     signal(SIGBUS, on_fault);
-    for (uint32_t dtype = GRADCLIP_F32; dtype <= GRADCLIP_F64; dtype++) {
+    for (uint32_t dtype = GRADCLIP_F32; dtype <= GRADCLIP_BF16; dtype++) {
         at_the_edges(dtype, in, out);
         read_only(dtype, in, out);
     }
