@@ -389,7 +389,7 @@ int main(int argc, char **argv)
                 add_scaled(m.params[i], (float)-s.learning_rate, m.grads[i], (int)m.lengths[i]);
             /* The state carries over to the next stretch of text; gradients do not. */
             memcpy(m.h, m.h + (size_t)s.unroll * (size_t)s.hidden, (size_t)s.hidden * sizeof(float));
-            smooth_loss += 0.002 * (loss - smooth_loss);
+            smooth_loss += 0.01 * (loss - smooth_loss);
             clipped += result.clip_coef < 1.0;
         }
         if (step > s.steps - tail) tail_loss += loss;

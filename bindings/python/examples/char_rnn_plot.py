@@ -104,8 +104,11 @@ def draw(unclipped: Run, clipped: Run, output: Path) -> None:
         f"Character RNN, seed {clipped.settings['seed']:.0f}, learning rate {rate:g},"
         f" the same run without and with max_norm {clipped.max_norm:g}",
         fontsize=11,
+        pad=32,
     )
 
+    # Above the axes: wherever they stood inside, some run would have its spike there.
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "frameon": False}
     runs = [
         (unclipped, UNCLIPPED, "no clipping"),
         (clipped, CLIPPED, f"max_norm {clipped.max_norm:g}"),
@@ -113,11 +116,11 @@ def draw(unclipped: Run, clipped: Run, output: Path) -> None:
     for run, colour, label in runs:
         top.plot(run.step, run.loss, color=colour, alpha=0.2, linewidth=0.5)
         top.plot(run.step, run.smooth_loss, color=colour, linewidth=2, label=label)
-        bottom.scatter(run.step, run.total_norm, s=3, color=colour, alpha=0.4, linewidths=0)
+        bottom.scatter(run.step, run.total_norm, s=4, color=colour, alpha=0.5, linewidths=0)
     top.set_ylabel("loss, nats per character\n(line: smoothed)")
     # Single steps reach far higher; what matters is where most of them are.
     top.set_ylim(0, 1.05 * max(np.nanpercentile(run.loss, 99.5) for run, _, _ in runs))
-    top.legend(loc="best", framealpha=0.9)
+    top.legend(**above)
 
     bottom.set_yscale("log")
     bottom.set_ylabel("total_norm of the gradients\nbefore clipping")
@@ -140,8 +143,8 @@ def draw(unclipped: Run, clipped: Run, output: Path) -> None:
         linewidth=1.2,
         label=f"max_norm {clipped.max_norm:g}",
     )
-    bottom.legend(loc="upper right", framealpha=0.9)
-    figure.savefig(output, dpi=130)
+    bottom.legend(**above)
+    figure.savefig(output, dpi=110)
 
 
 def main() -> None:
