@@ -21,8 +21,10 @@
  *
  *   norm of a tensor   n_i = (sum |x|^p)^(1/p);  p = INFINITY: max |x|;
  *                      p = -INFINITY: min |x|;  p = 0: how many elements are
- *                      not zero. p may be any other number but NaN. The norm
- *                      of an empty tensor is 0.
+ *                      not zero. p may be any other number but NaN; beyond
+ *                      2^50 in magnitude it counts as infinite, which changes
+ *                      the norm by less than a part in 10^13. The norm of an
+ *                      empty tensor is 0.
  *   total_norm         the p-norm of (n_1 ... n_k) over the tensors that are
  *                      not empty: for finite p other than 0 the norm of all
  *                      gradients taken as one vector, for p = 0 the number of
@@ -200,7 +202,8 @@ typedef struct gradclip_options {
                              (the counts of norm_type 0 do not change with it), and the write
                              pass divides by it. */
     uint32_t nonfinite;   /* GRADCLIP_NONFINITE_...; default LEAVE */
-    uint32_t exact_f64;   /* 0 or 1; 1 is GRADCLIP_ERROR_UNSUPPORTED in this version */
+    uint32_t exact_f64;   /* 1: sum float64 gradients exactly too, for norm_type 1 and 2; default
+                             0: their norm is within 1 ulp of the true one */
     uint32_t num_threads; /* threads to use at most; 0: the library decides */
     uint32_t reserved;    /* 0 */
 } gradclip_options;
@@ -263,7 +266,7 @@ gradclip_status gradclip_clip_grad_norm(const gradclip_tensor *grads, size_t cou
 
 /*
  * The same out of place: the gradients are read, and the clipped gradients are
- * written to outputs. outputs[i] has room for lengths[i] elements and either is
+ * written to outputs (unless the call returns NON_FINITE: then they are not). outputs[i] has room for lengths[i] elements and either is
  * grads[i] itself or overlaps no gradient and no other output. When nothing
  * needs clipping the gradients are copied.
  */
@@ -300,6 +303,22 @@ gradclip_status gradclip_get_total_norm(const gradclip_tensor *grads, size_t cou
                                         const gradclip_options *options, gradclip_result *result);
 
 /*
+ * Everything but the write: the norm, clip_coef and factor that clipping by
+ * max_norm would use, for an optimizer that multiplies by factor itself (deferred
+ * clipping: one pass over the gradients less). Nothing is written but *result,
+ * which must not be NULL. After GRADCLIP_NON_FINITE skip the step.
+ */
+gradclip_status gradclip_defer_clip_f32(float *const *grads, const size_t *lengths, size_t count,
+                                        double max_norm, double norm_type,
+                                        const gradclip_options *options, gradclip_result *result);
+gradclip_status gradclip_defer_clip_f64(double *const *grads, const size_t *lengths, size_t count,
+                                        double max_norm, double norm_type,
+                                        const gradclip_options *options, gradclip_result *result);
+gradclip_status gradclip_defer_clip(const gradclip_tensor *grads, size_t count,
+                                    double max_norm, double norm_type,
+                                    const gradclip_options *options, gradclip_result *result);
+
+/*
  * The coefficient that belongs to a norm: min(1, max_norm / (total_norm + eps)).
  * total_norm is >= 0; INFINITY gives 0. Only eps is used of the options (the
  * factor to multiply by is *clip_coef / grad_scale).
@@ -330,6 +349,108 @@ gradclip_status gradclip_clip_grads_with_norm(const gradclip_tensor *grads, size
  * nothing. Of the options only num_threads is used. */
 gradclip_status gradclip_scale(const gradclip_tensor *grads, size_t count, double factor,
                                const gradclip_options *options);
+
+/* ---------------------------------------------------------- accumulator -- */
+
+/*
+ * A norm that is added up piece by piece: gradients as the backward pass makes
+ * them, while they are still in cache; parts of them by several threads, each with
+ * an accumulator of its own that is merged afterwards; shards in several
+ * processes, which exchange accumulators as bytes.
+ *
+ * For norm_type 1 and 2 over float32, float16 and bfloat16 (over float64 with
+ * exact_f64) and for INFINITY and -INFINITY the result has the bits of one call
+ * on the whole list, however it was cut and merged. For other orders that holds
+ * if tensors are cut at multiples of 4096 elements only. For norm_type 0 every
+ * tensor that is added counts as one tensor.
+ *
+ * One accumulator must not be used by two threads at a time.
+ */
+typedef struct gradclip_accumulator gradclip_accumulator;
+
+/* Make an accumulator; *accumulator is NULL after an error. The options hold for
+ * all that is done with it (eps, grad_scale, nonfinite, exact_f64). */
+gradclip_status gradclip_accumulator_create(double norm_type, const gradclip_options *options,
+                                            gradclip_accumulator **accumulator);
+
+/* Release it. NULL is allowed. */
+void gradclip_accumulator_free(gradclip_accumulator *accumulator);
+
+/* Forget all that was added. */
+gradclip_status gradclip_accumulator_reset(gradclip_accumulator *accumulator);
+
+/* Add tensors. They are numbered in the order in which they are added, from 0;
+ * that is what first_tensor refers to. Returns GRADCLIP_OK even if they are not
+ * finite: gradclip_accumulator_finish() tells. */
+gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator,
+                                         const gradclip_tensor *grads, size_t count);
+
+/* Add one tensor. */
+gradclip_status gradclip_accumulator_add_f32(gradclip_accumulator *accumulator, const float *grad, size_t length);
+gradclip_status gradclip_accumulator_add_f64(gradclip_accumulator *accumulator, const double *grad, size_t length);
+
+/* Add what another accumulator holds, as if its tensors came after these. The
+ * other one is unchanged and may be the same. norm_type and exact_f64 of the two
+ * must agree. */
+gradclip_status gradclip_accumulator_merge(gradclip_accumulator *accumulator, const gradclip_accumulator *other);
+
+/*
+ * Write the accumulator's state as bytes. *size is how much room there is, and
+ * receives how many bytes there are; with bytes = NULL only that. For norm_type 1
+ * and 2 over float32, float16 and bfloat16 it is at most 192, otherwise at most
+ * 1024. The bytes are the same on every machine, and carry a version and a
+ * checksum.
+ */
+gradclip_status gradclip_accumulator_export(const gradclip_accumulator *accumulator, void *bytes, size_t *size);
+
+/*
+ * Add what bytes from gradclip_accumulator_export() hold, as
+ * gradclip_accumulator_merge() would. Bytes that are damaged, foreign, of another
+ * version, norm_type or exact_f64 are refused with GRADCLIP_ERROR_BAD_DATA.
+ */
+gradclip_status gradclip_accumulator_import(gradclip_accumulator *accumulator, const void *bytes, size_t size);
+
+/*
+ * The norm of all that was added, with clip_coef and factor for max_norm (INFINITY:
+ * measure only). Afterwards more may be added. result must not be NULL; its
+ * tensor_norms must be. Returns as gradclip_defer_clip() does. Clip with
+ * gradclip_scale(), or let the optimizer multiply by factor.
+ */
+gradclip_status gradclip_accumulator_finish(gradclip_accumulator *accumulator, double max_norm,
+                                            gradclip_result *result);
+
+/* --------------------------------------------------------------- report -- */
+
+/* What gradclip_inspect() tells of one tensor. The magnitudes and the mean are of
+ * its finite elements, and of gradient / grad_scale. */
+typedef struct gradclip_report {
+    double norm;                    /* its norm over finite elements */
+    double max_abs;                 /* the largest magnitude; 0 if there is none */
+    double mean;                    /* the mean; 0 if there is no element */
+    uint64_t length;                /* elements */
+    uint64_t nan_count;             /* NaNs */
+    uint64_t positive_infinity_count;
+    uint64_t negative_infinity_count;
+    uint64_t zero_count;            /* elements that are +0 or -0 */
+    uint64_t subnormal_count;       /* elements below the smallest normal number of the dtype, 0 left out */
+    uint64_t first_nonfinite;       /* index of the first NaN or infinity, or GRADCLIP_NONE */
+} gradclip_report;
+
+/*
+ * Look at every tensor: who is large, who is NaN. One pass over memory; nothing is
+ * written but the reports and *result (NULL: not asked for), which holds the total
+ * norm over finite elements, the counts, and the first non-finite element.
+ *
+ *   reports      room for one report per tensor
+ *   report_size  sizeof(gradclip_report) as the caller knows it: the distance
+ *                between reports; what the library does not know is left alone
+ *
+ * Uncounted tensors are reported too, but left out of *result. The policy in the
+ * options does not matter. Returns GRADCLIP_OK, or an error.
+ */
+gradclip_status gradclip_inspect(const gradclip_tensor *grads, size_t count, double norm_type,
+                                 const gradclip_options *options,
+                                 gradclip_report *reports, size_t report_size, gradclip_result *result);
 
 /* -------------------------------------------------------- clip by value -- */
 

@@ -6,18 +6,27 @@
 #include <string.h>
 
 #if defined(__x86_64__)
-// __builtin_cpu_supports also asks the operating system whether it saves the
-// registers, which cpuid alone does not tell.
-static bool supports_v3(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
-        && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt")
-        && __builtin_cpu_supports("movbe");
-}
+#include <cpuid.h>
 
-static bool supports_v4(void) {
-    return supports_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+// The levels of the x86-64 psABI. The processor must have the instructions, and
+// the operating system must save the registers (XCR0), which cpuid alone does not
+// tell. By hand, because libgcc's feature table alone takes 4 KB.
+static unsigned x86_level(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 1;
+    const unsigned v3_c = bit_FMA | bit_MOVBE | bit_OSXSAVE | bit_AVX | bit_F16C | bit_SSE4_2 | bit_POPCNT;
+    if ((c & v3_c) != v3_c) return 1;
+    unsigned saved, high;
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    if ((saved & 0x6) != 0x6) return 1; // xmm, ymm
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 1;
+    const unsigned v3_b = bit_AVX2 | bit_BMI | bit_BMI2;
+    const unsigned v4_b = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
+    if ((b & v3_b) != v3_b) return 1;
+    unsigned features = b;
+    if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !(c & bit_LZCNT)) return 1;
+    if ((features & v4_b) != v4_b || (saved & 0xe6) != 0xe6) return 3; // opmask, zmm
+    return 4;
 }
 #endif
 
@@ -31,14 +40,15 @@ static void choose(void) {
     isa = GK_ISA_NEON;
 #elif defined(__x86_64__)
     const char *wanted = getenv("GRADCLIP_ISA");
+    const unsigned level = x86_level();
     isa = GK_ISA_BASELINE;
     if (wanted && strcmp(wanted, "baseline") == 0) return;
-    if (gradclip_kernels_x86_64_v3 && supports_v3()) {
+    if (gradclip_kernels_x86_64_v3 && level >= 3) {
         gradclip_kernels_x86_64_v3(&kernels);
         isa = GK_ISA_X86_64_V3;
     }
     if (wanted && strcmp(wanted, "x86-64-v3") == 0) return;
-    if (gradclip_kernels_x86_64_v4 && supports_v4()) {
+    if (gradclip_kernels_x86_64_v4 && level >= 4) {
         gradclip_kernels_x86_64_v4(&kernels);
         isa = GK_ISA_X86_64_V4;
     }

@@ -1,4 +1,5 @@
 // What the engine needs from C; see the header.
+#define _POSIX_C_SOURCE 200112L
 #include "CGradClipKernels.h"
 
 #include <locale.h>
@@ -7,9 +8,18 @@
 #include <string.h>
 
 void gk_with_scratch(void (*body)(void *context, void *scratch), void *context) {
-    _Alignas(64) unsigned char scratch[GK_SCRATCH];
+    _Alignas(64) unsigned char scratch[GK_WORKSPACE];
     body(context, scratch);
 }
+
+void *gk_allocate(size_t size) {
+    void *memory = NULL;
+    size = (size + 63) / 64 * 64;
+    if (posix_memalign(&memory, 64, size) != 0) return NULL;
+    return memset(memory, 0, size);
+}
+
+void gk_release(void *memory) { free(memory); }
 
 static _Thread_local char message[GK_MESSAGE];
 

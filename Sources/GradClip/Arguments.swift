@@ -8,6 +8,7 @@ public struct ArgumentError: Error, Sendable {
         case invalid(Void = ())
         case unsupported(Void = ())
         case outOfMemory(Void = ())
+        case badData(Void = ())
     }
     public enum Value: Sendable {
         case none

@@ -22,6 +22,8 @@ package func clip(
 }
 
 /// The norm and the coefficient that belongs to it; writes nothing but `tensorNorms`.
+///
+/// `coefficient` is what clipping by maxNorm would multiply by (times 1 / gradScale).
 @inline(never)
 package func totalNorm(
     _ grads: TensorList, maxNorm: Double, normType: Double, options: ClipOptions,

@@ -24,15 +24,19 @@ struct NormType {
         default: term = UInt32(GK_POWER)
         }
     }
+
+    /// p = 1 and 2.
+    var hasExactSum: Bool { Int(term) == GK_ABS || Int(term) == GK_SQUARE }
 }
 
 /// What is known about a number of elements: sums, extremes, counts.
 struct Partial {
     var state = gk_reduction()
-    /// How many elements went in.
+    /// How many elements went in (0 where an accumulator came from bytes and p > 0).
     var elements = 0
 
-    init(_ type: NormType, scratch: UnsafeMutableRawPointer) {
+    /// - Parameter wide: zeroed memory for an exact sum of float64 terms, or nil.
+    init(_ type: NormType, scratch: UnsafeMutableRawPointer?, wide: UnsafeMutablePointer<Int64>?) {
         ExactSum.clear(&state.exact, base: ExactSum.fixedBase)
         ExactSum.clear(&state.rounded, base: GK_EMPTY)
         state.power = type.power
@@ -42,11 +46,16 @@ struct Partial {
         state.smallest = .max
         state.first = GK_NOWHERE
         state.scratch = scratch
+        state.wide = type.hasExactSum ? wide : nil
     }
 
     mutating func merge(_ other: inout Partial) {
         ExactSum.merge(&state.exact, &other.state.exact)
         ExactSum.merge(&state.rounded, &other.state.rounded)
+        if state.wide != nil, let limbs = other.state.wide {
+            WideSum.propagate(&other.state)
+            WideSum.merge(&state, limbs, count: Int(GK_WIDE_LIMBS), base: Int(GK_WIDE_BASE))
+        }
         state.largest = max(state.largest, other.state.largest)
         state.smallest = min(state.smallest, other.state.smallest)
         state.nonzero &+= other.state.nonzero
@@ -59,28 +68,41 @@ struct Partial {
     /// unless they are `omitted`.
     mutating func norm(_ type: NormType, omitsNonfinite: Bool) -> NormValue {
         let power = type.power
-        let infinities = omitsNonfinite ? 0 : state.nonfinite &- state.nan
-        let finite = UInt64(elements) &- state.nonfinite
-        if elements == 0 || omitsNonfinite && finite == 0 { return .zero }
         if power == 0 { return .count(state.nonzero &+ (omitsNonfinite ? 0 : state.nonfinite)) }
         if state.nan > 0 && !omitsNonfinite { return .nan }
         if power > 0 {
-            if infinities > 0 { return .infinity }
+            if !omitsNonfinite && state.nonfinite > state.nan { return .infinity }
             if power == .infinity { return NormValue(Double(bitPattern: state.largest)) }
             return root(type)
         }
         // Negative orders: a zero makes the norm 0, infinities add nothing.
+        let finite = UInt64(elements) &- state.nonfinite
+        if elements == 0 || omitsNonfinite && finite == 0 { return .zero }
         if state.nonzero < finite { return .zero }
         if finite == 0 { return .infinity }
         return power == -.infinity ? NormValue(Double(bitPattern: state.smallest)) : root(type)
     }
 
+    /// Moves the sum of narrower elements into the wide sum.
+    mutating func moveNarrowPart() {
+        ExactSum.propagate(&state.exact)
+        WideSum.merge(
+            &state, ExactSum.limbs(&state.exact), count: Int(GK_LIMBS), base: Int(ExactSum.fixedBase))
+        ExactSum.clear(&state.exact, base: ExactSum.fixedBase)
+    }
+
     private mutating func root(_ type: NormType) -> NormValue {
+        if let wide = state.wide {
+            moveNarrowPart()
+            return NormValue.root(
+                of: wide, count: Int(GK_WIDE_LIMBS), base: Int(GK_WIDE_BASE), power: type.power, isExact: true)
+        }
         if state.rounded.base == GK_EMPTY {
             return NormValue.root(of: &state.exact, power: type.power, isExact: true)
         }
-        // Gradients of float64 and of narrower types: the exact part joins the other.
+        // Gradients of float64 and of narrower types: the exact part moves to the other.
         ExactSum.addLimbs(&state.rounded, &state.exact)
+        ExactSum.clear(&state.exact, base: ExactSum.fixedBase)
         return NormValue.root(of: &state.rounded, power: type.power, isExact: false)
     }
 }
@@ -99,7 +121,8 @@ struct Measurement {
 func measure(
     _ grads: TensorList, normType: Double, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?
 ) -> Measurement {
-    var job = MeasureJob(grads: grads, type: NormType(normType), options: options, tensorNorms: tensorNorms)
+    var job = MeasureJob(
+        pass: NormPass(grads: grads, type: NormType(normType), options: options, tensorNorms: tensorNorms))
     gk_with_scratch(
         { context, scratch in
             context.unsafelyUnwrapped.assumingMemoryBound(to: MeasureJob.self).pointee.run(scratch.unsafelyUnwrapped)
@@ -107,20 +130,47 @@ func measure(
     return job.found
 }
 
-/// The norm pass over a list.
 private struct MeasureJob {
+    var pass: NormPass
+    var found = Measurement()
+
+    mutating func run(_ workspace: UnsafeMutableRawPointer) {
+        let type = pass.type
+        var total = Partial(
+            type, scratch: workspace, wide: pass.options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
+        pass.run(into: &total, workspace)
+        found.nonfiniteCount = total.state.nonfinite
+        found.nanCount = total.state.nan
+        found.firstTensor = pass.firstTensor
+        found.firstElement = pass.firstElement
+        found.norm =
+            type.power == 0
+            ? .count(pass.nonzeroTensors) : total.norm(type, omitsNonfinite: pass.options.nonfinite == .zero)
+    }
+}
+
+/// Zeroed limbs of a workspace: `index` 0 or 1.
+func wideLimbs(_ workspace: UnsafeMutableRawPointer, _ index: Int) -> UnsafeMutablePointer<Int64> {
+    let limbs = (workspace + Int(GK_SCRATCH)).assumingMemoryBound(to: Int64.self) + index &* Int(GK_WIDE_LIMBS)
+    for i in 0..<Int(GK_WIDE_LIMBS) { limbs[i] = 0 }
+    return limbs
+}
+
+/// One pass over a list, added to what is known already.
+struct NormPass {
     let grads: TensorList
     let type: NormType
     let options: ClipOptions
     let tensorNorms: UnsafeMutablePointer<Double>?
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    var found = Measurement()
+    var firstTensor = UInt64.max
+    var firstElement = UInt64.max
+    /// Tensors whose norm is not 0; counted for p = 0 only.
+    var nonzeroTensors: UInt64 = 0
 
-    mutating func run(_ scratch: UnsafeMutableRawPointer) {
-        let omits = options.nonfinite == .zero
+    mutating func run(into total: inout Partial, _ workspace: UnsafeMutableRawPointer) {
+        total.state.scratch = workspace
         let isPerTensor = tensorNorms != nil || type.power == 0
-        var total = Partial(type, scratch: scratch)
-        var nonzeroTensors: UInt64 = 0
         for i in 0..<grads.count {
             let tensor = grads[i]
             if tensor.length == 0 || !tensor.isCounted {
@@ -128,30 +178,27 @@ private struct MeasureJob {
                 continue
             }
             if isPerTensor {
-                var own = Partial(type, scratch: scratch)
+                var own = Partial(
+                    type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
                 add(tensor, i, to: &own)
-                let norm = own.norm(type, omitsNonfinite: omits)
+                total.merge(&own)
+                let norm = own.norm(type, omitsNonfinite: options.nonfinite == .zero)
                 if !norm.isZero { nonzeroTensors &+= 1 }
                 tensorNorms?[i] = norm.divided(by: options.gradScale).double
-                total.merge(&own)
             } else {
                 add(tensor, i, to: &total)
             }
         }
-        found.nonfiniteCount = total.state.nonfinite
-        found.nanCount = total.state.nan
-        found.norm =
-            type.power == 0
-            ? .count(nonzeroTensors) : total.norm(type, omitsNonfinite: omits)
     }
 
     private mutating func add(_ tensor: Tensor, _ index: Int, to partial: inout Partial) {
         partial.state.offset = 0
+        partial.state.first = GK_NOWHERE
         kernels.pointee.reduce(tensor.dtype, tensor.data, Int64(tensor.length), &partial.state)
         partial.elements &+= tensor.length
-        if partial.state.first != GK_NOWHERE && found.firstTensor == .max {
-            found.firstTensor = UInt64(index)
-            found.firstElement = partial.state.first
+        if partial.state.first != GK_NOWHERE && firstTensor == .max {
+            firstTensor = UInt64(index)
+            firstElement = partial.state.first
         }
     }
 }

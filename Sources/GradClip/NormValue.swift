@@ -69,14 +69,22 @@ package struct NormValue {
 }
 
 extension NormValue {
-    /// (sum)^(1/p), correctly rounded for p = 1 and 2 and an exact sum.
-    /// `sum` is nonnegative; carries are propagated here.
+    /// (sum)^(1/p), correctly rounded for p = 1 and 2 and an exact sum. The sum is not
+    /// negative; its carries are propagated here.
     static func root(of sum: ExactSum.Sum, power: Double, isExact: Bool) -> NormValue {
         if sum.pointee.base == GK_EMPTY { return zero }
-        ExactSum.propagate(sum)
-        let bits = LimbBits(sum, isExact: isExact)
+        return root(
+            of: ExactSum.limbs(sum), count: Int(GK_LIMBS), base: Int(sum.pointee.base), power: power,
+            isExact: isExact)
+    }
+
+    static func root(
+        of limbs: UnsafeMutablePointer<Int64>, count: Int, base: Int, power: Double, isExact: Bool
+    ) -> NormValue {
+        ExactSum.propagate(limbs, count: count)
+        let bits = LimbBits(limbs, count: count, isExact: isExact)
         guard let highest = bits.highest else { return power > 0 ? zero : infinity }
-        let origin = Int(sum.pointee.base) &* 40
+        let origin = base &* 40
         if power == 2 {
             // 127 or 128 bits from an even position.
             let low = (highest &- 126) & ~1
@@ -188,14 +196,16 @@ extension NormValue {
 /// the lowest limb; positions below that read as zeros.
 struct LimbBits {
     let limbs: UnsafeMutablePointer<Int64>
+    let count: Int
     let lowest: Int
     let highest: Int?
 
     /// Of sums that are not exact only the upper 320 bits count, so that what fell
     /// out of the window cannot matter.
-    init(_ sum: ExactSum.Sum, isExact: Bool) {
-        limbs = ExactSum.limbs(sum)
-        var top = Int(GK_LIMBS) &- 1
+    init(_ limbs: UnsafeMutablePointer<Int64>, count: Int, isExact: Bool) {
+        self.limbs = limbs
+        self.count = count
+        var top = count &- 1
         while top >= 0 && limbs[top] == 0 { top &-= 1 }
         highest = top < 0 ? nil : top &* 40 &+ 63 &- limbs[top].leadingZeroBitCount
         lowest = isExact ? 0 : max(0, top &- 7)
@@ -204,7 +214,7 @@ struct LimbBits {
     /// The 64 bits from a position upwards.
     func word(at position: Int) -> UInt64 {
         var word: UInt64 = 0
-        for i in lowest..<Int(GK_LIMBS) {
+        for i in lowest..<count {
             let limb = UInt64(bitPattern: limbs[i])
             let shift = i &* 40 &- position
             if shift >= 0 && shift < 64 { word |= limb << UInt64(shift) }
@@ -214,7 +224,7 @@ struct LimbBits {
     }
 
     func any(below position: Int) -> Bool {
-        for i in lowest..<Int(GK_LIMBS) {
+        for i in lowest..<count {
             let below = position &- i &* 40
             if below <= 0 { return false }
             let mask: UInt64 = below >= 64 ? .max : (1 << UInt64(below)) &- 1

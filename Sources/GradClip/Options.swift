@@ -31,6 +31,8 @@ public struct ClipOptions: Sendable {
     /// What the gradients are still multiplied by (loss scaling). Finite, > 0.
     public var gradScale = 1.0
     public var nonfinite = NonfinitePolicy.leave
+    /// Sum float64 gradients exactly too, for p = 1 and 2.
+    public var exactFloat64 = false
     /// Threads to use at most; 0: as many as the process may use.
     public var threads = 0
 

@@ -34,26 +34,33 @@ private func clip(
             grads, to: outputs, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: slot.tensorNorms))
 }
 
+/// `maxNorm` nil: only the norm.
 @inline(__always)
 func totalNorm(
-    _ grads: MakeList, _ normType: Double,
+    _ grads: MakeList, _ maxNorm: Double?, _ normType: Double,
     _ given: UnsafePointer<gradclip_options>?, _ result: UnsafeMutablePointer<gradclip_result>?
 ) -> gradclip_status {
-    call { () throws(ArgumentError) in try totalNorm(try grads(), normType, given, result) }
+    call { () throws(ArgumentError) in try totalNorm(try grads(), maxNorm, normType, given, result) }
 }
 
 @inline(never)
 private func totalNorm(
-    _ grads: TensorList, _ normType: Double,
+    _ grads: TensorList, _ maxNorm: Double?, _ normType: Double,
     _ given: UnsafePointer<gradclip_options>?, _ result: UnsafeMutablePointer<gradclip_result>?
 ) throws(ArgumentError) -> gradclip_status {
+    if let maxNorm { try check(maxNorm: maxNorm) }
     try check(normType: normType)
     let options = try options(given)
     guard let result else { throw ArgumentError("result", "must not be NULL", .null) }
     let slot = try ResultSlot(result)
-    var (found, _) = GradClip.totalNorm(
-        grads, maxNorm: .infinity, normType: normType, options: options, tensorNorms: slot.tensorNorms)
-    found.factor = 1 / options.gradScale
+    var (found, coefficient) = GradClip.totalNorm(
+        grads, maxNorm: maxNorm ?? .infinity, normType: normType, options: options, tensorNorms: slot.tensorNorms)
+    if maxNorm == nil {
+        found.factor = 1 / options.gradScale
+    } else if !found.isNonfinite {
+        found.clipCoef = coefficient
+        found.factor = coefficient / options.gradScale
+    }
     return slot.store(found)
 }
 

@@ -45,6 +45,16 @@ func tensorList(
     return list
 }
 
+/// One tensor that is an argument of its own.
+@inline(never)
+func singleTensor(
+    _ tensor: UnsafePointer<gradclip_tensor>, _ name: StaticString, _ length: StaticString
+) throws(ArgumentError) -> TensorList {
+    let list = TensorList(records: tensor, stride: MemoryLayout<gradclip_tensor>.stride, count: 1)
+    try check(list[0], at: -1, name, lengths: length)
+    return list
+}
+
 /// Destinations as a list of gradclip_tensor that matches the gradients.
 @inline(never)
 func outputList(

@@ -10,7 +10,7 @@ public func gradclip_get_total_norm_f32(
 ) -> gradclip_status {
     totalNorm(
         { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
-        norm_type, options, result)
+        nil, norm_type, options, result)
 }
 
 @_cdecl("gradclip_get_total_norm_f64") @implementation
@@ -21,7 +21,7 @@ public func gradclip_get_total_norm_f64(
 ) -> gradclip_status {
     totalNorm(
         { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
-        norm_type, options, result)
+        nil, norm_type, options, result)
 }
 
 @_cdecl("gradclip_get_total_norm") @implementation
@@ -29,7 +29,38 @@ public func gradclip_get_total_norm(
     _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    totalNorm({ () throws(ArgumentError) in try tensorList(grads, count, "grads") }, norm_type, options, result)
+    totalNorm({ () throws(ArgumentError) in try tensorList(grads, count, "grads") }, nil, norm_type, options, result)
+}
+
+@_cdecl("gradclip_defer_clip_f32") @implementation
+public func gradclip_defer_clip_f32(
+    _ grads: UnsafePointer<UnsafeMutablePointer<Float>?>!, _ lengths: UnsafePointer<Int>!, _ count: Int,
+    _ max_norm: Double, _ norm_type: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    totalNorm(
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
+        max_norm, norm_type, options, result)
+}
+
+@_cdecl("gradclip_defer_clip_f64") @implementation
+public func gradclip_defer_clip_f64(
+    _ grads: UnsafePointer<UnsafeMutablePointer<Double>?>!, _ lengths: UnsafePointer<Int>!, _ count: Int,
+    _ max_norm: Double, _ norm_type: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    totalNorm(
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
+        max_norm, norm_type, options, result)
+}
+
+@_cdecl("gradclip_defer_clip") @implementation
+public func gradclip_defer_clip(
+    _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ max_norm: Double, _ norm_type: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    totalNorm(
+        { () throws(ArgumentError) in try tensorList(grads, count, "grads") }, max_norm, norm_type, options, result)
 }
 
 @_cdecl("gradclip_clip_grads_with_norm_f32") @implementation

@@ -49,6 +49,7 @@ func record(_ error: ArgumentError) -> gradclip_status {
     case .invalid: return gradclip_status(GRADCLIP_ERROR_INVALID_ARGUMENT)
     case .unsupported: return gradclip_status(GRADCLIP_ERROR_UNSUPPORTED)
     case .outOfMemory: return gradclip_status(GRADCLIP_ERROR_OUT_OF_MEMORY)
+    case .badData: return gradclip_status(GRADCLIP_ERROR_BAD_DATA)
     }
 }
 

@@ -34,15 +34,13 @@ func options(_ given: UnsafePointer<gradclip_options>?) throws(ArgumentError) ->
     if known.exact_f64 > 1 {
         throw ArgumentError("exact_f64", "must be 0 or 1", .unsigned(UInt64(known.exact_f64)))
     }
-    if known.exact_f64 == 1 {
-        throw ArgumentError("exact_f64", "is not available in this version", .integer(1), reason: .unsupported())
-    }
     if known.reserved != 0 {
         throw ArgumentError("reserved", "must be 0", .unsigned(UInt64(known.reserved)))
     }
     result.eps = known.eps
     result.gradScale = known.grad_scale
     result.nonfinite = policy
+    result.exactFloat64 = known.exact_f64 == 1
     result.threads = Int(known.num_threads)
     return result
 }

@@ -65,6 +65,12 @@ struct Lanes {
         (a0, a1, b0, b1, c0, c1) = (a, a, b, b, c, c)
     }
 
+    /// First accumulators only.
+    @inline(__always) init(_ a0: SIMD8<Double>, _ a1: SIMD8<Double>, bound: Int) {
+        self.init(bound: bound, levels: 1)
+        (self.a0, self.a1) = (a0, a1)
+    }
+
     /// The integer sum that an accumulator holds, over all its lanes.
     @inline(__always) static func total(_ low: SIMD8<Double>, _ high: SIMD8<Double>, start: Double) -> Int64 {
         let start = Int64(bitPattern: start.bitPattern)

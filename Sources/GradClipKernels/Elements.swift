@@ -131,7 +131,7 @@ protocol WideLoad {
 extension Float32Element: WideLoad {
     @inline(__always) static func load(_ data: UnsafeRawPointer) -> (SIMD8<Double>, SIMD8<Double>) {
         let values: SIMD16<Float> = load(data)
-        return (SIMD8<Double>(values.lowHalf), SIMD8<Double>(values.highHalf))
+        return (gk_f64_from_f32(values.lowHalf), gk_f64_from_f32(values.highHalf))
     }
 }
 

@@ -30,22 +30,35 @@ package enum ExactSum {
     /// Adds value * 2^exponent. |value| < 2^62.
     @inline(never) package static func add(_ sum: Sum, _ value: Int64, exponent: Int) {
         if value == 0 { return }
+        let top = pieces(value, exponent: exponent).top
+        if sum.pointee.base == GK_EMPTY || top &+ 2 > Int(sum.pointee.base) &+ Int(GK_LIMBS) { raise(sum, top) }
+        addPieces(limbs(sum), base: Int(sum.pointee.base), value, exponent: exponent)
+        sum.pointee.pending &+= 1
+        if sum.pointee.pending >= 1 << 22 { propagate(sum) }
+    }
+
+    /// The pieces of |value| * 2^exponent, the bin of the lowest and that of the
+    /// highest that is not zero.
+    @inline(__always)
+    static func pieces(_ value: Int64, exponent: Int) -> (low: UInt64, middle: UInt64, high: UInt64, bin: Int, top: Int)
+    {
         let magnitude = value.magnitude
         let bin = exponent >= 0 ? exponent / 40 : -((39 &- exponent) / 40)
         let shift = UInt64(truncatingIfNeeded: exponent &- bin &* 40)
-        let low = (magnitude &<< shift) & mask
         let middle = (magnitude &>> (40 &- shift)) & mask
         let high = shift > 16 ? magnitude &>> (80 &- shift) : 0
         let top = bin &+ (high != 0 ? 2 : middle != 0 ? 1 : 0)
-        if sum.pointee.base == GK_EMPTY || top &+ 2 > Int(sum.pointee.base) &+ Int(GK_LIMBS) { raise(sum, top) }
-        let first = bin &- Int(sum.pointee.base)
-        let limbs = limbs(sum)
-        let negative = value < 0
-        addPiece(limbs, first, low, negative)
-        addPiece(limbs, first &+ 1, middle, negative)
-        addPiece(limbs, first &+ 2, high, negative)
-        sum.pointee.pending &+= 1
-        if sum.pointee.pending >= 1 << 22 { propagate(sum) }
+        return ((magnitude &<< shift) & mask, middle, high, bin, top)
+    }
+
+    /// Adds value * 2^exponent to limbs that start at bin `base`; what lies below is dropped.
+    @inline(__always)
+    static func addPieces(_ limbs: UnsafeMutablePointer<Int64>, base: Int, _ value: Int64, exponent: Int) {
+        let pieces = pieces(value, exponent: exponent)
+        let first = pieces.bin &- base
+        addPiece(limbs, first, pieces.low, value < 0)
+        addPiece(limbs, first &+ 1, pieces.middle, value < 0)
+        addPiece(limbs, first &+ 2, pieces.high, value < 0)
     }
 
     @inline(__always)
@@ -71,12 +84,15 @@ package enum ExactSum {
 
     /// Brings every limb but the last into 0 ..< 2^40.
     @inline(never) package static func propagate(_ sum: Sum) {
-        let limbs = limbs(sum)
-        for i in 0..<Int(GK_LIMBS) - 1 {
-            limbs[i + 1] &+= limbs[i] >> 40
+        propagate(limbs(sum), count: Int(GK_LIMBS))
+        sum.pointee.pending = 1
+    }
+
+    @inline(never) package static func propagate(_ limbs: UnsafeMutablePointer<Int64>, count: Int) {
+        for i in 0..<count &- 1 {
+            limbs[i &+ 1] &+= limbs[i] >> 40
             limbs[i] &= Int64(bitPattern: mask)
         }
-        sum.pointee.pending = 1
     }
 
     /// sum += other.

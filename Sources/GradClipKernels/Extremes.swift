@@ -31,9 +31,9 @@ private struct ExtremesVisitor: Visitor {
 
 /// Nil if an element is not finite.
 @inline(never)
-func extremes<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
+func floatExtremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
     var visitor = ExtremesVisitor()
-    visit(E.self, data, count, &visitor)
+    visit(Float32Element.self, data, count, &visitor)
     let range = visitor.tracker.range
     if !range.isFinite { return nil }
     var result = Extremes()
@@ -81,11 +81,11 @@ func extremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
 }
 
 @inline(__always)
-func reduceExtremes<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
-    forEachBlock(data, length, E.size, r) { block, count in
-        if let found = extremes(E.self, block, count) { return found.merge(into: r) }
-        separateNonfinite(E.self, block, count, r)
-        extremes(Float32Element.self, UnsafeRawPointer(r.pointee.scratch), count)?.merge(into: r)
+func reduceFloatExtremes(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
+    forEachBlock(data, length, 4, r) { block, count in
+        if let found = floatExtremes(block, count) { return found.merge(into: r) }
+        separateNonfinite(Float32Element.self, block, count, r)
+        floatExtremes(UnsafeRawPointer(r.pointee.scratch), count)?.merge(into: r)
     }
 }
 

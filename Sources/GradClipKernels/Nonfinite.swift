@@ -1,6 +1,24 @@
 // NaN and infinities: found by the loops that sum, counted here.
 import CGradClipKernels
 
+private struct FiniteVisitor: Visitor {
+    var largest = SIMD16<UInt32>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: SIMD16<Float>) {
+        let sizes = magnitudes(values)
+        largest.replace(with: sizes, where: sizes .> largest)
+    }
+}
+
+@inline(never)
+func isFinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> Bool {
+    var visitor = FiniteVisitor()
+    visit(E.self, data, count, &visitor)
+    return largestLane(visitor.largest) < infinityBits
+}
+
 /// Copies a block as floats to the scratch memory with zeros in place of NaN and
 /// infinities, which are counted.
 @inline(never)

@@ -123,8 +123,8 @@ private struct PowerVisitor: WideVisitor {
 }
 
 @inline(never)
-func addPowers<E: WideLoad>(
-    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ found: Extremes, _ r: Reduction
+func addPowers(
+    _ data: UnsafeRawPointer, _ count: Int, _ found: Extremes, _ r: Reduction
 ) {
     found.merge(into: r)
     if found.nonzero == 0 { return }
@@ -132,31 +132,16 @@ func addPowers<E: WideLoad>(
     let dominant = Dominant(Double(bitPattern: power > 0 ? found.largest : found.smallest), power: power)
     // All terms are at most 1, give or take the last place.
     var visitor = PowerVisitor(dominant: dominant, cascade: Cascade(bound: 1))
-    visit(E.self, data, count, &visitor)
+    visit(Float64Element.self, data, count, &visitor)
     dominant.finish(visitor.cascade.lanes.sums(2).rounded, &r.pointee.rounded)
-}
-
-@inline(__always)
-func reducePowers<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
-    forEachBlock(data, length, E.size, r) { block, count in
-        // Half-width elements, and blocks with something to leave out, go through the scratch memory.
-        if E.size == 4, let found = extremes(E.self, block, count) {
-            return addPowers(Float32Element.self, block, count, found, r)
-        }
-        separateNonfinite(E.self, block, count, r)
-        let scratch = UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped)
-        if let found = extremes(Float32Element.self, scratch, count) {
-            addPowers(Float32Element.self, scratch, count, found, r)
-        }
-    }
 }
 
 @inline(__always)
 func reducePowers(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     forEachBlock(data, length, 8, r) { block, count in
-        if let found = extremes(block, count) { return addPowers(Float64Element.self, block, count, found, r) }
+        if let found = extremes(block, count) { return addPowers(block, count, found, r) }
         separateNonfinite(block, count, r)
         let scratch = UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped)
-        if let found = extremes(scratch, count) { addPowers(Float64Element.self, scratch, count, found, r) }
+        if let found = extremes(scratch, count) { addPowers(scratch, count, found, r) }
     }
 }

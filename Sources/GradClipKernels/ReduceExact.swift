@@ -78,7 +78,7 @@ private struct ExactVisitor<T: ExactTerm, L: Levels>: Visitor {
 
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         tracker.see(magnitudes(values))
-        cascade.add((SIMD8<Double>(values.lowHalf), SIMD8<Double>(values.highHalf)))
+        cascade.add((gk_f64_from_f32(values.lowHalf), gk_f64_from_f32(values.highHalf)))
     }
 }
 

@@ -43,28 +43,51 @@ struct RoundedBlock {
     let largest: Double
 }
 
-@inline(never)
-func sumBlock<E: WideLoad, T: Term>(
-    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ length: Int, bound: Int
+@inline(__always)
+func sumBlock<E: WideLoad, V: RoundingVisitor>(
+    _: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ visitor: consuming V
 ) -> RoundedBlock {
-    var visitor = RoundedVisitor<T>(bound: bound)
     visit(E.self, data, length, &visitor)
-    let lanes = visitor.cascade.lanes
+    let lanes = visitor.lanes
     return RoundedBlock(
-        sums: lanes.sums(2), isFinite: lanes.isFinite, largest: largestLane(larger(visitor.largest0, visitor.largest1)))
+        sums: lanes.sums(2), isFinite: lanes.isFinite,
+        largest: largestLane(larger(visitor.largest.0, visitor.largest.1)))
 }
 
-private struct RoundedVisitor<T: Term>: WideVisitor {
-    var cascade: Cascade<T, Two>
-    var largest0 = SIMD8<Double>(repeating: 0)
-    var largest1 = SIMD8<Double>(repeating: 0)
+/// Sums terms, and tracks the largest magnitude.
+protocol RoundingVisitor: WideVisitor {
+    var lanes: Lanes { get }
+    var largest: (SIMD8<Double>, SIMD8<Double>) { get }
+}
 
-    @inline(__always) init(bound: Int) { cascade = Cascade(bound: bound) }
+private struct TermVisitor<T: Term>: RoundingVisitor {
+    var cascade: Cascade<T, Two>
+    var largest = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
+    @inline(__always) var lanes: Lanes { cascade.lanes }
+
+    @inline(__always) init(_: T.Type, bound: Int) { cascade = Cascade(bound: bound) }
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        largest0 = larger(magnitude(values.0), largest0)
-        largest1 = larger(magnitude(values.1), largest1)
+        largest = (larger(magnitude(values.0), largest.0), larger(magnitude(values.1), largest.1))
         cascade.add(values)
+    }
+}
+
+private struct AnyTermVisitor: RoundingVisitor {
+    let term: Int
+    /// Of terms, which are their own magnitudes.
+    var cascade: Cascade<Absolute, Two>
+    var largest = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
+    @inline(__always) var lanes: Lanes { cascade.lanes }
+
+    @inline(__always) init(_ term: Int, bound: Int) {
+        self.term = term
+        cascade = Cascade(bound: bound)
+    }
+
+    @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
+        largest = (larger(magnitude(values.0), largest.0), larger(magnitude(values.1), largest.1))
+        cascade.add((AnyTerm.apply(values.0, term), AnyTerm.apply(values.1, term)))
     }
 }
 
@@ -74,12 +97,10 @@ func sumBlock<E: WideLoad>(
 ) -> RoundedBlock {
     // Of floats p = 1 and 2 are exact (ReduceExact.swift).
     switch term {
-    case GK_ABS where E.size == 8: sumBlock(E.self, Absolute.self, data, length, bound: bound)
-    case GK_SQUARE where E.size == 8: sumBlock(E.self, Square.self, data, length, bound: bound)
-    case GK_CUBE: sumBlock(E.self, Cube.self, data, length, bound: bound)
-    case GK_FOURTH: sumBlock(E.self, Fourth.self, data, length, bound: bound)
-    case GK_ROOT: sumBlock(E.self, Root.self, data, length, bound: bound)
-    default: sumBlock(E.self, ThreeHalves.self, data, length, bound: bound)
+    case GK_ABS where E.size == 8: sumBlock(E.self, data, length, TermVisitor(Absolute.self, bound: bound))
+    case GK_SQUARE where E.size == 8: sumBlock(E.self, data, length, TermVisitor(Square.self, bound: bound))
+    case GK_CUBE where E.size == 4: sumBlock(E.self, data, length, TermVisitor(Cube.self, bound: bound))
+    default: sumBlock(E.self, data, length, AnyTermVisitor(term, bound: bound))
     }
 }
 

@@ -1,44 +1,37 @@
 // Multiplying by the factor, in place or into another tensor.
 import CGradClipKernels
 
-/// How a product is formed: in float32 where the factor is a normal float32
-/// number, through float64 otherwise.
-protocol Product {
-    static func multiply(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float>
+/// In float32 where the factor is a normal float32 number, through float64 otherwise.
+@inline(__always) func product(_ values: SIMD16<Float>, _ factor: Double, _ isNormal: Bool) -> SIMD16<Float> {
+    isNormal ? values * Float(factor) : wideProduct(values, factor)
 }
 
-enum SingleProduct: Product {
-    @inline(__always) static func multiply(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
-        values * Float(factor)
-    }
-}
-
-enum DoubleProduct: Product {
-    @inline(never) static func multiply(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
-        SIMD16<Float>(
-            lowHalf: SIMD8<Float>(SIMD8<Double>(values.lowHalf) * factor),
-            highHalf: SIMD8<Float>(SIMD8<Double>(values.highHalf) * factor))
-    }
+@inline(never) private func wideProduct(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
+    SIMD16<Float>(
+        lowHalf: gk_f32_from_f64(gk_f64_from_f32(values.lowHalf) * factor),
+        highHalf: gk_f32_from_f64(gk_f64_from_f32(values.highHalf) * factor))
 }
 
 /// Elements whose magnitude bits are at or above `limit` become 0 first.
 @inline(never)
-func scale<E: NarrowElement, P: Product>(
-    _: E.Type, _: P.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
+func scale<E: NarrowElement>(
+    _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
     _ factor: Double, zeroFrom limit: UInt32
 ) {
-    @inline(__always) func product(_ values: SIMD16<Float>) -> SIMD16<Float> {
-        P.multiply(
-            values.replacing(with: SIMD16(repeating: 0), where: magnitudes(values) .>= .init(repeating: limit)), factor)
+    let isNormal = Float(factor).isNormal
+    @inline(__always) func scaled(_ values: SIMD16<Float>) -> SIMD16<Float> {
+        let kept = values.replacing(
+            with: SIMD16(repeating: 0), where: magnitudes(values) .>= SIMD16(repeating: limit))
+        return product(kept, factor, isNormal)
     }
     var i = 0
     let whole = length & ~15
     while i < whole {
-        E.store(product(E.load(source + i &* E.size)), destination + i &* E.size)
+        E.store(scaled(E.load(source + i &* E.size)), destination + i &* E.size)
         i &+= 16
     }
     if i < length {
-        let tail = product(loadTail(E.self, source + i &* E.size, length &- i))
+        let tail = scaled(loadTail(E.self, source + i &* E.size, length &- i))
         storeTail(E.self, tail, destination + i &* E.size, length &- i)
     }
 }
@@ -67,8 +60,6 @@ func scale(
     }
 }
 
-@inline(__always) func isNormal(_ factor: Double) -> Bool { Float(factor).isNormal }
-
 @inline(__always)
 func scaleTensor<E: NarrowElement>(
     _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
@@ -88,15 +79,13 @@ func scaleTensor<E: NarrowElement>(
             let count = min(Int(GK_BLOCK), length &- start)
             let from = source + start &* E.size
             let to = destination + start &* E.size
-            if from != UnsafeRawPointer(to) || extremes(E.self, from, count) == nil {
-                scale(E.self, SingleProduct.self, from, to, count, 1, zeroFrom: limit)
+            if from != UnsafeRawPointer(to) || !isFinite(E.self, from, count) {
+                scale(E.self, from, to, count, 1, zeroFrom: limit)
             }
             start &+= count
         }
-    } else if isNormal(scaling.factor) {
-        scale(E.self, SingleProduct.self, source, destination, length, scaling.factor, zeroFrom: limit)
     } else {
-        scale(E.self, DoubleProduct.self, source, destination, length, scaling.factor, zeroFrom: limit)
+        scale(E.self, source, destination, length, scaling.factor, zeroFrom: limit)
     }
 }
 

@@ -13,21 +13,43 @@ private func reduce(
     let element = Int(dtype)
     let term = Int(r.pointee.term)
     switch (element, term) {
-    case (GK_F64, GK_EXTREMES): reduceExtremes(data, length, r)
     case (GK_F64, GK_POWER): reducePowers(data, length, r)
-    case (GK_F64, _): reduceRounded(Float64Element.self, data, length, r)
     case (GK_F32, GK_SQUARE): reduceExactly(Float32Element.self, Square.self, data, length, r)
     case (GK_F32, GK_ABS): reduceExactly(Float32Element.self, Absolute.self, data, length, r)
-    case (GK_F32, GK_EXTREMES): reduceExtremes(Float32Element.self, data, length, r)
+    case (GK_F64, GK_SQUARE) where r.pointee.wide != nil: reduceWide(data, length, r)
+    case (GK_F64, GK_ABS) where r.pointee.wide != nil: reduceWide(data, length, r)
     #if GRADCLIP_HARDWARE_F16
-    case (GK_F32, GK_POWER): reducePowers(Float32Element.self, data, length, r)
-    case (GK_F32, _): reduceRounded(Float32Element.self, data, length, r)
     case (GK_F16, GK_SQUARE): reduceExactly(Float16Element.self, Square.self, data, length, r)
     case (GK_BF16, GK_SQUARE): reduceExactly(BFloat16Element.self, Square.self, data, length, r)
-    case (GK_F16, GK_EXTREMES): reduceExtremes(Float16Element.self, data, length, r)
-    case (GK_BF16, GK_EXTREMES): reduceExtremes(BFloat16Element.self, data, length, r)
     #endif
+    default: reduceElsewhere(element, term, data, length, r)
+    }
+}
+
+#if GRADCLIP_X86_64_V4
+// What waits for memory at any width is left to the kernels of x86-64-v3.
+nonisolated(unsafe) private var kernelsBelow = gk_kernels()
+
+private func reduceElsewhere(
+    _ element: Int, _ term: Int, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
+) {
+    kernelsBelow.reduce(UInt32(element), data, Int64(length), r)
+}
+#else
+private func reduceElsewhere(
+    _ element: Int, _ term: Int, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
+) {
+    switch (element, term) {
+    case (GK_F64, GK_EXTREMES): reduceExtremes(data, length, r)
+    case (GK_F64, _): reduceRounded(Float64Element.self, data, length, r)
+    case (GK_F32, GK_EXTREMES): reduceFloatExtremes(data, length, r)
+    case (GK_F32, GK_POWER): reduceThroughDoubles(data, length, r)
+    #if GRADCLIP_HARDWARE_F16
+    case (GK_F32, _): reduceRounded(Float32Element.self, data, length, r)
+    #endif
+    #if !GRADCLIP_HARDWARE_F16
     case (GK_F32, _): reduceThroughDoubles(data, length, r)
+    #endif
     case (GK_F16, _): reduceThroughFloats(Float16Element.self, data, length, r)
     default: reduceThroughFloats(BFloat16Element.self, data, length, r)
     }
@@ -85,12 +107,32 @@ private func clamp(_ dtype: UInt32, _ data: UnsafeMutableRawPointer?, _ length: 
     }
 }
 
-// Scaling and clamping wait for memory at any width, so x86-64-v4 leaves those of
-// x86-64-v3 in place.
+private func inspect(
+    _ dtype: UInt32, _ data: UnsafeRawPointer?, _ length: Int64, _ statistics: UnsafeMutablePointer<gk_statistics>?
+) {
+    let data = data.unsafelyUnwrapped
+    let length = Int(length)
+    let statistics = statistics.unsafelyUnwrapped
+    switch Int(dtype) {
+    case GK_F32: inspectFloats(data, length, normal: 0x0080_0000, statistics)
+    case GK_F64: inspectTensor(data, length, statistics)
+    case GK_F16: inspectThroughFloats(Float16Element.self, data, length, statistics)
+    default: inspectThroughFloats(BFloat16Element.self, data, length, statistics)
+    }
+}
+
+private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
+    table.pointee.reduce = { reduce($0, $1, $2, $3) }
+    table.pointee.scale = { scale($0, $1, $2, $3, $4) }
+    table.pointee.clamp = { clamp($0, $1, $2, $3) }
+    table.pointee.inspect = { inspect($0, $1, $2, $3) }
+}
+#endif
 
 #if GRADCLIP_X86_64_V4
 @_cdecl("gradclip_kernels_x86_64_v4")
 public func fillV4(_ table: UnsafeMutablePointer<gk_kernels>) {
+    kernelsBelow = table.pointee
     table.pointee.reduce = { reduce($0, $1, $2, $3) }
 }
 #elseif GRADCLIP_X86_64_V3
@@ -99,12 +141,4 @@ public func fillV3(_ table: UnsafeMutablePointer<gk_kernels>) { fill(table) }
 #else
 @_cdecl("gradclip_kernels_baseline")
 public func fillBaseline(_ table: UnsafeMutablePointer<gk_kernels>) { fill(table) }
-#endif
-
-#if !GRADCLIP_X86_64_V4
-private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
-    table.pointee.reduce = { reduce($0, $1, $2, $3) }
-    table.pointee.scale = { scale($0, $1, $2, $3, $4) }
-    table.pointee.clamp = { clamp($0, $1, $2, $3) }
-}
 #endif

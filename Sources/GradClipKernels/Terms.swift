@@ -1,9 +1,24 @@
 // What is summed: |x|^p for the orders that need no power function.
 
+import CGradClipKernels
+
 protocol Term {
     /// 2p.
     static var twiceOrder: Int { get }
     static func apply(_ x: SIMD8<Double>) -> SIMD8<Double>
+}
+
+/// A term chosen per call rather than per loop: for the orders that are asked for
+/// so rarely that a loop of their own is not worth its size.
+enum AnyTerm {
+    @inline(never) static func apply(_ x: SIMD8<Double>, _ term: Int) -> SIMD8<Double> {
+        switch term {
+        case GK_CUBE: Cube.apply(x)
+        case GK_FOURTH: Fourth.apply(x)
+        case GK_ROOT: Root.apply(x)
+        default: ThreeHalves.apply(x)
+        }
+    }
 }
 
 enum Absolute: Term {

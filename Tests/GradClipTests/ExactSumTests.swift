@@ -11,7 +11,7 @@ private func reduced(_ values: [Float], term: Int) -> gk_reduction {
     gradclip_kernels_baseline(&table)
     let scratch = UnsafeMutableRawPointer.allocate(byteCount: Int(GK_SCRATCH), alignment: 64)
     defer { scratch.deallocate() }
-    var partial = Partial(NormType(term == GK_ABS ? 1 : 2), scratch: scratch)
+    var partial = Partial(NormType(term == GK_ABS ? 1 : 2), scratch: scratch, wide: nil)
     values.withUnsafeBytes { table.reduce(UInt32(GK_F32), $0.baseAddress, Int64(values.count), &partial.state) }
     return partial.state
 }

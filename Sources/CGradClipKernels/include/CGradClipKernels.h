@@ -45,6 +45,10 @@ typedef struct gk_sum {
 } gk_sum;
 #define GK_EMPTY INT64_MIN
 
+// The same for any float64 term of p = 1 and 2 (bits -2148 ... 2111): fixed limbs,
+// the lowest at bin GK_WIDE_BASE.
+enum { GK_WIDE_LIMBS = 112, GK_WIDE_BASE = -56 };
+
 #define GK_NOWHERE UINT64_MAX
 
 // What a reduction has found so far. Non-finite elements are counted and left
@@ -64,7 +68,8 @@ typedef struct gk_reduction {
     uint64_t nan;       // how many of them are NaN
     uint64_t first;     // index of the first non-finite element, or GK_NOWHERE
     uint64_t offset;    // index of the next element in its tensor
-    int64_t *wide;      // limbs of the exact sum of float64 squares, or NULL (see WideSum.swift)
+    int64_t *wide;      // GK_WIDE_LIMBS limbs for the exact sum of float64 terms, or NULL
+    uint64_t wide_pending;
     void *scratch;      // GK_SCRATCH bytes, aligned to 64
     uint64_t paths[4];  // blocks summed with one, two, three accumulators, and in integers
 } gk_reduction;
@@ -76,12 +81,26 @@ typedef struct gk_scaling {
     bool zero_nonfinite; // NaN and infinities become 0
 } gk_scaling;
 
+// What gradclip_inspect counts beyond a reduction, over finite elements.
+typedef struct gk_statistics {
+    double sum;          // of the elements, in blocks; with `correction` to twice the precision
+    double correction;
+    uint64_t largest;    // bits of the largest magnitude, as float64
+    uint64_t zero;
+    uint64_t subnormal;
+    uint64_t positive_infinity;
+    uint64_t negative_infinity;
+    void *scratch;       // GK_SCRATCH bytes, aligned to 64
+} gk_statistics;
+
 // The kernels of one instruction set. dtype is GK_F32 ...; data may have any
 // alignment; src == dst or they do not overlap.
 typedef struct gk_kernels {
     void (*reduce)(uint32_t dtype, const void *data, int64_t length, gk_reduction *reduction);
     void (*scale)(uint32_t dtype, const void *src, void *dst, int64_t length, const gk_scaling *scaling);
     void (*clamp)(uint32_t dtype, void *data, int64_t length, double limit);
+    // At most GK_BLOCK elements; the sum is of x / GK_BLOCK, so that it cannot overflow.
+    void (*inspect)(uint32_t dtype, const void *data, int64_t length, gk_statistics *statistics);
 } gk_kernels;
 
 // Each level fills its table. The baseline is always there; the others exist in
@@ -102,8 +121,16 @@ uint32_t gk_process_isa(void);
 
 // ---------------------------------------------- scratch, errors, formats --
 
-// Calls body with GK_SCRATCH bytes of its own stack.
+// What a pass over tensors needs besides: GK_SCRATCH bytes for one block, then limbs
+// for two exact sums of float64 terms.
+enum { GK_WORKSPACE = GK_SCRATCH + 2 * GK_WIDE_LIMBS * 8 };
+
+// Calls body with GK_WORKSPACE bytes of its own stack, aligned to 64.
 void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
+
+// Zeroed memory aligned to 64 (size is rounded up), or NULL; and its release.
+void *gk_allocate(size_t size);
+void gk_release(void *memory);
 
 // The calling thread's last error message: GK_MESSAGE bytes.
 enum { GK_MESSAGE = 256 };
@@ -151,6 +178,12 @@ typedef uint32_t gk_u32x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t gk_u16x16 __attribute__((ext_vector_type(16)));
 
 #define GK_INLINE static inline __attribute__((always_inline))
+
+// (Swift's own conversions between vectors are not always inlined.)
+typedef float gk_f32x8 __attribute__((ext_vector_type(8)));
+typedef double gk_f64x8 __attribute__((ext_vector_type(8)));
+GK_INLINE gk_f64x8 gk_f64_from_f32(gk_f32x8 v) { return __builtin_convertvector(v, gk_f64x8); }
+GK_INLINE gk_f32x8 gk_f32_from_f64(gk_f64x8 v) { return __builtin_convertvector(v, gk_f32x8); }
 
 // Of Double.squareRoot() the compiler makes a call to libm.
 GK_INLINE double gk_square_root(double x) { return __builtin_elementwise_sqrt(x); }

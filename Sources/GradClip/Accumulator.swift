@@ -1,0 +1,125 @@
+// A norm that is added up piece by piece: as the backward pass makes gradients,
+// over several threads, or over several processes that exchange bytes.
+import CGradClipKernels
+import GradClipKernels
+
+/// The state behind an accumulator. Lives in memory that `create` allocates, with
+/// the limbs of an exact float64 sum behind it.
+package struct Accumulator {
+    let type: NormType
+    package let options: ClipOptions
+    var total: Partial
+    /// How many tensors were added so far, empty and uncounted ones included.
+    var tensors: UInt64 = 0
+    var nonzeroTensors: UInt64 = 0
+    var firstTensor = UInt64.max
+    var firstElement = UInt64.max
+
+    package static func create(normType: Double, options: ClipOptions) -> UnsafeMutablePointer<Accumulator>? {
+        let size = (MemoryLayout<Accumulator>.size &+ 63) & ~63
+        guard let memory = gk_allocate(size &+ Int(GK_WIDE_LIMBS) &* 8) else { return nil }
+        let wide = (memory + size).assumingMemoryBound(to: Int64.self)
+        let type = NormType(normType)
+        let accumulator = memory.assumingMemoryBound(to: Accumulator.self)
+        accumulator.initialize(
+            to: Accumulator(
+                type: type, options: options,
+                total: Partial(type, scratch: nil, wide: options.exactFloat64 ? wide : nil)))
+        return accumulator
+    }
+
+    package static func destroy(_ accumulator: UnsafeMutablePointer<Accumulator>) { gk_release(accumulator) }
+
+    /// Forgets everything that was added.
+    @inline(never) package mutating func reset() {
+        let wide = total.state.wide
+        if let wide { for i in 0..<Int(GK_WIDE_LIMBS) { wide[i] = 0 } }
+        self = Accumulator(type: type, options: options, total: Partial(type, scratch: nil, wide: wide))
+    }
+
+    /// Adds tensors, which come after all that were added before.
+    @inline(never) package mutating func add(_ grads: TensorList) {
+        var job = AddJob(
+            pass: NormPass(grads: grads, type: type, options: options, tensorNorms: nil), total: total)
+        gk_with_scratch(
+            { context, workspace in
+                context.unsafelyUnwrapped.assumingMemoryBound(to: AddJob.self).pointee.run(workspace.unsafelyUnwrapped)
+            }, &job)
+        total = job.total
+        noteFirst(job.pass.firstTensor, job.pass.firstElement)
+        nonzeroTensors &+= job.pass.nonzeroTensors
+        tensors &+= UInt64(grads.count)
+    }
+
+    private struct AddJob {
+        var pass: NormPass
+        var total: Partial
+        mutating func run(_ workspace: UnsafeMutableRawPointer) { pass.run(into: &total, workspace) }
+    }
+
+    /// Adds what another one holds, which may be this one, as if its tensors had been
+    /// added after these.
+    @inline(never) package mutating func merge(_ other: UnsafeMutablePointer<Accumulator>) {
+        var theirs = other.pointee
+        merge(&theirs)
+    }
+
+    /// Adds what bytes hold; an error if they are not such bytes.
+    @inline(never) package mutating func merge(bytes: UnsafeRawPointer, count: Int) -> ArgumentError? {
+        guard let other = Accumulator.create(normType: type.power, options: options) else {
+            return ArgumentError("bytes", "could not be read for lack of memory", .none, reason: .outOfMemory())
+        }
+        defer { Accumulator.destroy(other) }
+        if !AccumulatorBytes.read(bytes, count: count, into: &other.pointee) {
+            return ArgumentError(
+                "bytes", "are damaged, or not those of such an accumulator", .none, reason: .badData())
+        }
+        merge(&other.pointee)
+        return nil
+    }
+
+    private mutating func merge(_ other: inout Accumulator) {
+        total.merge(&other.total)
+        noteFirst(other.firstTensor, other.firstElement)
+        nonzeroTensors &+= other.nonzeroTensors
+        tensors &+= other.tensors
+    }
+
+    private mutating func noteFirst(_ tensor: UInt64, _ element: UInt64) {
+        if firstTensor == .max && tensor != .max {
+            firstTensor = tensors &+ tensor
+            firstElement = element
+        }
+    }
+
+    /// Whether the other one adds up the same norm.
+    package func isCompatible(with other: Accumulator) -> Bool {
+        type.power == other.type.power && options.exactFloat64 == other.options.exactFloat64
+    }
+
+    /// The norm of all that was added, and the coefficient that belongs to it.
+    @inline(never) package mutating func finish(maxNorm: Double) -> ClipResult {
+        // A copy: more may be added afterwards. The limbs of `wide` only gain the narrow part.
+        var norm = NormValue.zero
+        if type.power == 0 {
+            norm = .count(nonzeroTensors)
+        } else if total.state.wide != nil {
+            norm = total.norm(type, omitsNonfinite: options.nonfinite == .zero)
+        } else {
+            var copy = total
+            norm = copy.norm(type, omitsNonfinite: options.nonfinite == .zero)
+        }
+        var result = ClipResult()
+        result.totalNorm = norm.divided(by: options.gradScale).double
+        result.nonfiniteCount = total.state.nonfinite
+        result.nanCount = total.state.nan
+        result.firstTensor = firstTensor
+        result.firstElement = firstElement
+        result.isNonfinite = total.state.nonfinite > 0 && options.nonfinite == .leave
+        if !result.isNonfinite {
+            result.clipCoef = clipCoefficient(maxNorm: maxNorm, norm: norm, options: options)
+            result.factor = result.clipCoef / options.gradScale
+        }
+        return result
+    }
+}

@@ -1,0 +1,207 @@
+// An accumulator as bytes: little-endian 64-bit words.
+//
+//   0  "GCLP" (32 bits), version (16 bits), sections (16 bits)
+//   1  norm_type, as float64
+//   2  tensors added
+//
+// Sections follow in the order of their bits; the last word is a checksum
+// (FNV-1a over all words before it). For p = 1 and 2 over float32, float16 and
+// bfloat16 that is 160 bytes, 192 if there are non-finite elements.
+import CGradClipKernels
+import GradClipKernels
+
+package enum AccumulatorBytes {
+    static var magic: UInt64 { 0x504c_4347 }  // "GCLP"
+    static var version: UInt64 { 1 }
+
+    struct Sections {
+        var bits: UInt64
+        static var exact: UInt64 { 1 }
+        static var rounded: UInt64 { 2 }
+        static var wide: UInt64 { 4 }
+        static var extremes: UInt64 { 8 }
+        static var nonfinite: UInt64 { 16 }
+        static var all: UInt64 { 31 }
+
+        /// Words of all sections.
+        var words: Int {
+            var words = 0
+            if bits & Self.exact != 0 { words &+= Int(GK_LIMBS) }
+            if bits & Self.rounded != 0 { words &+= Int(GK_LIMBS) &+ 1 }
+            if bits & Self.wide != 0 { words &+= Int(GK_WIDE_LIMBS) }
+            if bits & Self.extremes != 0 { words &+= 5 }
+            if bits & Self.nonfinite != 0 { words &+= 4 }
+            return words
+        }
+    }
+
+    static var headerWords: Int { 3 }
+
+    /// Which sections an accumulator needs.
+    static func sections(_ a: Accumulator) -> Sections {
+        var bits: UInt64 = 0
+        if a.type.hasExactSum { bits |= a.total.state.wide != nil ? Sections.wide : Sections.exact }
+        if a.total.state.rounded.base != GK_EMPTY { bits |= Sections.rounded }
+        if !a.type.hasExactSum { bits |= Sections.extremes }
+        if a.total.state.nonfinite > 0 { bits |= Sections.nonfinite }
+        return Sections(bits: bits)
+    }
+
+    package static func size(_ a: Accumulator) -> Int { (headerWords &+ sections(a).words &+ 1) &* 8 }
+
+    /// Writes size(a) bytes.
+    @inline(never) package static func write(_ a: inout Accumulator, to bytes: UnsafeMutableRawPointer) {
+        let sections = sections(a)
+        if a.total.state.wide != nil { a.total.moveNarrowPart() }
+        ExactSum.propagate(&a.total.state.exact)
+        if sections.bits & Sections.rounded != 0 { ExactSum.propagate(&a.total.state.rounded) }
+        var out = WordWriter(bytes)
+        out.put(magic | version << 32 | sections.bits << 48)
+        out.put(a.type.power.bitPattern)
+        out.put(a.tensors)
+        if sections.bits & Sections.exact != 0 { out.put(ExactSum.limbs(&a.total.state.exact), Int(GK_LIMBS)) }
+        if sections.bits & Sections.rounded != 0 {
+            out.put(UInt64(bitPattern: a.total.state.rounded.base))
+            out.put(ExactSum.limbs(&a.total.state.rounded), Int(GK_LIMBS))
+        }
+        if let wide = a.total.state.wide {
+            WideSum.propagate(&a.total.state)
+            out.put(wide, Int(GK_WIDE_LIMBS))
+        }
+        if sections.bits & Sections.extremes != 0 {
+            out.put(a.total.state.largest)
+            out.put(a.total.state.smallest)
+            out.put(a.total.state.nonzero)
+            out.put(a.nonzeroTensors)
+            out.put(UInt64(a.total.elements))
+        }
+        if sections.bits & Sections.nonfinite != 0 {
+            out.put(a.total.state.nonfinite)
+            out.put(a.total.state.nan)
+            out.put(a.firstTensor)
+            out.put(a.firstElement)
+        }
+        out.put(checksum(bytes, words: out.count))
+    }
+
+    /// Adds what the bytes hold to an accumulator that was just created or reset.
+    /// False, with nothing changed, if they are damaged, foreign, or of another norm.
+    @inline(never) package static func read(
+        _ bytes: UnsafeRawPointer, count: Int, into a: inout Accumulator
+    ) -> Bool {
+        let words = count / 8
+        if count & 7 != 0 || words < headerWords &+ 1 { return false }
+        var input = WordReader(bytes)
+        let description = input.next()
+        let sections = Sections(bits: description >> 48)
+        if description & 0xffff_ffff_ffff != magic | version << 32 { return false }
+        if sections.bits & ~Sections.all != 0 { return false }
+        if words != headerWords &+ sections.words &+ 1 { return false }
+        if checksum(bytes, words: words &- 1) != WordReader(bytes, at: words &- 1).peek { return false }
+        if input.next() != a.type.power.bitPattern { return false }
+        // The sections must be those that this norm has.
+        let hasWide = sections.bits & Sections.wide != 0
+        if hasWide != (a.total.state.wide != nil) { return false }
+        if (sections.bits & Sections.exact != 0) != (a.type.hasExactSum && !hasWide) { return false }
+        if (sections.bits & Sections.extremes != 0) != !a.type.hasExactSum { return false }
+        if hasWide && sections.bits & Sections.rounded != 0 { return false }
+
+        var fresh = a
+        fresh.tensors = input.next()
+        if sections.bits & Sections.exact != 0 {
+            guard input.limbs(ExactSum.limbs(&fresh.total.state.exact), Int(GK_LIMBS)) else { return false }
+        }
+        if sections.bits & Sections.rounded != 0 {
+            let base = Int64(bitPattern: input.next())
+            if base.magnitude > 1 << 58 { return false }
+            fresh.total.state.rounded.base = base
+            fresh.total.state.rounded.pending = 1
+            guard input.limbs(ExactSum.limbs(&fresh.total.state.rounded), Int(GK_LIMBS)) else { return false }
+        }
+        var wide: WordReader?
+        if hasWide {
+            wide = input
+            guard input.limbs(nil, Int(GK_WIDE_LIMBS)) else { return false }
+        }
+        if sections.bits & Sections.extremes != 0 {
+            fresh.total.state.largest = input.next()
+            fresh.total.state.smallest = input.next()
+            fresh.total.state.nonzero = input.next()
+            fresh.nonzeroTensors = input.next()
+            let elements = input.next()
+            if elements > UInt64(Int64.max) { return false }
+            fresh.total.elements = Int(elements)
+            let infinity = Double.infinity.bitPattern
+            if fresh.total.state.largest >= infinity { return false }
+            if fresh.total.state.smallest >= infinity && fresh.total.state.smallest != .max { return false }
+            if fresh.total.state.nonzero > elements || fresh.nonzeroTensors > fresh.tensors { return false }
+        }
+        if sections.bits & Sections.nonfinite != 0 {
+            fresh.total.state.nonfinite = input.next()
+            fresh.total.state.nan = input.next()
+            fresh.firstTensor = input.next()
+            fresh.firstElement = input.next()
+            if fresh.total.state.nonfinite == 0 { return false }
+            if !a.type.hasExactSum && fresh.total.state.nonfinite > UInt64(fresh.total.elements) { return false }
+            if fresh.total.state.nan > fresh.total.state.nonfinite || fresh.firstTensor >= fresh.tensors {
+                return false
+            }
+        }
+        if var wide, let limbs = fresh.total.state.wide { _ = wide.limbs(limbs, Int(GK_WIDE_LIMBS)) }
+        a = fresh
+        return true
+    }
+
+    /// FNV-1a, 64 bits, over whole words.
+    static func checksum(_ bytes: UnsafeRawPointer, words: Int) -> UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for i in 0..<words &* 8 {
+            hash = (hash ^ UInt64(bytes.load(fromByteOffset: i, as: UInt8.self))) &* 0x100_0000_01b3
+        }
+        return hash
+    }
+}
+
+private struct WordWriter {
+    let bytes: UnsafeMutableRawPointer
+    var count = 0
+
+    init(_ bytes: UnsafeMutableRawPointer) { self.bytes = bytes }
+
+    mutating func put(_ word: UInt64) {
+        bytes.storeBytes(of: word.littleEndian, toByteOffset: count &* 8, as: UInt64.self)
+        count &+= 1
+    }
+
+    mutating func put(_ words: UnsafeMutablePointer<Int64>, _ count: Int) {
+        for i in 0..<count { put(UInt64(bitPattern: words[i])) }
+    }
+}
+
+private struct WordReader {
+    let bytes: UnsafeRawPointer
+    var position: Int
+
+    init(_ bytes: UnsafeRawPointer, at position: Int = 0) {
+        self.bytes = bytes
+        self.position = position
+    }
+
+    var peek: UInt64 { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: position &* 8, as: UInt64.self)) }
+
+    mutating func next() -> UInt64 {
+        let word = peek
+        position &+= 1
+        return word
+    }
+
+    /// Limbs whose carries are propagated; false if they are not. nil: only look.
+    mutating func limbs(_ limbs: UnsafeMutablePointer<Int64>?, _ count: Int) -> Bool {
+        for i in 0..<count {
+            let limb = Int64(bitPattern: next())
+            if limb < 0 || limb >= (i == count &- 1 ? 1 << 62 : 1 << 40) { return false }
+            limbs?[i] = limb
+        }
+        return true
+    }
+}

@@ -1,0 +1,106 @@
+// The report on every tensor: who is large, who is not finite.
+import CGradClipKernels
+import GradClipKernels
+
+/// What is told of one tensor.
+package struct TensorReport {
+    package var norm = 0.0
+    package var maxAbs = 0.0
+    package var mean = 0.0
+    package var length: UInt64 = 0
+    package var nanCount: UInt64 = 0
+    package var positiveInfinityCount: UInt64 = 0
+    package var negativeInfinityCount: UInt64 = 0
+    package var zeroCount: UInt64 = 0
+    package var subnormalCount: UInt64 = 0
+    package var firstNonfinite = UInt64.max
+}
+
+/// Reports on all tensors, each written `stride` bytes behind the one before, as
+/// many bytes of it as `size` says.
+@inline(never)
+package func inspect(
+    _ grads: TensorList, normType: Double, options: ClipOptions, reports: UnsafeMutableRawPointer?, stride: Int,
+    size: Int
+) -> ClipResult {
+    var job = InspectJob(
+        grads: grads, type: NormType(normType), options: options, reports: reports, stride: stride, size: size)
+    gk_with_scratch(
+        { context, workspace in
+            context.unsafelyUnwrapped.assumingMemoryBound(to: InspectJob.self).pointee.run(workspace.unsafelyUnwrapped)
+        }, &job)
+    return job.result
+}
+
+private struct InspectJob {
+    let grads: TensorList
+    let type: NormType
+    let options: ClipOptions
+    let reports: UnsafeMutableRawPointer?
+    let stride: Int
+    let size: Int
+    let kernels = gk_process_kernels().unsafelyUnwrapped
+    var result = ClipResult()
+
+    mutating func run(_ workspace: UnsafeMutableRawPointer) {
+        var total = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
+        var nonzeroTensors: UInt64 = 0
+        for i in 0..<grads.count {
+            let tensor = grads[i]
+            var own = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
+            var report = look(at: tensor, &own, workspace)
+            if tensor.isCounted && tensor.length > 0 {
+                if own.state.first != GK_NOWHERE && result.firstTensor == .max {
+                    result.firstTensor = UInt64(i)
+                    result.firstElement = own.state.first
+                }
+                total.merge(&own)
+            }
+            let norm = own.norm(type, omitsNonfinite: true)
+            if tensor.isCounted && !norm.isZero { nonzeroTensors &+= 1 }
+            report.norm = norm.divided(by: options.gradScale).double
+            (reports.unsafelyUnwrapped + i &* stride).copyMemory(from: &report, byteCount: size)
+        }
+        let norm = type.power == 0 ? NormValue.count(nonzeroTensors) : total.norm(type, omitsNonfinite: true)
+        result.totalNorm = norm.divided(by: options.gradScale).double
+        result.factor = 1 / options.gradScale
+        result.nonfiniteCount = total.state.nonfinite
+        result.nanCount = total.state.nan
+    }
+
+    /// Block by block, so that the second look at a block finds it in the cache.
+    private func look(
+        at tensor: Tensor, _ own: inout Partial, _ workspace: UnsafeMutableRawPointer
+    ) -> TensorReport {
+        var statistics = gk_statistics()
+        statistics.scratch = workspace
+        let size = elementSize(tensor.dtype)
+        var start = 0
+        while start < tensor.length {
+            let count = min(Int(GK_BLOCK), tensor.length &- start)
+            let data = UnsafeRawPointer(tensor.data.unsafelyUnwrapped) + start &* size
+            kernels.pointee.reduce(tensor.dtype, data, Int64(count), &own.state)
+            kernels.pointee.inspect(tensor.dtype, data, Int64(count), &statistics)
+            start &+= count
+        }
+        own.elements = tensor.length
+        var report = TensorReport()
+        report.length = UInt64(tensor.length)
+        report.nanCount = own.state.nan
+        report.positiveInfinityCount = statistics.positive_infinity
+        report.negativeInfinityCount = statistics.negative_infinity
+        report.zeroCount = statistics.zero
+        report.subnormalCount = statistics.subnormal
+        report.firstNonfinite = own.state.first
+        report.maxAbs = NormValue(Double(bitPattern: statistics.largest)).divided(by: options.gradScale).double
+        let finite = UInt64(tensor.length) &- own.state.nonfinite
+        if finite > 0 {
+            // The sum is of x / GK_BLOCK.
+            let share = (statistics.sum + statistics.correction) / Double(finite)
+            let mean = NormValue(share.magnitude).divided(by: options.gradScale)
+            let scaled = Scaled(significand: mean.significand, exponent: mean.exponent &+ 12).double
+            report.mean = share < 0 ? -scaled : scaled
+        }
+        return report
+    }
+}

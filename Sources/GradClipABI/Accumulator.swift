@@ -1,0 +1,142 @@
+// The accumulator: an opaque handle over the engine's.
+import CGradClip
+import GradClip
+
+@inline(__always)
+private func state(
+    _ handle: OpaquePointer?, _ name: StaticString = "accumulator"
+) throws(ArgumentError) -> UnsafeMutablePointer<Accumulator> {
+    guard let handle else { throw ArgumentError(name, "must not be NULL", .null) }
+    return UnsafeMutablePointer(handle)
+}
+
+@_cdecl("gradclip_accumulator_create") @implementation
+public func gradclip_accumulator_create(
+    _ norm_type: Double, _ options: UnsafePointer<gradclip_options>!,
+    _ accumulator: UnsafeMutablePointer<OpaquePointer?>!
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        guard let accumulator else { throw ArgumentError("accumulator", "must not be NULL", .null) }
+        accumulator.pointee = nil
+        try check(normType: norm_type)
+        let options = try GradClipABI.options(options)
+        guard let made = Accumulator.create(normType: norm_type, options: options) else {
+            throw ArgumentError("accumulator", "could not be allocated", .none, reason: .outOfMemory())
+        }
+        accumulator.pointee = OpaquePointer(made)
+        return 0
+    }
+}
+
+@_cdecl("gradclip_accumulator_free") @implementation
+public func gradclip_accumulator_free(_ accumulator: OpaquePointer!) {
+    if let accumulator { Accumulator.destroy(UnsafeMutablePointer(accumulator)) }
+}
+
+@_cdecl("gradclip_accumulator_reset") @implementation
+public func gradclip_accumulator_reset(_ accumulator: OpaquePointer!) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        try state(accumulator).pointee.reset()
+        return 0
+    }
+}
+
+@_cdecl("gradclip_accumulator_add") @implementation
+public func gradclip_accumulator_add(
+    _ accumulator: OpaquePointer!, _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let accumulator = try state(accumulator)
+        accumulator.pointee.add(try tensorList(grads, count, "grads"))
+        return 0
+    }
+}
+
+@inline(never)
+private func add(
+    _ accumulator: OpaquePointer?, _ grad: UnsafeRawPointer?, _ length: Int, _ dtype: Int
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let accumulator = try state(accumulator)
+        var tensor = gradclip_tensor(
+            data: UnsafeMutableRawPointer(mutating: grad), length: UInt64(bitPattern: Int64(length)),
+            dtype: UInt32(dtype), flags: 0, device_type: 0, device_id: 0)
+        accumulator.pointee.add(try singleTensor(&tensor, "grad", "length"))
+        return 0
+    }
+}
+
+@_cdecl("gradclip_accumulator_add_f32") @implementation
+public func gradclip_accumulator_add_f32(
+    _ accumulator: OpaquePointer!, _ grad: UnsafePointer<Float>!, _ length: Int
+) -> gradclip_status {
+    add(accumulator, grad, length, GRADCLIP_F32)
+}
+
+@_cdecl("gradclip_accumulator_add_f64") @implementation
+public func gradclip_accumulator_add_f64(
+    _ accumulator: OpaquePointer!, _ grad: UnsafePointer<Double>!, _ length: Int
+) -> gradclip_status {
+    add(accumulator, grad, length, GRADCLIP_F64)
+}
+
+@_cdecl("gradclip_accumulator_merge") @implementation
+public func gradclip_accumulator_merge(_ accumulator: OpaquePointer!, _ other: OpaquePointer!) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let accumulator = try state(accumulator)
+        let other = try state(other, "other")
+        if !accumulator.pointee.isCompatible(with: other.pointee) {
+            throw ArgumentError("other", "must have the norm_type and the exact_f64 of the accumulator", .none)
+        }
+        accumulator.pointee.merge(other)
+        return 0
+    }
+}
+
+@_cdecl("gradclip_accumulator_export") @implementation
+public func gradclip_accumulator_export(
+    _ accumulator: OpaquePointer!, _ bytes: UnsafeMutableRawPointer!, _ size: UnsafeMutablePointer<Int>!
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let accumulator = try state(accumulator)
+        guard let size else { throw ArgumentError("size", "must not be NULL", .null) }
+        let needed = AccumulatorBytes.size(accumulator.pointee)
+        if let bytes {
+            if size.pointee < needed {
+                throw ArgumentError(
+                    "size", "is too small for the bytes", .unsigned(UInt64(bitPattern: Int64(size.pointee))))
+            }
+            AccumulatorBytes.write(&accumulator.pointee, to: bytes)
+        }
+        size.pointee = needed
+        return 0
+    }
+}
+
+@_cdecl("gradclip_accumulator_import") @implementation
+public func gradclip_accumulator_import(
+    _ accumulator: OpaquePointer!, _ bytes: UnsafeRawPointer!, _ size: Int
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let accumulator = try state(accumulator)
+        guard let bytes else { throw ArgumentError("bytes", "must not be NULL", .null) }
+        if let message = accumulator.pointee.merge(bytes: bytes, count: size) { throw message }
+        return 0
+    }
+}
+
+@_cdecl("gradclip_accumulator_finish") @implementation
+public func gradclip_accumulator_finish(
+    _ accumulator: OpaquePointer!, _ max_norm: Double, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let accumulator = try state(accumulator)
+        try check(maxNorm: max_norm)
+        guard let result else { throw ArgumentError("result", "must not be NULL", .null) }
+        let slot = try ResultSlot(result)
+        if slot.tensorNorms != nil {
+            throw ArgumentError("tensor_norms", "must be NULL: an accumulator keeps no tensors apart", .none)
+        }
+        return slot.store(accumulator.pointee.finish(maxNorm: max_norm))
+    }
+}

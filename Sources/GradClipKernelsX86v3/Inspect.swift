@@ -1,0 +1,1 @@
+../GradClipKernels/Inspect.swift
