@@ -6,7 +6,8 @@ from random import Random
 from calls import clip_call, float_norm
 from formats import BF16, F16, F32, F64
 from golden_file import Input
-from patterns import midpoint_cases, number, ordinary, placed, powers_that_sum_to, run, spread, tiled, with_exponent
+from patterns import compact, midpoint_cases, number, ordinary, placed, powers_that_sum_to, run, spread, tiled, with_exponent
+from thresholds import delicate
 
 ALL = (F32, F64, F16, BF16)
 ORDERS = (0.0, 1.0, 2.0, 3.0, 4.0, 0.5, 1.5, 2.7, 100.0, 0.01, -1.0, -2.5, inf, -inf)
@@ -35,8 +36,9 @@ def lengths():
             scale = rng.choice([0, -3, 5, -10])
             runs = [(1, ordinary(rng, fmt, n, scale))]
             yield from single(rng, fmt, runs, 2.0, f"length{n}")
-            p = ORDERS[n % len(ORDERS)]
-            yield from single(rng, fmt, runs, p, f"length{n}")
+            if n % 2:
+                p = ORDERS[n // 2 % len(ORDERS)]
+                yield from single(rng, fmt, runs, p, f"length{n}")
 
 
 def block_lengths():
@@ -126,6 +128,28 @@ def boundaries():
                 runs += tiled([with_exponent(rng, fmt, exponent) for _ in range(5)], BLOCK)
             for p in (1.0, 2.0):
                 yield from single(rng, fmt, runs + [run(3, middle)], p, "jump")
+
+
+def limits():
+    """Spans at which the sum needs one accumulator more, and sums whose last bit
+    decides how the norm is rounded (thresholds.py)."""
+    rng = Random(18)
+    depths = (43, 87, 131)  # how far accumulators 1, 2, 3 reach below the largest term
+    for fmt in (F32, BF16, F16):
+        digits = fmt.mantissa_bits + 1
+        for order in (1, 2):
+            for depth in depths:
+                last = depth // order - digits  # the widest span that fits
+                if last < 8 or last > fmt.bias - 2 + (fmt.bias - 14 if fmt is not F16 else 0):
+                    continue
+                for span in range(last - 1, last + 3):
+                    for nudge in (-1, 0, 1, rng.choice([-1, 0, 1])):
+                        elements = delicate(fmt, order, span, nudge, rng)
+                        runs = compact(elements)
+                        yield from single(rng, fmt, runs, float(order), f"limit{depth}")
+                        # The largest in a block of its own, which makes the guess for the next.
+                        runs = [run(1, elements[0]), run(BLOCK - 1, 0)] + compact(elements[1:])
+                        yield from single(rng, fmt, runs, float(order), f"limit{depth}-guessed")
 
 
 def midpoints():

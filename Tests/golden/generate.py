@@ -19,6 +19,7 @@ GROUPS = [
     cases_norm.extreme_orders,
     cases_norm.spans,
     cases_norm.boundaries,
+    cases_norm.limits,
     cases_norm.midpoints,
     cases_calls.lists,
     cases_calls.policies,

@@ -81,6 +81,19 @@ def placed(n, background, elements):
     return runs
 
 
+def compact(elements):
+    """Runs of equal neighbours."""
+    runs = []
+    for bits in elements:
+        if runs and runs[-1][1] == [bits]:
+            runs[-1] = (runs[-1][0] + 1, [bits])
+        elif runs and runs[-1][0] == 1:
+            runs[-1][1].append(bits)
+        else:
+            runs.append((1, [bits]))
+    return runs
+
+
 def of_integer(fmt, integer, unit):
     """The bits of integer * 2 ** unit, which the format must hold exactly."""
     from fractions import Fraction
