@@ -14,11 +14,13 @@ SOURCES  := Package.swift exports.map $(wildcard include/*.h include/module.modu
 
 # Embedded Swift needs whole-module compilation; of the library only the C
 # functions leave (exports.map), and no path of this machine stays in it.
+# libpthread.so.0 is where glibc before 2.34 keeps pthread_create (threads.c).
 SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
 	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath \
 	-Xswiftc -wmo -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections \
 	-Xlinker --version-script=$(CURDIR)/exports.map -Xlinker -soname=$(SONAME) \
-	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now
+	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
+	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
 .PHONY: lib help demo test test-swift test-c test-python gates format install uninstall clean
 

@@ -113,6 +113,23 @@ const char *gradclip_version_string(void);
  * "x86-64-v3", "x86-64-v4" or "neon". A static string. */
 const char *gradclip_isa(void);
 
+/* -------------------------------------------------------------- threads -- */
+
+/*
+ * How many threads a call uses at most, the caller's included; the results have
+ * the same bits for any number. Without a choice it is the environment variable
+ * GRADCLIP_NUM_THREADS if that is a number > 0, and otherwise as many as the process
+ * may run on: its affinity mask, and its cgroup's quota. 0 returns to that. At most
+ * 256 are used. gradclip_options.num_threads overrides it for one call.
+ *
+ * The threads are made when a call first needs them, sleep between calls, block
+ * all signals, and end when the library is unloaded or the process exits. Calls
+ * with less than 2 MiB of gradients stay on the caller's thread; so does a call
+ * that finds the threads busy with another one. A forked child makes its own.
+ */
+void gradclip_set_num_threads(uint32_t num_threads);
+uint32_t gradclip_get_num_threads(void);
+
 /* --------------------------------------------------------------- status -- */
 
 /* What a call came to. Below 0: the call was refused and nothing was written.
@@ -204,7 +221,7 @@ typedef struct gradclip_options {
     uint32_t nonfinite;   /* GRADCLIP_NONFINITE_...; default LEAVE */
     uint32_t exact_f64;   /* 1: sum float64 gradients exactly too, for norm_type 1 and 2; default
                              0: their norm is within 1 ulp of the true one */
-    uint32_t num_threads; /* threads to use at most; 0: the library decides */
+    uint32_t num_threads; /* threads to use at most; 0: gradclip_get_num_threads() */
     uint32_t reserved;    /* 0 */
 } gradclip_options;
 

@@ -39,22 +39,11 @@ package struct Accumulator {
 
     /// Adds tensors, which come after all that were added before.
     @inline(never) package mutating func add(_ grads: TensorList) {
-        var job = AddJob(
-            pass: NormPass(grads: grads, type: type, options: options, tensorNorms: nil), total: total)
-        gk_with_scratch(
-            { context, workspace in
-                context.unsafelyUnwrapped.assumingMemoryBound(to: AddJob.self).pointee.run(workspace.unsafelyUnwrapped)
-            }, &job)
-        total = job.total
-        noteFirst(job.pass.firstTensor, job.pass.firstElement)
-        nonzeroTensors &+= job.pass.nonzeroTensors
+        var pass = NormPass(grads: grads, type: type, options: options, tensorNorms: nil)
+        pass.run(into: &total)
+        noteFirst(pass.firstTensor, pass.firstElement)
+        nonzeroTensors &+= pass.nonzeroTensors
         tensors &+= UInt64(grads.count)
-    }
-
-    private struct AddJob {
-        var pass: NormPass
-        var total: Partial
-        mutating func run(_ workspace: UnsafeMutableRawPointer) { pass.run(into: &total, workspace) }
     }
 
     /// Adds what another one holds, which may be this one, as if its tensors had been

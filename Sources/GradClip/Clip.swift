@@ -17,7 +17,7 @@ package func clip(
     result.clipCoef = coefficient
     result.factor = coefficient / options.gradScale
     let zeroes = options.nonfinite == .zero && result.nonfiniteCount > 0
-    scale(grads, to: outputs, by: result.factor, zeroNonfinite: zeroes)
+    scale(grads, to: outputs, by: result.factor, zeroNonfinite: zeroes, threads: options.threads)
     return result
 }
 
@@ -51,31 +51,7 @@ package func clip(_ grads: TensorList, maxNorm: Double, totalNorm: Double, optio
     }
     result.clipCoef = clipCoefficient(maxNorm: maxNorm, totalNorm: totalNorm, eps: options.eps)
     result.factor = result.clipCoef / options.gradScale
-    scale(grads, to: nil, by: result.factor, zeroNonfinite: options.nonfinite == .zero)
+    scale(
+        grads, to: nil, by: result.factor, zeroNonfinite: options.nonfinite == .zero, threads: options.threads)
     return result
-}
-
-/// Multiplies all tensors. In place, a factor of 1 writes nothing but zeros over
-/// non-finite elements, if asked to.
-@inline(never)
-package func scale(_ grads: TensorList, to outputs: TensorList?, by factor: Double, zeroNonfinite: Bool) {
-    if factor == 1 && outputs == nil && !zeroNonfinite { return }
-    let kernels = gk_process_kernels().unsafelyUnwrapped
-    for i in 0..<grads.count {
-        let tensor = grads[i]
-        if tensor.length == 0 { continue }
-        var scaling = gk_scaling(factor: factor, zero_nonfinite: zeroNonfinite && tensor.isCounted)
-        kernels.pointee.scale(
-            tensor.dtype, tensor.data, outputs?[i].data ?? tensor.data, Int64(tensor.length), &scaling)
-    }
-}
-
-/// Clamps every element to [-limit, limit].
-@inline(never)
-package func clamp(_ grads: TensorList, to limit: Double) {
-    let kernels = gk_process_kernels().unsafelyUnwrapped
-    for i in 0..<grads.count {
-        let tensor = grads[i]
-        if tensor.length > 0 { kernels.pointee.clamp(tensor.dtype, tensor.data, Int64(tensor.length), limit) }
-    }
 }

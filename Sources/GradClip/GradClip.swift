@@ -129,7 +129,7 @@ public func clipGrads(
 public func clipGradValue(_ grads: [Gradient], clipValue: Double) throws(ArgumentError) {
     _ = try checked(grads, ClipOptions()) { list throws(ArgumentError) in
         try check(clipValue: clipValue)
-        clamp(list, to: clipValue)
+        clamp(list, to: clipValue, threads: 0)
         return ClipResult()
     }
 }

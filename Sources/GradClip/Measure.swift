@@ -12,7 +12,7 @@ struct NormType {
         // Beyond this p the norm differs from the largest (smallest) magnitude by
         // less than a part in 10^13.
         let limit = 0x1p50
-        self.power = power >= limit ? .infinity : power <= -limit ? -.infinity : power
+        self.power = power >= limit ? .infinity : power <= -limit ? -.infinity : power == 0 ? 0 : power
         switch self.power {
         case 0, .infinity, -.infinity: term = UInt32(GK_EXTREMES)
         case 1: term = UInt32(GK_ABS)
@@ -49,6 +49,13 @@ struct Partial {
         state.wide = type.hasExactSum ? wide : nil
     }
 
+    /// What the next block is expected to be like.
+    mutating func takeGuesses(from other: Partial) {
+        state.exponent = other.state.exponent
+        state.levels = other.state.levels
+        state.scale_hint = other.state.scale_hint
+    }
+
     mutating func merge(_ other: inout Partial) {
         ExactSum.merge(&state.exact, &other.state.exact)
         ExactSum.merge(&state.rounded, &other.state.rounded)
@@ -61,7 +68,13 @@ struct Partial {
         state.nonzero &+= other.state.nonzero
         state.nonfinite &+= other.state.nonfinite
         state.nan &+= other.state.nan
-        elements &+= other.elements
+        count(other.elements)
+    }
+
+    /// More elements: at most Int.max, which an accumulator that is merged with itself reaches.
+    mutating func count(_ more: Int) {
+        let (sum, overflows) = elements.addingReportingOverflow(more)
+        elements = overflows ? .max : sum
     }
 
     /// The norm of the elements. Non-finite elements count as the formula says
@@ -121,31 +134,22 @@ struct Measurement {
 func measure(
     _ grads: TensorList, normType: Double, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?
 ) -> Measurement {
-    var job = MeasureJob(
-        pass: NormPass(grads: grads, type: NormType(normType), options: options, tensorNorms: tensorNorms))
-    gk_with_scratch(
-        { context, scratch in
-            context.unsafelyUnwrapped.assumingMemoryBound(to: MeasureJob.self).pointee.run(scratch.unsafelyUnwrapped)
-        }, &job)
-    return job.found
-}
-
-private struct MeasureJob {
-    var pass: NormPass
-    var found = Measurement()
-
-    mutating func run(_ workspace: UnsafeMutableRawPointer) {
-        let type = pass.type
-        var total = Partial(
-            type, scratch: workspace, wide: pass.options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
-        pass.run(into: &total, workspace)
+    let type = NormType(normType)
+    var limbs = gk_wide_limbs()
+    return withUnsafeMutablePointer(to: &limbs) { limbs in
+        let wide = UnsafeMutableRawPointer(limbs).assumingMemoryBound(to: Int64.self)
+        var total = Partial(type, scratch: nil, wide: options.exactFloat64 ? wide : nil)
+        var pass = NormPass(grads: grads, type: type, options: options, tensorNorms: tensorNorms)
+        pass.run(into: &total)
+        var found = Measurement()
         found.nonfiniteCount = total.state.nonfinite
         found.nanCount = total.state.nan
         found.firstTensor = pass.firstTensor
         found.firstElement = pass.firstElement
         found.norm =
             type.power == 0
-            ? .count(pass.nonzeroTensors) : total.norm(type, omitsNonfinite: pass.options.nonfinite == .zero)
+            ? .count(pass.nonzeroTensors) : total.norm(type, omitsNonfinite: options.nonfinite == .zero)
+        return found
     }
 }
 
@@ -167,38 +171,122 @@ struct NormPass {
     var firstElement = UInt64.max
     /// Tensors whose norm is not 0; counted for p = 0 only.
     var nonzeroTensors: UInt64 = 0
+    /// What threads draw segments from.
+    var numbers: Int64 = 0
+    var total: UnsafeMutablePointer<Partial>?
+    /// What was known when the pass began.
+    var guesses: Partial
 
-    mutating func run(into total: inout Partial, _ workspace: UnsafeMutableRawPointer) {
-        total.state.scratch = workspace
-        let isPerTensor = tensorNorms != nil || type.power == 0
-        for i in 0..<grads.count {
-            let tensor = grads[i]
-            if tensor.length == 0 || !tensor.isCounted {
-                tensorNorms?[i] = 0
-                continue
-            }
-            if isPerTensor {
-                var own = Partial(
-                    type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
-                add(tensor, i, to: &own)
-                total.merge(&own)
-                let norm = own.norm(type, omitsNonfinite: options.nonfinite == .zero)
-                if !norm.isZero { nonzeroTensors &+= 1 }
-                tensorNorms?[i] = norm.divided(by: options.gradScale).double
-            } else {
-                add(tensor, i, to: &total)
+    init(grads: TensorList, type: NormType, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?) {
+        self.grads = grads
+        self.type = type
+        self.options = options
+        self.tensorNorms = tensorNorms
+        guesses = Partial(type, scratch: nil, wide: nil)
+    }
+
+    @inline(never) mutating func run(into total: inout Partial) {
+        withUnsafeMutablePointer(to: &total) { total in
+            self.total = total
+            guesses = total.pointee
+            numbers = 0
+            ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { context, workspace in
+                let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: NormPass.self)
+                var share = NormShare(pass, workspace.unsafelyUnwrapped)
+                share.run()
             }
         }
     }
+}
 
-    private mutating func add(_ tensor: Tensor, _ index: Int, to partial: inout Partial) {
-        partial.state.offset = 0
-        partial.state.first = GK_NOWHERE
-        kernels.pointee.reduce(tensor.dtype, tensor.data, Int64(tensor.length), &partial.state)
-        partial.elements &+= tensor.length
-        if partial.state.first != GK_NOWHERE && firstTensor == .max {
-            firstTensor = UInt64(index)
-            firstElement = partial.state.first
+/// What one thread does of a pass.
+private struct NormShare {
+    let pass: UnsafeMutablePointer<NormPass>
+    let workspace: UnsafeMutableRawPointer
+    let grads: TensorList
+    let type: NormType
+    var partial: Partial
+    var firstTensor = UInt64.max
+    var firstElement = UInt64.max
+    var nonzeroTensors: UInt64 = 0
+
+    init(_ pass: UnsafeMutablePointer<NormPass>, _ workspace: UnsafeMutableRawPointer) {
+        self.pass = pass
+        self.workspace = workspace
+        grads = pass.pointee.grads
+        type = pass.pointee.type
+        partial = Partial(
+            type, scratch: workspace, wide: pass.pointee.options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
+        partial.takeGuesses(from: pass.pointee.guesses)
+    }
+
+    mutating func run() {
+        let isPerTensor = pass.pointee.tensorNorms != nil || type.power == 0
+        var draw = SegmentDraw(grads, &pass.pointee.numbers)
+        while let segment = draw.next() {
+            if !isPerTensor {
+                for i in segment.tensors {
+                    let first = Self.reduce(pass, segment, i, &partial)
+                    noteFirst(i, first)
+                }
+            } else if !segment.isPart {
+                for i in segment.tensors { addApart(segment, i) }
+            } else if segment.start == 0 {
+                // A norm of its own: the thread that draws the first part does the whole tensor.
+                addApart(Segment(tensors: segment.tensors), segment.tensors.lowerBound)
+            }
         }
+        hand()
+    }
+
+    /// Adds a segment of a tensor; returns the index of its first non-finite element.
+    @inline(__always)
+    private static func reduce(
+        _ pass: UnsafeMutablePointer<NormPass>, _ segment: Segment, _ index: Int, _ partial: inout Partial
+    ) -> UInt64 {
+        let tensor = pass.pointee.grads[index]
+        let length = segment.isPart ? segment.length : tensor.length
+        if length == 0 || !tensor.isCounted { return GK_NOWHERE }
+        let offset = segment.start &* elementSize(tensor.dtype)
+        partial.state.offset = UInt64(segment.start)
+        partial.state.first = GK_NOWHERE
+        pass.pointee.kernels.pointee.reduce(
+            tensor.dtype, tensor.data.unsafelyUnwrapped + offset, Int64(length), &partial.state)
+        partial.elements &+= length
+        return partial.state.first
+    }
+
+    /// Segments come in order, so the first that this thread finds is the first it has.
+    private mutating func noteFirst(_ index: Int, _ element: UInt64) {
+        if element != GK_NOWHERE && firstTensor == .max {
+            firstTensor = UInt64(index)
+            firstElement = element
+        }
+    }
+
+    /// Adds a tensor and notes its own norm.
+    private mutating func addApart(_ segment: Segment, _ index: Int) {
+        let options = pass.pointee.options
+        var own = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
+        own.takeGuesses(from: partial)
+        noteFirst(index, Self.reduce(pass, segment, index, &own))
+        partial.merge(&own)
+        partial.takeGuesses(from: own)
+        let norm = own.elements == 0 ? .zero : own.norm(type, omitsNonfinite: options.nonfinite == .zero)
+        if !norm.isZero { nonzeroTensors &+= 1 }
+        pass.pointee.tensorNorms?[index] = norm.divided(by: options.gradScale).double
+    }
+
+    /// Adds this thread's share to the total.
+    private mutating func hand() {
+        gk_pool_lock()
+        pass.pointee.total.unsafelyUnwrapped.pointee.merge(&partial)
+        pass.pointee.total.unsafelyUnwrapped.pointee.takeGuesses(from: partial)
+        if (firstTensor, firstElement) < (pass.pointee.firstTensor, pass.pointee.firstElement) {
+            pass.pointee.firstTensor = firstTensor
+            pass.pointee.firstElement = firstElement
+        }
+        pass.pointee.nonzeroTensors &+= nonzeroTensors
+        gk_pool_unlock()
     }
 }

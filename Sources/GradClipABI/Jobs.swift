@@ -97,7 +97,7 @@ private func clipValue(
     _ grads: TensorList, _ limit: Double, _ given: UnsafePointer<gradclip_options>?
 ) throws(ArgumentError) -> gradclip_status {
     try check(clipValue: limit)
-    _ = try options(given)
-    GradClip.clamp(grads, to: limit)
+    let options = try options(given)
+    GradClip.clamp(grads, to: limit, threads: options.threads)
     return 0
 }

@@ -117,8 +117,8 @@ public func gradclip_scale(
     call { () throws(ArgumentError) in
         let list = try tensorList(grads, count, "grads")
         try check(factor: factor)
-        _ = try GradClipABI.options(options)
-        scale(list, to: nil, by: factor, zeroNonfinite: false)
+        let options = try GradClipABI.options(options)
+        scale(list, to: nil, by: factor, zeroNonfinite: false, threads: options.threads)
         return 0
     }
 }

@@ -48,6 +48,9 @@ typedef struct gk_sum {
 // The same for any float64 term of p = 1 and 2 (bits -2148 ... 2111): fixed limbs,
 // the lowest at bin GK_WIDE_BASE.
 enum { GK_WIDE_LIMBS = 112, GK_WIDE_BASE = -56 };
+typedef struct gk_wide_limbs {
+    int64_t limbs[GK_WIDE_LIMBS];
+} gk_wide_limbs;
 
 #define GK_NOWHERE UINT64_MAX
 
@@ -118,6 +121,34 @@ enum { GK_ISA_BASELINE = 0, GK_ISA_X86_64_V3 = 1, GK_ISA_X86_64_V4 = 2, GK_ISA_N
 // they support it. Chosen at the first call.
 const gk_kernels *gk_process_kernels(void);
 uint32_t gk_process_isa(void);
+
+// --------------------------------------------------------------- threads --
+
+// One lock and two conditions, for the pool (ThreadPool.swift).
+void gk_pool_lock(void);
+void gk_pool_unlock(void);
+void gk_pool_wait_for_work(void);
+void gk_pool_wait_for_end(void);
+void gk_pool_announce_work(void);
+void gk_pool_announce_end(void);
+
+// Registers what to do in a forked child, where the lock is free and no worker
+// exists, and when the library is unloaded or the process exits.
+void gk_pool_register(void (*in_child)(void), void (*at_end)(void));
+
+// A thread with all signals blocked and a small stack; false if there is none to be had.
+bool gk_thread_start(uint64_t *thread, void (*body)(void *), void *context);
+void gk_thread_join(uint64_t thread);
+
+// Processors that the process may run on; at least 1.
+int gk_affinity_count(void);
+
+// The first bytes of a file as text; false if it cannot be read.
+bool gk_read_file(const char *path, char *buffer, size_t size);
+const char *gk_environment(const char *name);
+
+// Hands out numbers 0, 1, 2 ...
+static inline int64_t gk_take_number(int64_t *next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
 
 // ---------------------------------------------- scratch, errors, formats --
 

@@ -1,0 +1,191 @@
+// A pool of threads of the library's own.
+//
+// Workers are made when they are first needed, sleep between jobs (they never spin:
+// a virtual machine may have taken their processor away), and take part in a job
+// if they wake in time; the caller works too and waits for nobody who has not
+// begun. A caller that finds the pool busy works alone.
+import CGradClipKernels
+
+/// What a job does on each thread: `body(context, workspace)`, with the workspace
+/// of gk_with_scratch.
+package typealias JobBody = @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?) -> Void
+
+package enum ThreadPool {
+    private struct State {
+        var threads: UnsafeMutablePointer<UInt64>?
+        var count = 0
+        /// Counts jobs, so that a worker takes part in each at most once.
+        var generation: UInt64 = 0
+        var body: JobBody?
+        var context: UnsafeMutableRawPointer?
+        /// How many more workers may join the job.
+        var places = 0
+        /// How many workers are in it.
+        var active = 0
+        var isBusy = false
+        var isRegistered = false
+        var isStopping = false
+        /// Set by the user; 0: not.
+        var chosenCount = 0
+        /// What the process may use; 0: not asked yet.
+        var availableCount = 0
+    }
+
+    /// All of it is read and written under the lock.
+    nonisolated(unsafe) private static var state = State()
+
+    private static var most: Int { 256 }
+
+    /// Runs the body on up to `count` threads, this one included, and returns when all
+    /// that took part are done.
+    package static func run(_ count: Int, _ context: UnsafeMutableRawPointer, _ body: JobBody) {
+        if count <= 1 || !begin(count &- 1, context, body) { return gk_with_scratch(body, context) }
+        gk_with_scratch(body, context)
+        gk_pool_lock()
+        state.places = 0
+        while state.active > 0 { gk_pool_wait_for_end() }
+        state.isBusy = false
+        gk_pool_unlock()
+    }
+
+    /// False if the pool is busy, or cannot have a worker.
+    private static func begin(_ workers: Int, _ context: UnsafeMutableRawPointer, _ body: JobBody) -> Bool {
+        gk_pool_lock()
+        defer { gk_pool_unlock() }
+        if state.isBusy || state.isStopping { return false }
+        grow(to: min(workers, most))
+        if state.count == 0 { return false }
+        state.isBusy = true
+        state.body = body
+        state.context = context
+        state.places = workers
+        state.generation &+= 1
+        gk_pool_announce_work()
+        return true
+    }
+
+    private static func grow(to count: Int) {
+        if state.count >= count { return }
+        if !state.isRegistered {
+            state.isRegistered = true
+            gk_pool_register({ ThreadPool.forget() }, { ThreadPool.stop() })
+        }
+        if state.threads == nil {
+            state.threads = gk_allocate(most &* 8)?.assumingMemoryBound(to: UInt64.self)
+        }
+        guard let threads = state.threads else { return }
+        while state.count < count {
+            // A worker that starts now has seen no job yet, the one that follows included.
+            let seen = UnsafeMutableRawPointer(bitPattern: UInt(truncatingIfNeeded: state.generation))
+            if !gk_thread_start(&threads[state.count], { ThreadPool.work(seen: $0) }, seen) { return }
+            state.count &+= 1
+        }
+    }
+
+    private static func work(seen: UnsafeMutableRawPointer?) {
+        _ = gk_float_environment_enter()
+        var seen = UInt64(UInt(bitPattern: seen))
+        gk_pool_lock()
+        while !state.isStopping {
+            if state.generation == seen || state.places == 0 {
+                seen = state.generation
+                gk_pool_wait_for_work()
+                continue
+            }
+            seen = state.generation
+            state.places &-= 1
+            state.active &+= 1
+            let body = state.body
+            let context = state.context
+            gk_pool_unlock()
+            gk_with_scratch(body, context)
+            gk_pool_lock()
+            state.active &-= 1
+            if state.active == 0 { gk_pool_announce_end() }
+        }
+        gk_pool_unlock()
+    }
+
+    /// In a forked child: there are no workers, and nobody waits. Called under the lock.
+    private static func forget() {
+        state.count = 0
+        state.places = 0
+        state.active = 0
+        state.isBusy = false
+    }
+
+    /// When the library goes: workers end.
+    private static func stop() {
+        gk_pool_lock()
+        state.isStopping = true
+        gk_pool_announce_work()
+        let count = state.count
+        let threads = state.threads
+        state.count = 0
+        state.threads = nil
+        gk_pool_unlock()
+        for i in 0..<count { gk_thread_join(threads.unsafelyUnwrapped[i]) }
+        gk_release(threads)
+    }
+
+    // ------------------------------------------------------ how many threads --
+
+    /// The user's choice, or what the process may use.
+    package static var count: Int {
+        get {
+            gk_pool_lock()
+            defer { gk_pool_unlock() }
+            if state.chosenCount > 0 { return state.chosenCount }
+            if state.availableCount == 0 { state.availableCount = available() }
+            return state.availableCount
+        }
+        set {
+            gk_pool_lock()
+            state.chosenCount = min(newValue, most)
+            gk_pool_unlock()
+        }
+    }
+
+    /// GRADCLIP_NUM_THREADS, or the processors of the affinity mask, but no more than
+    /// the cgroup's quota of processor time.
+    private static func available() -> Int {
+        if let text = gk_environment("GRADCLIP_NUM_THREADS"), let wanted = number(text)?.value, wanted > 0 {
+            return min(wanted, most)
+        }
+        var count = min(Int(gk_affinity_count()), most)
+        if let quota = cgroupQuota() { count = min(count, max(1, quota)) }
+        return count
+    }
+
+    /// Processors by the cgroup's quota, rounded up; nil if there is none.
+    private static func cgroupQuota() -> Int? {
+        var buffer = (UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0))
+        return withUnsafeMutableBytes(of: &buffer) { bytes in
+            let text = bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: CChar.self)
+            // Version 2: "QUOTA PERIOD" or "max PERIOD".
+            if gk_read_file("/sys/fs/cgroup/cpu.max", text, bytes.count) {
+                guard let quota = number(text), let period = number(text + quota.length + 1) else { return nil }
+                return period.value > 0 ? (quota.value &+ period.value &- 1) / period.value : nil
+            }
+            // Version 1: two files; a quota of -1 is none.
+            if gk_read_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, bytes.count), let quota = number(text),
+                gk_read_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", text, bytes.count), let period = number(text),
+                period.value > 0
+            {
+                return (quota.value &+ period.value &- 1) / period.value
+            }
+            return nil
+        }
+    }
+
+    /// The digits at the start of a text.
+    private static func number(_ text: UnsafePointer<CChar>) -> (value: Int, length: Int)? {
+        var value = 0
+        var length = 0
+        while text[length] >= 48 && text[length] <= 57 && length < 12 {
+            value = value &* 10 &+ Int(text[length]) &- 48
+            length &+= 1
+        }
+        return length > 0 ? (value, length) : nil
+    }
+}
