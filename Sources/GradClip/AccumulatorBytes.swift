@@ -21,7 +21,9 @@ package enum AccumulatorBytes {
         static var wide: UInt64 { 4 }
         static var extremes: UInt64 { 8 }
         static var nonfinite: UInt64 { 16 }
-        static var all: UInt64 { 31 }
+        /// No section, but how float64 gradients are summed.
+        static var exactFloat64: UInt64 { 32 }
+        static var all: UInt64 { 63 }
 
         /// Words of all sections.
         var words: Int {
@@ -44,6 +46,7 @@ package enum AccumulatorBytes {
         if a.total.state.rounded.base != GK_EMPTY { bits |= Sections.rounded }
         if !a.type.hasExactSum { bits |= Sections.extremes }
         if a.total.state.nonfinite > 0 { bits |= Sections.nonfinite }
+        if a.options.exactFloat64 { bits |= Sections.exactFloat64 }
         return Sections(bits: bits)
     }
 
@@ -100,6 +103,7 @@ package enum AccumulatorBytes {
         if checksum(bytes, words: words &- 1) != WordReader(bytes, at: words &- 1).peek { return false }
         if input.next() != a.type.power.bitPattern { return false }
         // The sections must be those that this norm has.
+        if (sections.bits & Sections.exactFloat64 != 0) != a.options.exactFloat64 { return false }
         let hasWide = sections.bits & Sections.wide != 0
         if hasWide != (a.total.state.wide != nil) { return false }
         if (sections.bits & Sections.exact != 0) != (a.type.hasExactSum && !hasWide) { return false }

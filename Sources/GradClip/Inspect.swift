@@ -74,6 +74,7 @@ private struct InspectJob {
     ) -> TensorReport {
         var statistics = gk_statistics()
         statistics.scratch = workspace
+        var sum = BlockSums()
         let size = elementSize(tensor.dtype)
         var start = 0
         while start < tensor.length {
@@ -81,6 +82,9 @@ private struct InspectJob {
             let data = UnsafeRawPointer(tensor.data.unsafelyUnwrapped) + start &* size
             kernels.pointee.reduce(tensor.dtype, data, Int64(count), &own.state)
             kernels.pointee.inspect(tensor.dtype, data, Int64(count), &statistics)
+            sum.add(statistics.sum + statistics.correction)
+            statistics.sum = 0
+            statistics.correction = 0
             start &+= count
         }
         own.elements = tensor.length
@@ -95,12 +99,42 @@ private struct InspectJob {
         report.maxAbs = NormValue(Double(bitPattern: statistics.largest)).divided(by: options.gradScale).double
         let finite = UInt64(tensor.length) &- own.state.nonfinite
         if finite > 0 {
-            // The sum is of x / GK_BLOCK.
-            let share = (statistics.sum + statistics.correction) / Double(finite)
-            let mean = NormValue(share.magnitude).divided(by: options.gradScale)
-            let scaled = Scaled(significand: mean.significand, exponent: mean.exponent &+ 12).double
-            report.mean = share < 0 ? -scaled : scaled
+            report.mean = sum.mean(of: finite, gradScale: options.gradScale)
         }
         return report
+    }
+}
+
+/// The sum of what blocks of x / GK_BLOCK came to, to twice the precision of a float64.
+/// Large blocks are summed in units of 2^64, so that no number of them overflows.
+private struct BlockSums {
+    private var ordinary = 0.0
+    private var ordinaryRest = 0.0
+    private var large = 0.0
+    private var largeRest = 0.0
+
+    mutating func add(_ block: Double) {
+        if block.magnitude < 0x1p900 {
+            Self.add(block, to: &ordinary, &ordinaryRest)
+        } else {
+            Self.add(block * 0x1p-64, to: &large, &largeRest)
+        }
+    }
+
+    /// sum += x with the rounding error kept (Knuth's TwoSum).
+    private static func add(_ x: Double, to sum: inout Double, _ rest: inout Double) {
+        let total = sum + x
+        let back = total - sum
+        rest += (sum - (total - back)) + (x - back)
+        sum = total
+    }
+
+    func mean(of count: UInt64, gradScale: Double) -> Double {
+        let isLarge = large != 0 || largeRest != 0
+        let sum = isLarge ? large + (largeRest + (ordinary + ordinaryRest) * 0x1p-64) : ordinary + ordinaryRest
+        let share = sum / Double(count)
+        let mean = NormValue(share.magnitude).divided(by: gradScale)
+        let magnitude = Scaled(significand: mean.significand, exponent: mean.exponent &+ (isLarge ? 76 : 12)).double
+        return share < 0 ? -magnitude : magnitude
     }
 }
