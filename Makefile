@@ -9,7 +9,7 @@ SONAME   := libgradclip.so.$(firstword $(subst ., ,$(VERSION)))
 
 BUILD    := build
 SCRATCH  := .build-embedded
-SOURCES  := Package.swift exports.map $(wildcard include/*.h include/module.modulemap) \
+SOURCES  := Makefile Package.swift exports.map $(wildcard include/*.h include/module.modulemap) \
 	$(shell find Sources -type f -o -type l)
 
 # Embedded Swift needs whole-module compilation; of the library only the C
@@ -17,7 +17,7 @@ SOURCES  := Package.swift exports.map $(wildcard include/*.h include/module.modu
 # libpthread.so.0 is where glibc before 2.34 keeps pthread_create (threads.c).
 SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
 	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath \
-	-Xswiftc -wmo -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections \
+	-Xswiftc -wmo -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
 	-Xlinker --version-script=$(CURDIR)/exports.map -Xlinker -soname=$(SONAME) \
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed

@@ -41,12 +41,7 @@ func inspectThroughFloats<E: NarrowElement>(
     _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMutablePointer<gk_statistics>
 ) {
     let scratch = statistics.pointee.scratch.unsafelyUnwrapped
-    var i = 0
-    while i < count {
-        let values = loadTail(E.self, data + i &* E.size, min(16, count &- i))
-        scratch.storeBytes(of: values, toByteOffset: i &* 4, as: SIMD16<Float>.self)
-        i &+= 16
-    }
+    convert(E.self, data, count, toFloats: scratch)
     inspectFloats(
         UnsafeRawPointer(scratch), count, normal: E.significandBits == 11 ? 0x3880_0000 : 0x0080_0000, statistics)
 }

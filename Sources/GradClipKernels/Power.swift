@@ -8,7 +8,8 @@
 // is taken. The block's sum times d^p goes to the sum with an unbounded
 // exponent.
 //
-// Only additions and multiplications, in one order: the same bits everywhere.
+// Only additions, multiplications and one division, in one order: the same bits
+// everywhere. Polynomials are evaluated as trees, which wait less than Horner's rule.
 import CGradClipKernels
 
 /// log2 of a positive magnitude, as exponent + fraction with |fraction| <= 1/2.
@@ -28,14 +29,11 @@ func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<
     // interpolation on the interval; relative error 2^-59.
     let f = (m - 1) / (m + 1)
     let t = f * f
-    var p = SIMD8<Double>(repeating: 0x1.b592d3c48c41cp-3)
-    p = p * t + 0x1.c46e1440404d7p-3
-    p = p * t + 0x1.0ca160627dbfcp-2
-    p = p * t + 0x1.484afb7a67652p-2
-    p = p * t + 0x1.a61762d693934p-2
-    p = p * t + 0x1.2776c50ee39dcp-1
-    p = p * t + 0x1.ec709dc3a047dp-1
-    p = p * t + 0x1.71547652b82fep+1
+    let t2 = t * t
+    let low = (0x1.71547652b82fep+1 + t * 0x1.ec709dc3a047dp-1) + t2 * (0x1.2776c50ee39dcp-1 + t * 0x1.a61762d693934p-2)
+    let high =
+        (0x1.484afb7a67652p-2 + t * 0x1.0ca160627dbfcp-2) + t2 * (0x1.c46e1440404d7p-3 + t * 0x1.b592d3c48c41cp-3)
+    let p = low + (t2 * t2) * high
     return (exponent - correction, f * p)
 }
 
@@ -46,18 +44,14 @@ func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> {
     let clamped = z.replacing(with: SIMD8(repeating: -1001), where: z .< .init(repeating: -1001))
     let moved = clamped + shifter
     let r = clamped - (moved - shifter)
-    var p = SIMD8<Double>(repeating: 0x1.e9ec1fcb69a7fp-32)
-    p = p * r + 0x1.e6228acd1c6e5p-28
-    p = p * r + 0x1.b524ebd13a55fp-24
-    p = p * r + 0x1.62bfc2c86d700p-20
-    p = p * r + 0x1.ffcbfc6da6ed1p-17
-    p = p * r + 0x1.430913112c61bp-13
-    p = p * r + 0x1.5d87fe78a3f9cp-10
-    p = p * r + 0x1.3b2ab6fb9f1a5p-7
-    p = p * r + 0x1.c6b08d704a0c6p-5
-    p = p * r + 0x1.ebfbdff82c5aep-3
-    p = p * r + 0x1.62e42fefa39efp-1
-    p = p * r + 1
+    let r2 = r * r
+    let r4 = r2 * r2
+    let low = (1 + r * 0x1.62e42fefa39efp-1) + r2 * (0x1.ebfbdff82c5aep-3 + r * 0x1.c6b08d704a0c6p-5)
+    let middle =
+        (0x1.3b2ab6fb9f1a5p-7 + r * 0x1.5d87fe78a3f9cp-10) + r2 * (0x1.430913112c61bp-13 + r * 0x1.ffcbfc6da6ed1p-17)
+    let high =
+        (0x1.62bfc2c86d700p-20 + r * 0x1.b524ebd13a55fp-24) + r2 * (0x1.e6228acd1c6e5p-28 + r * 0x1.e9ec1fcb69a7fp-32)
+    let p = low + r4 * (middle + r4 * high)
     let scaled = unsafeBitCast(p, to: SIMD8<UInt64>.self) &+ (unsafeBitCast(moved, to: SIMD8<UInt64>.self) &<< 52)
     return unsafeBitCast(scaled, to: SIMD8<Double>.self).replacing(
         with: SIMD8(repeating: 0), where: z .< .init(repeating: -1000))

@@ -157,17 +157,8 @@ func sumAgain<E: WideLoad>(_: E.Type, _ term: Int, _ data: UnsafeRawPointer, _ c
 func separate<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction) {
     if E.size == 8 { return separateNonfinite(data, count, r) }
     separateNonfinite(Float32Element.self, data, count, r)
-    widenInPlace(r.pointee.scratch.unsafelyUnwrapped, count)
-}
-
-/// Floats to doubles in the same memory, from the end.
-@inline(never) func widenInPlace(_ scratch: UnsafeMutableRawPointer, _ count: Int) {
-    var i = count &- 1
-    while i >= 0 {
-        let value = scratch.load(fromByteOffset: i &* 4, as: Float.self)
-        scratch.storeBytes(of: Double(value), toByteOffset: i &* 8, as: Double.self)
-        i &-= 1
-    }
+    let scratch = r.pointee.scratch.unsafelyUnwrapped
+    convert(UnsafeRawPointer(scratch), count, toDoubles: scratch)
 }
 
 /// x *= 2^exponent for |exponent| up to about 1100.

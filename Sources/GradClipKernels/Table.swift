@@ -63,21 +63,24 @@ private func reduceThroughFloats<E: NarrowElement>(
     _: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
 ) {
     forEachBlock(data, length, E.size, r) { block, count in
-        separateNonfinite(E.self, block, count, r)
-        let offset = r.pointee.offset
-        reduce(UInt32(GK_F32), r.pointee.scratch, Int64(count), r)
-        r.pointee.offset = offset
+        convert(E.self, block, count, toFloats: r.pointee.scratch.unsafelyUnwrapped)
+        reduceScratch(GK_F32, count, r)
     }
 }
 
 @inline(never)
 private func reduceThroughDoubles(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     forEachBlock(data, length, 4, r) { block, count in
-        separate(Float32Element.self, block, count, r)
-        let offset = r.pointee.offset
-        reduce(UInt32(GK_F64), r.pointee.scratch, Int64(count), r)
-        r.pointee.offset = offset
+        convert(block, count, toDoubles: r.pointee.scratch.unsafelyUnwrapped)
+        reduceScratch(GK_F64, count, r)
     }
+}
+
+/// Reduces the block in the scratch memory as if it stood where it came from.
+private func reduceScratch(_ element: Int, _ count: Int, _ r: Reduction) {
+    let offset = r.pointee.offset
+    reduce(UInt32(element), r.pointee.scratch, Int64(count), r)
+    r.pointee.offset = offset
 }
 
 private func scale(
