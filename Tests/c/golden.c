@@ -140,7 +140,7 @@ static void make_list(gradclip_tensor *list, const struct buffers *b, int output
 
 /* ------------------------------------------------------------ the calls -- */
 
-enum kind { IN_PLACE, OUT_OF_PLACE, MEASURE };
+enum kind { IN_PLACE, OUT_OF_PLACE, MEASURE, DEFER };
 
 static int all_are(uint32_t dtype)
 {
@@ -166,6 +166,10 @@ static gradclip_status make_call(uint32_t dtype, enum kind kind, const struct bu
             return dtype == GRADCLIP_F32   ? gradclip_get_total_norm_f32(f, lengths, n, g->p, options, result)
                    : dtype == GRADCLIP_F64 ? gradclip_get_total_norm_f64(d, lengths, n, g->p, options, result)
                                            : gradclip_get_total_norm(list, n, g->p, options, result);
+        if (kind == DEFER)
+            return dtype == GRADCLIP_F32   ? gradclip_defer_clip_f32(f, lengths, n, g->max_norm, g->p, options, result)
+                   : dtype == GRADCLIP_F64 ? gradclip_defer_clip_f64(d, lengths, n, g->max_norm, g->p, options, result)
+                                           : gradclip_defer_clip(list, n, g->max_norm, g->p, options, result);
         if (kind == OUT_OF_PLACE)
             return dtype == GRADCLIP_F32
                        ? gradclip_clip_grad_norm_to_f32(f, fo, lengths, n, g->max_norm, g->p, options, result)
@@ -211,8 +215,8 @@ static void check_result(enum kind kind, const gradclip_result *r)
         check_number("factor", r->factor, 1 / g->grad_scale, 0);
         return;
     }
-    if (g->coef.given) check_number("clip_coef", r->clip_coef, g->coef.value, g->coef_ulps);
-    if (g->factor.given) check_number("factor", r->factor, g->factor.value, g->coef_ulps);
+    check_number("clip_coef", r->clip_coef, g->coef, g->coef_ulps);
+    check_number("factor", r->factor, g->factor, g->coef_ulps);
 }
 
 static void check_memory(enum kind kind, const struct buffers *in, const struct buffers *out)
@@ -272,7 +276,7 @@ static void run_coef(void)
     options.eps = current->eps;
     if (gradclip_clip_coef(current->max_norm, current->total, &options, &coef) != GRADCLIP_OK)
         MISMATCH("%s", gradclip_last_error());
-    else check_number("clip_coef", coef, current->coef.value, 0);
+    else check_number("clip_coef", coef, current->coef, 0);
     end();
 }
 
@@ -295,6 +299,7 @@ int main(int argc, char **argv)
         if (g.call == CALL_CLIP) {
             run(0, OUT_OF_PLACE, "list, out of place");
             run(0, MEASURE, "list, norm only");
+            run(0, DEFER, "list, deferred");
         }
         if (g.call == CALL_SCALE) continue; /* has no typed form */
         for (uint32_t dtype = GRADCLIP_F32; dtype <= GRADCLIP_F64; dtype++) {
@@ -303,6 +308,7 @@ int main(int argc, char **argv)
             if (g.call != CALL_CLIP) continue;
             run(dtype, OUT_OF_PLACE, "typed, out of place");
             run(dtype, MEASURE, "typed, norm only");
+            run(dtype, DEFER, "typed, deferred");
         }
     }
     printf("golden: %ld passed, %ld failed (calls; %ld cases, %s)\n", passed, failed, cases, gradclip_isa());

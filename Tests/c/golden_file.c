@@ -71,17 +71,6 @@ static long integer(void)
     return value;
 }
 
-static struct expected_number maybe_number(void)
-{
-    struct expected_number found = {0, 0};
-    char *w = word(), *end;
-    if (strcmp(w, "?") == 0) return found;
-    found.value = strtod(w, &end);
-    if (end == w || *end) bad(w);
-    found.given = 1;
-    return found;
-}
-
 static uint64_t index_or_none(void)
 {
     char *w = word();
@@ -174,8 +163,8 @@ int golden_next(struct golden *g)
         g->status = (int)integer();
         g->total_norm = number();
         g->total_ulps = integer();
-        g->coef = maybe_number();
-        g->factor = maybe_number();
+        g->coef = number();
+        g->factor = number();
         g->coef_ulps = integer();
         g->element_ulps = integer();
         g->nonfinite = (uint64_t)integer();
@@ -191,8 +180,8 @@ int golden_next(struct golden *g)
         g->policy = (int)integer();
         g->count = (size_t)integer();
         g->status = (int)integer();
-        g->coef = maybe_number();
-        g->factor = maybe_number();
+        g->coef = number();
+        g->factor = number();
     } else if (strcmp(name, "scale") == 0 || strcmp(name, "value") == 0) {
         g->call = *name == 's' ? CALL_SCALE : CALL_VALUE;
         g->factor_in = number();
@@ -202,7 +191,7 @@ int golden_next(struct golden *g)
         g->max_norm = number();
         g->total = number();
         g->eps = number();
-        g->coef = maybe_number();
+        g->coef = number();
         return 1;
     } else bad(name);
     g->note = "";

@@ -29,7 +29,7 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics arguments structs memory threads fpenv; do
+for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states inspect_lengths; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # A locale with a decimal comma of its own, since systems have few.
@@ -42,18 +42,21 @@ else
 fi
 # -Ofast links start-up code that flushes denormals to zero in the process.
 if compile fpenv-ofast fpenv.c -Ofast; then run "$out/fpenv-ofast"; else failed=$((failed + 1)); fi
-if compile golden "golden.c golden_file.c" -O2; then
-    run "$out/golden" "$golden"
-else failed=$((failed + 1)); fi
+for test in golden golden_accumulator golden_inspect; do
+    if compile "$test" "$test.c golden_file.c" -O2; then run "$out/$test" "$golden"; else failed=$((failed + 1)); fi
+done
 
-# Valgrind has a floating point environment of its own, so not fpenv.
+# Valgrind has a floating point environment of its own, so not fpenv; its long double
+# is a double, so not inspect_lengths.
 if [ "${VALGRIND:-1}" = 1 ]; then
-    for test in semantics arguments structs threads; do
+    for test in semantics arguments structs threads accumulator_cuts accumulator_states; do
         run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/$test"
     done
     # A part of the golden file: valgrind takes its time.
     awk '/^t / { if (keep) print; next } /^#/ { print; next } { keep = ++n % 16 == 0 } keep' "$golden" >"$out/golden-part.txt"
-    run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/golden" "$out/golden-part.txt"
+    for test in golden golden_accumulator golden_inspect; do
+        run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/$test" "$out/golden-part.txt"
+    done
 fi
 
 echo "C tests: $passed passed, $failed failed"

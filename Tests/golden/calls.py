@@ -1,29 +1,25 @@
 """From a call's arguments to the lines of the golden file, through the oracle."""
 
-from math import ceil, frexp, isinf, isnan
+from math import ceil, isinf, isnan
 
 import clip
 from formats import F64
 from golden_file import hex_float, tensor_line
-from norms import Magnitudes, as_float, total_norm, unscaled
+from norms import COUNTS_AS_INFINITE, Magnitudes, as_float, total_norm, unscaled
 from patterns import expand, length
-
-
-def is_power_of_two(number):
-    return frexp(number)[0] == 0.5
 
 
 def norm_ulps(p, formats, grad_scale, number):
     """How far the library's norm may be from the oracle's (see README.md)."""
-    if p == 0 or isinf(p) or number == 0:
+    if p == 0 or number == 0:
         return 0
-    if abs(p) in (1, 2) and p > 0:
-        granted = 1 if F64 in formats else 0
-    else:
-        granted = ceil(4 * max(1, 1 / abs(p)))
-    # A division that is not exact rounds once more.
-    exact = is_power_of_two(grad_scale) and (grad_scale == 1 or number >= 2.0**-1022)
-    return granted + (0 if exact else 1)
+    # A quotient below the normal numbers may be rounded once more.
+    subnormal = 1 if grad_scale != 1 and number < 2.0**-1022 else 0
+    if abs(p) > COUNTS_AS_INFINITE or p in (1, 2) and F64 not in formats:
+        return subnormal
+    if p in (1, 2):
+        return subnormal + (1 if grad_scale == 1 else 2)
+    return subnormal + ceil(4 * max(1, 1 / abs(p))) + (0 if grad_scale == 1 else 1)
 
 
 def oracle_tensors(inputs):
@@ -41,7 +37,7 @@ def clip_call(inputs, max_norm, p, eps=1e-6, grad_scale=1.0, policy=clip.LEAVE, 
     formats = {t.fmt for t in inputs if t.counted and length(t.runs)}
     total_ulps = norm_ulps(p, formats, grad_scale, found.total_norm)
     coef_ulps = 0
-    if found.clip_coef is not None and 0 < found.clip_coef < 1:
+    if 0 < found.clip_coef < 1:
         coef_ulps = 2 * total_ulps + 1 if total_ulps else 0
         if isinf(found.total_norm):  # the norm itself is not rounded to float64
             coef_ulps += 2

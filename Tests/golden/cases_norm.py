@@ -81,7 +81,7 @@ def extreme_orders():
     rng = Random(17)
     for fmt in ALL:
         one, two = number(fmt, 1.0), number(fmt, -2.0)
-        for p in (1e3, 1e6, 1e10, 1e13, 1e17, 1e300, -1e6, -1e13, -1e300):
+        for p in (1e3, 1e6, 1e10, 1e13, 1e15, 1.5e15, 1e300, -1e6, -1e13, -1e15, -1.5e15, -1e300):
             yield from single(rng, fmt, [run(4096, one)], p, "ones")
             yield from single(rng, fmt, [run(9, one, 0)], p, "ones-and-zeros")
         for p in (1e-3, -1e-3, 1e-5, -1e-5):

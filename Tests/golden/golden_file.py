@@ -20,8 +20,6 @@ class Input:
 
 
 def hex_float(number):
-    if number is None:
-        return "?"
     if isnan(number):
         return "nan"
     if isinf(number):

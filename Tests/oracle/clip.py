@@ -28,8 +28,8 @@ class Tensor:
 class Outcome:
     status: int
     total_norm: float
-    clip_coef: Optional[float]  # None: the contract does not say
-    factor: Optional[float]
+    clip_coef: float
+    factor: float
     nonfinite_count: int = 0
     nan_count: int = 0
     first: Optional[tuple] = None  # (tensor, element) of the first NaN or infinity
@@ -132,8 +132,8 @@ def clip_grad_norm(tensors, max_norm, norm_type, eps=1e-6, grad_scale=1.0, polic
     found = Outcome(
         status=OK,
         total_norm=as_float(true_norm),
-        clip_coef=None,
-        factor=None,
+        clip_coef=1.0,  # nothing is multiplied if the call ends here
+        factor=1.0,
         nonfinite_count=len(bad),
         nan_count=sum(1 for i, j in bad if tensors[i].fmt.is_nan(tensors[i].elements[j])),
         first=bad[0] if bad else None,
@@ -152,7 +152,7 @@ def clip_grad_norm(tensors, max_norm, norm_type, eps=1e-6, grad_scale=1.0, polic
 def clip_grads_with_norm(tensors, max_norm, total, eps=1e-6, grad_scale=1.0, policy=LEAVE):
     """gradclip_clip_grads_with_norm."""
     if isinf(total) and policy == LEAVE:
-        return Outcome(NON_FINITE, total, None, None)
+        return Outcome(NON_FINITE, total, 1.0, 1.0)
     coef = clip_coef(max_norm, total, eps)
     factor = quotient(coef, grad_scale)
     return Outcome(OK, total, coef, factor, outputs=scale_all(tensors, factor, policy == ZERO))

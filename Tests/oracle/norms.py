@@ -13,6 +13,7 @@ from formats import F64, Format, bits_of, round64
 from roots import power
 
 INF, NAN = "inf", "nan"
+COUNTS_AS_INFINITE = 2.0**50  # any order beyond
 
 
 class Magnitudes:
@@ -67,6 +68,8 @@ def norm(magnitudes: Magnitudes, p: float):
     """The p-norm of all these elements taken as one vector."""
     if isnan(p):
         raise ValueError("norm_type must be a number (got nan)")
+    if abs(p) > COUNTS_AS_INFINITE:
+        p = inf if p > 0 else -inf
     if magnitudes.count == 0:
         return Fraction(0)
     if p == 0:
@@ -99,9 +102,20 @@ def total_norm(tensors, p: float):
     return norm(sum(tensors, Magnitudes()), p)
 
 
+def rounded(value):
+    """A Fraction > 0 rounded to 53 bits, as float64 without an end to its range."""
+    step = value.numerator.bit_length() - value.denominator.bit_length() - 53
+    if Fraction(2) ** (step + 53) > value:
+        step -= 1
+    return round(value / Fraction(2) ** (step + 1)) * Fraction(2) ** (step + 1)
+
+
 def unscaled(value, p: float, grad_scale: float):
-    """The norm of gradient / grad_scale, given that of the gradient."""
-    return value if p == 0 or value in (INF, NAN) else value / Fraction(grad_scale)
+    """The norm of gradient / grad_scale, given that of the gradient: a norm is
+    rounded before the division. Counts stay as they are."""
+    if p == 0 or value in (INF, NAN) or grad_scale == 1 or value == 0:
+        return value
+    return rounded(value) / Fraction(grad_scale)
 
 
 def as_float(value):

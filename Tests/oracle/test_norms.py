@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import inf, nan
 
 from formats import BF16, F16, F32, F64, bits_of, float_of, round64
-from norms import INF, NAN, Magnitudes, as_float, norm, total_norm, ulps_apart, unscaled
+from norms import INF, NAN, Magnitudes, as_float, norm, rounded, total_norm, ulps_apart, unscaled
 from roots import integer_root, power, root
 
 
@@ -98,6 +98,9 @@ class Norms(unittest.TestCase):
     def test_large_orders_tend_to_the_largest_element(self):
         self.assertEqual(value(100, 1e300, 1e290), 1e300)
         self.assertEqual(value(-100, 1e-300, 1e-290), 1e-300)
+        self.assertGreater(value(2.0**49, *[1] * 99), 1.0)
+        self.assertEqual(value(2.0**51, *[1] * 99), 1.0)
+        self.assertEqual(value(-(2.0**51), 3, 4, 4), 3.0)
 
     def test_magnitudes_beyond_float64(self):
         self.assertEqual(value(2, 1.7e308, 1.7e308), inf)
@@ -106,6 +109,20 @@ class Norms(unittest.TestCase):
         self.assertEqual(value(2, 3 * 2.0**-700, 4 * 2.0**-700), 5 * 2.0**-700)
         self.assertEqual(value(2, 3 * 5e-324, 4 * 5e-324), 5 * 5e-324)
         self.assertEqual(unscaled(Fraction(3), 2, 2.0**-1074), 3 * Fraction(2) ** 1074)
+
+    def test_a_norm_is_rounded_before_grad_scale_divides_it(self):
+        for numbers in ((1, 2, 4), (1.1, 2.3), (1e-310, 3e-310)):
+            norm_before = norm(doubles(*numbers), 2)
+            for grad_scale in (3.0, 0.1, 65536.0):
+                found = as_float(unscaled(norm_before, 2, grad_scale))
+                if numbers[0] > 1e-300:
+                    self.assertEqual(found, as_float(norm_before) / grad_scale)
+        for value in (Fraction(1, 3), Fraction(2), Fraction(2**54 - 1), Fraction(7, 2**1100)):
+            self.assertLessEqual(abs(rounded(value) / value - 1), Fraction(1, 2**53))
+            digits = rounded(value).numerator
+            self.assertLessEqual((digits // (digits & -digits)).bit_length(), 53)
+        self.assertEqual(rounded(Fraction(2**53 + 1)), 2**53)
+        self.assertEqual(rounded(Fraction(2**54 + 6)), 2**54 + 8)
 
     def test_non_finite(self):
         for p in (0.5, 1, 2, 3, inf):
