@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gradclip
-from gradclip._tensors import _are_disjoint
+from gradclip._tensors import are_disjoint
 
 
 def test_the_same_array_twice_counts_and_is_scaled_once():
@@ -96,4 +96,4 @@ def test_empty_arrays_overlap_nothing():
 def test_sorting_starts_and_ends_apart_finds_every_overlap(runs):
     starts, lengths = [s for s, _ in runs], [n for _, n in runs]
     used = [place for start, n in runs for place in range(start, start + n)]
-    assert _are_disjoint(starts, lengths) == (len(used) == len(set(used)))
+    assert are_disjoint(starts, lengths) == (len(used) == len(set(used)))

@@ -14,7 +14,7 @@ from typing import Any
 from . import _ffi
 from ._errors import NonFiniteGradientError, error_for
 from ._norm import ALL_FINITE, Norm
-from ._tensors import Table, Tensors
+from ._tensors import Rows, Table
 
 _POLICIES = {
     "leave": _ffi.GRADCLIP_NONFINITE_LEAVE,
@@ -26,7 +26,7 @@ _RESULT_SIZE = sizeof(_ffi.gradclip_result)
 
 
 def clip_grad_norm_(
-    tensors: Tensors,
+    tensors: Rows,
     max_norm: float,
     norm_type: float,
     error_if_nonfinite: bool,
@@ -50,7 +50,7 @@ def clip_grad_norm_(
 
 
 def clip_grad_norm(
-    tensors: Tensors,
+    tensors: Rows,
     outputs: Table,
     max_norm: float,
     norm_type: float,
@@ -76,7 +76,7 @@ def clip_grad_norm(
 
 
 def get_total_norm(
-    tensors: Tensors,
+    tensors: Rows,
     norm_type: float,
     error_if_nonfinite: bool,
     nonfinite: str,
@@ -97,7 +97,7 @@ def get_total_norm(
 
 
 def clip_grads_with_norm_(
-    tensors: Tensors,
+    tensors: Rows,
     max_norm: float,
     total_norm: float,
     eps: float,
@@ -118,7 +118,14 @@ def clip_grads_with_norm_(
     return _norm(tensors, result, None, False)
 
 
-def clip_grad_value_(tensors: Tensors, clip_value: float) -> None:
+def clip_coef(max_norm: float, total_norm: float, eps: float) -> float:
+    coefficient = c_double()
+    options = _options(eps, "leave", 1.0, False)
+    _call(_ffi.gradclip_clip_coef, max_norm, total_norm, options, ctypes.byref(coefficient))
+    return coefficient.value
+
+
+def clip_grad_value_(tensors: Rows, clip_value: float) -> None:
     _call(_ffi.gradclip_clip_grad_value, tensors.table.first, tensors.count, clip_value, None)
 
 
@@ -162,7 +169,7 @@ def _not_a_number(name: str, value: object) -> TypeError:
 
 
 def _result(
-    tensors: Tensors, tensor_norms: bool
+    tensors: Rows, tensor_norms: bool
 ) -> tuple[_ffi.gradclip_result, ctypes.Array[c_double] | None]:
     result = _ffi.gradclip_result(_RESULT_SIZE)
     if not tensor_norms:
@@ -186,7 +193,7 @@ def _call(function: Any, *arguments: Any) -> int:
 
 
 def _norm(
-    tensors: Tensors,
+    tensors: Rows,
     result: _ffi.gradclip_result,
     norms: ctypes.Array[c_double] | None,
     error_if_nonfinite: bool,

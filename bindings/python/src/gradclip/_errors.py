@@ -49,17 +49,27 @@ class NonFiniteGradientError(GradClipError, RuntimeError):
     """A gradient holds a NaN or an infinity, and error_if_nonfinite=True was given.
 
     Raised before anything is written. `nonfinite` says how many there are and
-    where the first one is.
+    where the first one is. The functions of gradclip.torch, which raise only
+    where the norm is not finite either, put what torch says before that; for
+    them `norm_type` is the order of the norm.
     """
 
     __module__ = "gradclip"
     status = _ffi.GRADCLIP_NON_FINITE
 
-    def __init__(self, nonfinite: NonFinite) -> None:
-        super().__init__(nonfinite)
+    def __init__(self, nonfinite: NonFinite, norm_type: float | None = None) -> None:
+        super().__init__(nonfinite, norm_type)
         self.nonfinite = nonfinite
+        self.norm_type = norm_type
 
     def __str__(self) -> str:
+        if self.norm_type is not None:
+            return (
+                f"The total norm of order {self.norm_type} for gradients from `parameters` is "
+                f"non-finite, so it cannot be clipped. {self.nonfinite.of('parameter')}; nothing "
+                "was written. To scale the gradients by the non-finite norm anyway, set "
+                "`error_if_nonfinite=False`"
+            )
         return (
             f"{self.nonfinite}; nothing was written. To clip all the same, "
             "leave out error_if_nonfinite and choose a policy (nonfinite=...)"

@@ -60,11 +60,15 @@ class NonFinite:
         return f"NonFinite({fields})"
 
     def __str__(self) -> str:
+        return self.of("gradient")
+
+    def of(self, noun: str) -> str:
+        """The text for a list of what is called noun: gradients, or parameters."""
         if not self.count:
             return "the gradients are finite"
         elements = "1 element is" if self.count == 1 else f"{self.count} elements are"
         kinds = f"{self.nan_count} NaN, {self.inf_count} infinite"
-        where = f"gradient {self.tensor}"
+        where = f"{noun} {self.tensor}"
         if self.name is not None:
             where = f"{self.name!r} ({where})"
         return (

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import add, le
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from . import _ffi
 from ._arrays import ITEMSIZES
@@ -50,6 +50,21 @@ class Table(NamedTuple):
         return Table(words, _ffi.gradclip_tensor.from_buffer(words) if words else None)
 
 
+class Rows(Protocol):
+    """What a call into the library needs to know of gradients, wherever they come from."""
+
+    count: int
+
+    @property
+    def table(self) -> Table: ...
+
+    def nonfinite(self, result: _ffi.gradclip_result) -> NonFinite:
+        """Where a call found NaNs or infinities, in the caller's terms."""
+
+    def norms(self, of_rows: list[float]) -> tuple[float, ...]:
+        """The norm of each gradient, as the caller counts them, from the norm of each row."""
+
+
 class Tensors:
     """The gradients of a call or a plan.
 
@@ -85,7 +100,7 @@ class Tensors:
             flat.kinds.discard(type(None))
         self.memory: Memory = memory_of(self.arrays, flat.kinds, self.label, writable)
         self.row_of: list[int] | None = None  # of an array; None: the same
-        if _are_disjoint(self.memory.addresses, self.memory.nbytes):
+        if are_disjoint(self.memory.addresses, self.memory.nbytes):
             self.table = Table.of(*self.memory[:3])
         else:
             self.row_of, rows = self._share_rows()
@@ -167,7 +182,7 @@ class Tensors:
         return tuple(of_leaves)
 
 
-def _are_disjoint(addresses: list[int], nbytes: list[int]) -> bool:
+def are_disjoint(addresses: list[int], nbytes: list[int]) -> bool:
     """Whether no two arrays share memory; may be False for empty arrays that share none.
 
     They are disjoint exactly if, ends and starts sorted apart, each end comes

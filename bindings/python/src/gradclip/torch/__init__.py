@@ -1,0 +1,29 @@
+"""torch.nn.utils' gradient clipping for parameters on the CPU, by libgradclip.
+
+    from gradclip.torch import clip_grad_norm_
+    norm = clip_grad_norm_(model.parameters(), max_norm=1.0)
+
+The functions take what torch's take and return what torch's return. Gradients
+that the library has no code for (on a GPU, sparse, DTensor) go to torch's own
+function. What differs on purpose is listed in docs/python.md: above all, the
+norm is exact and cannot overflow, and error_if_nonfinite names the parameter.
+
+`patch()` puts them in the place of torch's for libraries that call those;
+`Plan` and `clip_and_step` save time in a training loop.
+"""
+
+from ._clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from ._patch import Patch, patch
+from ._plan import Plan
+from ._step import clip_and_step
+
+__all__ = [
+    "Patch",
+    "Plan",
+    "clip_and_step",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
+    "patch",
+]

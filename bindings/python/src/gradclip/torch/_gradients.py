@@ -1,0 +1,360 @@
+"""The gradients of torch parameters as rows of the library's list.
+
+There are two ways to look at a list of tensors. The fast one asks one thing of
+all tensors at a time, in map() over torch's C functions, and gives up at the
+first surprise. The other goes through the tensors one by one, and also takes
+other memory formats, empty, complex and repeated tensors, and tensors with gaps
+in their memory. What neither can pass on to the library is for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter, mul
+from typing import Any, Callable, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+from torch.nn import Parameter
+
+from .. import _ffi
+from .._arrays import ITEMSIZES
+from .._layout import Layout, c_order, flat_index, layout
+from .._norm import NonFinite
+from .._tensors import Table, are_disjoint
+
+_DTYPES = {
+    torch.float32: _ffi.GRADCLIP_F32,
+    torch.float64: _ffi.GRADCLIP_F64,
+    torch.float16: _ffi.GRADCLIP_F16,
+    torch.bfloat16: _ffi.GRADCLIP_BF16,
+}
+# A complex number is two real ones, and |z|^2 = re^2 + im^2.
+_COMPLEX = {
+    torch.complex64: _ffi.GRADCLIP_F32,
+    torch.complex128: _ffi.GRADCLIP_F64,
+    torch.complex32: _ffi.GRADCLIP_F16,
+}
+_WIDE = {torch.float64, torch.complex128}
+_ITEMSIZES = {dtype: dtype.itemsize for dtype in _DTYPES}
+_KINDS = {Tensor, Parameter}  # a subclass may mean anything by its memory
+
+_grad_of = attrgetter("grad")
+_is_cpu = attrgetter("is_cpu")
+_dtype_of = attrgetter("dtype")
+
+
+class ForTorch(NamedTuple):
+    """Why gradients cannot go to the library: `tensor`, by its place in the list, is `what`."""
+
+    tensor: int
+    what: str
+
+
+class Gradients:
+    """Gradients that can go to the library.
+
+    Attributes:
+        tensors: the gradients that are not None.
+        place_of: where each of them stood in the list; None: they are the list.
+        row_of: the row of each; None: the same.
+        table, count: the rows.
+        names: of the whole list, None entries included.
+        wide: whether one of them is of double precision.
+    """
+
+    __slots__ = (
+        "_copies",
+        "_elements_of_row",
+        "count",
+        "names",
+        "place_of",
+        "row_of",
+        "table",
+        "tensors",
+        "wide",
+    )
+
+    def __init__(
+        self,
+        tensors: list[Tensor],
+        place_of: list[int] | None,
+        names: list[str] | None,
+        table: Table,
+        wide: bool,
+        row_of: list[int] | None = None,
+        copies: list[tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
+        self.tensors = tensors
+        self.place_of = place_of
+        self.names = names
+        self.table = table
+        self.count: int = len(table.words) // 4
+        self.wide = wide
+        self.row_of = row_of
+        self._copies = copies or []
+
+    def written(self) -> None:
+        """To be called when the library has written them.
+
+        Copies go back to the tensors with gaps, and autograd is told: a later
+        backward pass through a changed gradient must raise as it does with torch.
+        """
+        if self._copies:
+            with torch.no_grad():
+                for tensor, copy in self._copies:
+                    tensor.copy_(copy)
+        if self.tensors:
+            increment_version(self.tensors)
+
+    def nonfinite(self, result: _ffi.gradclip_result) -> NonFinite:
+        row = result.first_tensor
+        i = row if self.row_of is None else self.row_of.index(row)
+        tensor = self.tensors[i]
+        first = result.first_element // 2 if tensor.is_complex() else result.first_element
+        order = _layout(tensor) or c_order(tensor.shape)  # a copy is in C order
+        index = order.index_of(first)
+        place = i if self.place_of is None else self.place_of[i]
+        return NonFinite(
+            count=result.nonfinite_count,
+            nan_count=result.nan_count,
+            tensor=place,
+            name=None if self.names is None else self.names[place],
+            element=flat_index(index, order.shape),
+            index=index,
+        )
+
+    def norms(self, of_rows: list[float]) -> tuple[float, ...]:
+        raise NotImplementedError  # nothing here asks for them
+
+
+class Memo:
+    """What look_at() found the last time, of use to a plan: most of it stays the same."""
+
+    __slots__ = ("columns", "table")
+
+    def __init__(self) -> None:
+        self.columns: Columns | None = None
+        self.table: Table | None = None
+
+
+def look_at(
+    gradients: _Gathered,
+    names: list[str] | None = None,
+    complex_too: bool = True,
+    memo: Memo | None = None,
+) -> Gradients | ForTorch:
+    """The gradients for the library, or why they are for torch.
+
+    names has one name for each that was asked for a gradient; complex_too says
+    whether complex tensors are for the library.
+    """
+    tensors, place_of, columns = gradients
+    if columns is not None:
+        table = columns.table() if memo is None else _table(columns, memo)
+        if table is not None:
+            return Gradients(tensors, place_of, names, table, torch.float64 in set(columns.dtypes))
+    return _one_by_one(tensors, place_of, names, complex_too)
+
+
+def checked_names(names: Iterable[str] | None, count: int) -> list[str] | None:
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise TypeError(f"names must be an iterable of names, one a parameter (got {names!r})")
+    listed = [str(name) for name in names]
+    if len(listed) != count:
+        raise ValueError(f"names must have one name a parameter: {count} (got {len(listed)})")
+    return listed
+
+
+# ----------------------------------------------------------------- the fast way --
+
+
+class Columns(NamedTuple):
+    """What is asked of all tensors at once."""
+
+    addresses: list[int]
+    lengths: list[int]
+    dtypes: list[torch.dtype]
+
+    def take(self, tensors: list[Any], kinds: set[type]) -> bool:
+        """Appends contiguous tensors that are not empty; False if that is not what they are."""
+        if not kinds <= _KINDS:
+            return False
+        # Where torch knows no other device, what has an address lies on the CPU.
+        if torch.accelerator.current_accelerator() is not None and not all(map(_is_cpu, tensors)):
+            return False
+        try:
+            if not all(map(Tensor.is_contiguous, tensors)):
+                return False
+            # Tensors without plain memory (sparse, wrapped by torch.func) raise here.
+            addresses = list(map(Tensor.data_ptr, tensors))
+        except RuntimeError:
+            return False
+        dtypes: list[torch.dtype] = list(map(_dtype_of, tensors))
+        if 0 in addresses or not _DTYPES.keys() >= set(dtypes):
+            return False
+        self.addresses.extend(addresses)
+        self.lengths.extend(map(Tensor.numel, tensors))
+        self.dtypes.extend(dtypes)
+        return True
+
+    def table(self) -> Table | None:
+        """The tensors as rows; None if two of them share memory."""
+        nbytes = list(map(mul, self.lengths, map(_ITEMSIZES.__getitem__, self.dtypes)))
+        if not are_disjoint(self.addresses, nbytes):
+            return None
+        return Table.of(self.addresses, self.lengths, map(_DTYPES.__getitem__, self.dtypes))
+
+    def moved(self, before: Columns, table: Table) -> Table | None:
+        """table(), for tensors that may have moved and are otherwise as they were before.
+
+        Only repeated tensors are looked for: those that overlap otherwise are
+        counted and scaled twice where they do, as torch does.
+        """
+        if before.addresses == self.addresses:
+            return table
+        if len(set(self.addresses)) != len(self.addresses):
+            return None
+        return table.at(self.addresses)
+
+
+def _table(columns: Columns, memo: Memo) -> Table | None:
+    before, table = memo.columns, memo.table
+    if before is not None and table is not None and before[1:] == columns[1:]:
+        table = columns.moved(before, table)
+    else:
+        table = columns.table()
+    memo.columns, memo.table = columns, table
+    return table
+
+
+class _Gathered(NamedTuple):
+    tensors: list[Any]  # without None
+    place_of: list[int] | None  # where each stood; None: there was no None
+    columns: Columns | None  # None if not all are contiguous tensors with elements
+
+
+def gradients_of(parameters: list[Any]) -> _Gathered:
+    """The .grad of each of parameters, None left out."""
+    return _gather(parameters, lambda chunk: list(map(_grad_of, chunk)))
+
+
+def gradients_in(tensors: list[Any]) -> _Gathered:
+    """The tensors themselves, None left out."""
+    return _gather(tensors, list)
+
+
+def _gather(owners: list[Any], gradients: Callable[[list[Any]], list[Any]]) -> _Gathered:
+    columns: Columns | None = Columns([], [], [])
+    tensors: list[Any] = []
+    place_of: list[int] | None = None
+    # In portions, so that all is asked of a tensor while it is in the cache.
+    for start in range(0, len(owners), 256):
+        chunk = gradients(owners[start : start + 256])
+        kinds = set(map(type, chunk))
+        if type(None) in kinds and place_of is None:
+            place_of = list(range(start))
+        if place_of is not None:
+            place_of += [start + i for i, tensor in enumerate(chunk) if tensor is not None]
+            chunk = [tensor for tensor in chunk if tensor is not None]
+            kinds.discard(type(None))
+        tensors += chunk
+        if columns is not None and not columns.take(chunk, kinds):
+            columns = None
+    return _Gathered(tensors, place_of, columns)
+
+
+# ------------------------------------------------------------------- one by one --
+
+
+def _one_by_one(
+    tensors: list[Any], place_of: list[int] | None, names: list[str] | None, complex_too: bool
+) -> Gradients | ForTorch:
+    rows: dict[tuple[Any, ...], int] = {}
+    columns: list[tuple[int, int, int]] = []  # address, length, dtype of each row
+    row_of = []
+    copies = []
+    dense = []
+    for i, tensor in enumerate(tensors):
+        place = i if place_of is None else place_of[i]
+        what = _for_torch(tensor, complex_too)
+        if what is not None:
+            return ForTorch(place, what)
+        length, dtype = tensor.numel(), _dtype(tensor.dtype)
+        if tensor.is_complex():
+            length *= 2
+        key: tuple[Any, ...] = (i,)  # of its own: empty tensors share no memory
+        has_gaps = _layout(tensor) is None
+        if has_gaps:
+            key = (tensor.data_ptr(), tensor.shape, tensor.stride(), dtype)
+        elif length:
+            key = (tensor.data_ptr(), length, dtype)
+        if key not in rows:
+            rows[key] = len(columns)
+            held = tensor
+            if has_gaps:
+                held = _contiguous(tensor)
+                copies.append((tensor, held))
+            elif length:
+                dense.append((tensor.data_ptr(), length * ITEMSIZES[dtype], place))
+            columns.append((held.data_ptr() if length else 0, length, dtype))
+        row_of.append(rows[key])
+    dense.sort()
+    for (start, nbytes, _), (following, _, place) in zip(dense, dense[1:]):
+        if start + nbytes > following:
+            return ForTorch(place, "overlaps another in memory")
+    table = Table.of(*(zip(*columns) if columns else ((), (), ())))
+    wide = any(tensor.dtype in _WIDE for tensor in tensors)
+    return Gradients(tensors, place_of, names, table, wide, row_of, copies)
+
+
+def _for_torch(tensor: Any, complex_too: bool) -> str | None:
+    """What makes a tensor one for torch's own function; None if nothing does."""
+    if type(tensor) not in _KINDS:
+        return f"is of the type {type(tensor).__module__}.{type(tensor).__name__}"
+    if not tensor.is_cpu:
+        return f"is on the device {tensor.device}"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return f"has the layout {'nested' if tensor.is_nested else tensor.layout}"
+    if tensor.dtype not in _DTYPES and not (complex_too and tensor.dtype in _COMPLEX):
+        return f"is of {tensor.dtype}"
+    if not tensor.numel():
+        return None
+    try:
+        address = tensor.data_ptr()
+    except RuntimeError:
+        address = 0
+    if address == 0:
+        return "has no memory of its own"
+    if _may_overlap_itself(tensor.shape, tensor.stride()):
+        return "has several elements in one place of its memory"
+    return None
+
+
+def _dtype(dtype: torch.dtype) -> int:
+    return _DTYPES[dtype] if dtype in _DTYPES else _COMPLEX[dtype]
+
+
+def _layout(tensor: Tensor) -> Layout | None:
+    """How a dense tensor lies in memory; None if there are gaps."""
+    if tensor.is_contiguous():
+        return c_order(tensor.shape)
+    return layout(tensor.shape, tensor.stride(), 1)
+
+
+def _may_overlap_itself(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    reach = 0
+    for stride, extent in sorted(zip(strides, shape)):
+        if extent > 1:
+            if stride <= reach:
+                return True
+            reach += stride * (extent - 1)
+    return False
+
+
+def _contiguous(tensor: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu").copy_(tensor)

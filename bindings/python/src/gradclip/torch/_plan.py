@@ -1,0 +1,135 @@
+"""Plan: parameters that are looked at once, and whose gradients are clipped every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from . import _jobs
+from ._gradients import ForTorch, Gradients, Memo, checked_names, gradients_of, look_at
+
+if TYPE_CHECKING:
+    from .._types import NonFinitePolicy
+    from ._clip import TensorOrTensors
+
+
+class Plan:
+    """The functions of this module for the same parameters in every step.
+
+    A plan keeps the parameters, not their gradients: these may be replaced by
+    every backward pass, as they are after zero_grad(set_to_none=True), and may
+    be None in some steps and not in others. What stays the same between steps is
+    not worked out again. The results are those of the functions. To be used by
+    one thread at a time, and not to be traced by torch.compile.
+
+    Args:
+        parameters: a parameter, or any iterable of parameters (a generator is
+            used up).
+        names: names of the parameters for errors, one each.
+
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> plan = Plan([weight])
+    >>> for step in range(2):
+    ...     weight.grad = None
+    ...     (weight * weight).sum().backward()
+    ...     print(plan.clip_grad_norm_(max_norm=1.0), weight.grad)
+    tensor(10.) tensor([0.6000, 0.8000])
+    tensor(10.) tensor([0.6000, 0.8000])
+    """
+
+    __module__ = "gradclip.torch"  # where users know it from
+
+    def __init__(self, parameters: TensorOrTensors, names: Iterable[str] | None = None) -> None:
+        self._parameters: list[Any] = (
+            [parameters] if isinstance(parameters, Tensor) else list(parameters)
+        )
+        for i, parameter in enumerate(self._parameters):
+            if not isinstance(parameter, Tensor):
+                raise TypeError(f"parameters[{i}] is no tensor (got {parameter!r})")
+        self._names = checked_names(names, len(self._parameters))
+        self._memo = Memo()
+
+    def __len__(self) -> int:
+        """How many parameters there are, with or without a gradient."""
+        return len(self._parameters)
+
+    def __repr__(self) -> str:
+        return f"<gradclip.torch.Plan of {len(self)} parameters>"
+
+    def _look(self, complex_too: bool) -> Gradients | ForTorch:
+        return look_at(gradients_of(self._parameters), self._names, complex_too, self._memo)
+
+    def clip_grad_norm_(
+        self,
+        max_norm: float,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,
+        foreach: bool | None = None,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "propagate",
+        grad_scale: float = 1.0,
+    ) -> Tensor:
+        """gradclip.torch.clip_grad_norm_ of the plan's parameters."""
+        norm_type = float(norm_type)
+        return _jobs.clip_grad_norm_(
+            self._parameters,
+            self._look(norm_type == 2),
+            float(max_norm),
+            norm_type,
+            error_if_nonfinite,
+            foreach,
+            eps,
+            nonfinite,
+            grad_scale,
+        )
+
+    def get_total_norm(
+        self,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,
+        foreach: bool | None = None,
+        *,
+        nonfinite: NonFinitePolicy = "propagate",
+        grad_scale: float = 1.0,
+    ) -> Tensor:
+        """gradclip.torch.get_total_norm of the gradients of the plan's parameters."""
+        norm_type = float(norm_type)
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        return _jobs.get_total_norm(
+            gradients,
+            self._look(norm_type == 2),
+            norm_type,
+            error_if_nonfinite,
+            foreach,
+            nonfinite,
+            grad_scale,
+        )
+
+    def clip_grads_with_norm_(
+        self,
+        max_norm: float,
+        total_norm: Tensor,
+        foreach: bool | None = None,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "propagate",
+        grad_scale: float = 1.0,
+    ) -> None:
+        """gradclip.torch.clip_grads_with_norm_ of the plan's parameters."""
+        _jobs.clip_grads_with_norm_(
+            self._parameters,
+            self._look(True),
+            float(max_norm),
+            total_norm,
+            foreach,
+            eps,
+            nonfinite,
+            grad_scale,
+        )
+
+    def clip_grad_value_(self, clip_value: float, foreach: bool | None = None) -> None:
+        """gradclip.torch.clip_grad_value_ of the plan's parameters."""
+        _jobs.clip_grad_value_(self._parameters, self._look(False), float(clip_value), foreach)

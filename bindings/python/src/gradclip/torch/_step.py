@@ -1,0 +1,146 @@
+"""clip_and_step: clipping that is left to the optimizer, which reads the gradients anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
+from torch.optim.optimizer import _global_optimizer_pre_hooks
+
+from .. import _calls
+from . import _jobs, _original
+from ._gradients import ForTorch, checked_names, gradients_of, look_at
+
+# The optimizers whose fused kernels divide gradients by optimizer.grad_scale. A
+# subclass may do more in its step() than they do, and look at the gradients.
+_FUSED = (Adam, AdamW, SGD, Adagrad)
+_FLOAT32_MAX = torch.finfo(torch.float32).max
+
+
+def clip_and_step(
+    optimizer: Optimizer,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+    *,
+    eps: float = 1e-6,
+    names: Iterable[str] | None = None,
+    closure: None = None,
+) -> Tensor:
+    """Clips the gradients of an optimizer's parameters, of all groups together, and steps.
+
+    The parameters become what clip_grad_norm_ and optimizer.step() would make of
+    them, to rounding. With torch's Adam, AdamW, SGD and Adagrad, made with
+    fused=True and without hooks before the step, the coefficient is not multiplied
+    into the gradients but handed to the optimizer in its `grad_scale`, by which
+    its kernel divides: that saves a pass over the gradients. A grad_scale that is
+    set already counts: the norm is that of the gradients / grad_scale. Other
+    optimizers, and gradients of double precision (grad_scale is float32), are
+    clipped in place.
+
+    Where a gradient is NaN or infinite, step() is not called, and nothing changes.
+
+    Args:
+        optimizer: the optimizer. Its gradients have been computed.
+        max_norm, norm_type, error_if_nonfinite, foreach, eps: as for clip_grad_norm_.
+        names: names of the parameters for errors, one each, in the order of the groups.
+        closure: refused. The gradients that a closure would compute do not exist
+            yet when they are to be clipped.
+
+    Returns:
+        The norm before clipping, as clip_grad_norm_ does; it is not finite where
+        the step was left out for a NaN or an infinity (for norm_type <= 0 it may be).
+
+    >>> weight = torch.nn.Parameter(torch.zeros(2))
+    >>> optimizer = torch.optim.SGD([weight], lr=1.0, fused=True)
+    >>> weight.grad = torch.tensor([3.0, 4.0])
+    >>> clip_and_step(optimizer, max_norm=1.0)
+    tensor(5.)
+    >>> weight.detach()
+    tensor([-0.6000, -0.8000])
+    """
+    if closure is not None:
+        raise ValueError(
+            "closure must be None: its gradients would be computed in the step, after "
+            f"clipping (got {closure!r})"
+        )
+    max_norm, norm_type = float(max_norm), float(norm_type)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    seen = look_at(
+        gradients_of(parameters),
+        checked_names(names, len(parameters)),
+        complex_too=norm_type == 2,
+    )
+    scale = getattr(optimizer, "grad_scale", None)
+    if isinstance(seen, ForTorch):
+        _jobs.refuse_options(seen, eps, "propagate", 1.0)
+        _jobs.check_max_norm(max_norm)
+        return _by_torch(optimizer, parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+    scaled_by = 1.0 if scale is None else float(scale)
+    if _divides(optimizer) and not seen.wide:
+        norm = _jobs.measure(seen, norm_type, error_if_nonfinite, "leave", scaled_by)
+        clip_coef = _calls.clip_coef(max_norm, norm, eps) if not norm.nonfinite else 1.0
+        if clip_coef * _FLOAT32_MAX > scaled_by:
+            if not norm.nonfinite:
+                with _divisor(optimizer, scaled_by, clip_coef):
+                    optimizer.step()
+            return _jobs.as_tensor(norm, seen)
+    # The optimizer will divide by its grad_scale afterwards: clip as if it had.
+    unit = 1.0 if norm_type == 0 else scaled_by
+    norm = _jobs.clip_by_norm(
+        seen, max_norm * unit, norm_type, error_if_nonfinite, eps * unit, "leave", 1.0
+    )
+    if not norm.nonfinite:
+        optimizer.step()
+    return _jobs.as_tensor(norm / unit, seen)
+
+
+def _divides(optimizer: Optimizer) -> bool:
+    """Whether step() divides all gradients by grad_scale, and does nothing before."""
+    return (
+        type(optimizer) in _FUSED
+        and all(group.get("fused") for group in optimizer.param_groups)
+        and not optimizer._optimizer_step_pre_hooks
+        and not _global_optimizer_pre_hooks
+    )
+
+
+@contextmanager
+def _divisor(optimizer: Any, scaled_by: float, clip_coef: float) -> Iterator[None]:
+    if clip_coef == 1:
+        yield
+        return
+    missing = object()
+    before = getattr(optimizer, "grad_scale", missing)
+    optimizer.grad_scale = torch.tensor(scaled_by / clip_coef, dtype=torch.float32, device="cpu")
+    try:
+        yield
+    finally:
+        if before is missing:
+            del optimizer.grad_scale
+        else:
+            optimizer.grad_scale = before
+
+
+def _by_torch(
+    optimizer: Optimizer,
+    parameters: list[Any],
+    max_norm: float,
+    norm_type: float,
+    error_if_nonfinite: bool,
+    foreach: bool | None,
+) -> Tensor:
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = _original.get_total_norm(gradients, norm_type, error_if_nonfinite, foreach)
+    scale = getattr(optimizer, "grad_scale", None)
+    if scale is not None and norm_type != 0:
+        norm = norm / scale.to(norm.device)
+    if torch.isfinite(norm):
+        _original.clip_grads_with_norm_(parameters, max_norm, norm, foreach)
+        optimizer.step()
+    return norm
