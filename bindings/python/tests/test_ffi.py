@@ -25,7 +25,15 @@ POINTERS = {
     "const gradclip_options *": ctypes.POINTER(_ffi.gradclip_options),
     "gradclip_options *": ctypes.POINTER(_ffi.gradclip_options),
     "gradclip_result *": ctypes.POINTER(_ffi.gradclip_result),
+    "gradclip_report *": ctypes.POINTER(_ffi.gradclip_report),
+    "gradclip_accumulator *": ctypes.c_void_p,
+    "const gradclip_accumulator *": ctypes.c_void_p,
+    "gradclip_accumulator **": ctypes.POINTER(ctypes.c_void_p),
     "double *": ctypes.POINTER(ctypes.c_double),
+    "const double *": ctypes.POINTER(ctypes.c_double),
+    "const float *": ctypes.POINTER(ctypes.c_float),
+    "size_t *": ctypes.POINTER(ctypes.c_size_t),
+    "const void *": ctypes.c_void_p,
     "const char *": ctypes.c_char_p,
     "void *": ctypes.c_void_p,
 }
@@ -36,6 +44,7 @@ VALUES = {
     "uint64_t": ctypes.c_uint64,
     "int32_t": ctypes.c_int32,
     "gradclip_status": ctypes.c_int32,
+    "void": None,
 }
 
 
@@ -51,7 +60,9 @@ def parameter(text):
 
 def declarations():
     found = {}
-    for text in re.findall(r"^(?:gradclip_status|uint32_t|const char \*)[^;{]*\);", CODE, re.M):
+    for text in re.findall(
+        r"^(?:gradclip_status|uint32_t|void|const char \*)[^;{]*\);", CODE, re.M
+    ):
         text = one_line(text)
         result, name, parameters = re.fullmatch(r"(.*?)(gradclip_\w+)\((.*)\);", text).groups()
         parameters = [] if parameters == "void" else parameters.split(",")
@@ -63,7 +74,7 @@ DECLARATIONS = declarations()
 
 
 def ctype(text):
-    return POINTERS.get(text) or VALUES[text]
+    return POINTERS[text] if text in POINTERS else VALUES[text]
 
 
 def test_every_function_of_the_header_is_declared():
@@ -90,7 +101,9 @@ def test_constants():
     assert _ffi.GRADCLIP_NONE == ctypes.c_uint64(-1).value
 
 
-@pytest.mark.parametrize("name", ["gradclip_tensor", "gradclip_options", "gradclip_result"])
+@pytest.mark.parametrize(
+    "name", ["gradclip_tensor", "gradclip_options", "gradclip_result", "gradclip_report"]
+)
 def test_structure_has_the_compilers_layout(name, tmp_path):
     structure = getattr(_ffi, name)
     body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", CODE, re.S).group(1)

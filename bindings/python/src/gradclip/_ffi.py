@@ -141,12 +141,40 @@ class gradclip_result(ctypes.Structure):
     ]
 
 
+# typedef struct gradclip_report {
+#     double norm;
+#     double max_abs;
+#     double mean;
+#     uint64_t length;
+#     uint64_t nan_count;
+#     uint64_t positive_infinity_count;
+#     uint64_t negative_infinity_count;
+#     uint64_t zero_count;
+#     uint64_t subnormal_count;
+#     uint64_t first_nonfinite;
+# } gradclip_report;
+class gradclip_report(ctypes.Structure):
+    _fields_ = [
+        ("norm", c_double),
+        ("max_abs", c_double),
+        ("mean", c_double),
+        ("length", c_uint64),
+        ("nan_count", c_uint64),
+        ("positive_infinity_count", c_uint64),
+        ("negative_infinity_count", c_uint64),
+        ("zero_count", c_uint64),
+        ("subnormal_count", c_uint64),
+        ("first_nonfinite", c_uint64),
+    ]
+
+
 _float_pointers = POINTER(POINTER(c_float))  # float *const *
 _double_pointers = POINTER(POINTER(c_double))  # double *const *
 _sizes = POINTER(c_size_t)  # const size_t *
 _tensors = POINTER(gradclip_tensor)  # const gradclip_tensor *
 _options = POINTER(gradclip_options)
 _result = POINTER(gradclip_result)
+_accumulator = c_void_p  # gradclip_accumulator *, opaque
 
 
 # -------------------------------------------------------- versions, statuses --
@@ -185,6 +213,19 @@ def gradclip_options_init(options: _Pointer, struct_size: int) -> int: ...
 # gradclip_status gradclip_result_init(gradclip_result *result, size_t struct_size);
 @_c(c_int32, _result, c_size_t)
 def gradclip_result_init(result: _Pointer, struct_size: int) -> int: ...
+
+
+# ------------------------------------------------------------------- threads --
+
+
+# void gradclip_set_num_threads(uint32_t num_threads);
+@_c(None, c_uint32)
+def gradclip_set_num_threads(num_threads: int) -> None: ...
+
+
+# uint32_t gradclip_get_num_threads(void);
+@_c(c_uint32)
+def gradclip_get_num_threads() -> int: ...
 
 
 # ------------------------------------------------------- clip by global norm --
@@ -345,6 +386,49 @@ def gradclip_clip_coef(
 ) -> int: ...
 
 
+# gradclip_status gradclip_defer_clip_f32(float *const *grads, const size_t *lengths, size_t
+#     count, double max_norm, double norm_type, const gradclip_options *options, gradclip_result
+#     *result);
+@_c(c_int32, _float_pointers, _sizes, c_size_t, c_double, c_double, _options, _result)
+def gradclip_defer_clip_f32(
+    grads: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_defer_clip_f64(double *const *grads, const size_t *lengths, size_t
+#     count, double max_norm, double norm_type, const gradclip_options *options, gradclip_result
+#     *result);
+@_c(c_int32, _double_pointers, _sizes, c_size_t, c_double, c_double, _options, _result)
+def gradclip_defer_clip_f64(
+    grads: _Pointer,
+    lengths: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_defer_clip(const gradclip_tensor *grads, size_t count, double max_norm,
+#     double norm_type, const gradclip_options *options, gradclip_result *result);
+@_c(c_int32, _tensors, c_size_t, c_double, c_double, _options, _result)
+def gradclip_defer_clip(
+    grads: _Pointer,
+    count: int,
+    max_norm: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+) -> int: ...
+
+
 # gradclip_status gradclip_clip_grads_with_norm_f32(float *const *grads, const size_t *lengths,
 #     size_t count, double max_norm, double total_norm, const gradclip_options *options,
 #     gradclip_result *result);
@@ -418,4 +502,87 @@ def gradclip_clip_grad_value_f64(
 @_c(c_int32, _tensors, c_size_t, c_double, _options)
 def gradclip_clip_grad_value(
     grads: _Pointer, count: int, clip_value: float, options: _Pointer
+) -> int: ...
+
+
+# -------------------------------------------------------------- accumulator --
+
+
+# gradclip_status gradclip_accumulator_create(double norm_type, const gradclip_options *options,
+#     gradclip_accumulator **accumulator);
+@_c(c_int32, c_double, _options, POINTER(_accumulator))
+def gradclip_accumulator_create(
+    norm_type: float, options: _Pointer, accumulator: _Pointer
+) -> int: ...
+
+
+# void gradclip_accumulator_free(gradclip_accumulator *accumulator);
+@_c(None, _accumulator)
+def gradclip_accumulator_free(accumulator: _Pointer) -> None: ...
+
+
+# gradclip_status gradclip_accumulator_reset(gradclip_accumulator *accumulator);
+@_c(c_int32, _accumulator)
+def gradclip_accumulator_reset(accumulator: _Pointer) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator, const
+#     gradclip_tensor *grads, size_t count);
+@_c(c_int32, _accumulator, _tensors, c_size_t)
+def gradclip_accumulator_add(accumulator: _Pointer, grads: _Pointer, count: int) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_add_f32(gradclip_accumulator *accumulator, const float
+#     *grad, size_t length);
+@_c(c_int32, _accumulator, POINTER(c_float), c_size_t)
+def gradclip_accumulator_add_f32(accumulator: _Pointer, grad: _Pointer, length: int) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_add_f64(gradclip_accumulator *accumulator, const double
+#     *grad, size_t length);
+@_c(c_int32, _accumulator, POINTER(c_double), c_size_t)
+def gradclip_accumulator_add_f64(accumulator: _Pointer, grad: _Pointer, length: int) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_merge(gradclip_accumulator *accumulator, const
+#     gradclip_accumulator *other);
+@_c(c_int32, _accumulator, _accumulator)
+def gradclip_accumulator_merge(accumulator: _Pointer, other: _Pointer) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_export(const gradclip_accumulator *accumulator, void
+#     *bytes, size_t *size);
+@_c(c_int32, _accumulator, c_void_p, _sizes)
+def gradclip_accumulator_export(accumulator: _Pointer, bytes: _Pointer, size: _Pointer) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_import(gradclip_accumulator *accumulator, const void
+#     *bytes, size_t size);
+@_c(c_int32, _accumulator, c_void_p, c_size_t)
+def gradclip_accumulator_import(accumulator: _Pointer, bytes: _Pointer, size: int) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_finish(gradclip_accumulator *accumulator, double max_norm,
+#     gradclip_result *result);
+@_c(c_int32, _accumulator, c_double, _result)
+def gradclip_accumulator_finish(
+    accumulator: _Pointer, max_norm: float, result: _Pointer
+) -> int: ...
+
+
+# ------------------------------------------------------------------- report --
+
+
+# gradclip_status gradclip_inspect(const gradclip_tensor *grads, size_t count, double norm_type,
+#     const gradclip_options *options, gradclip_report *reports, size_t report_size,
+#     gradclip_result *result);
+@_c(c_int32, _tensors, c_size_t, c_double, _options, POINTER(gradclip_report), c_size_t, _result)
+def gradclip_inspect(
+    grads: _Pointer,
+    count: int,
+    norm_type: float,
+    options: _Pointer,
+    reports: _Pointer,
+    report_size: int,
+    result: _Pointer,
 ) -> int: ...
