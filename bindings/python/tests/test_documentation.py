@@ -34,6 +34,7 @@ def test_readme():
     [
         _clip.clip_grad_norm_,
         _clip.clip_grad_norm,
+        _clip.defer_clip,
         _clip.get_total_norm,
         _clip.clip_grads_with_norm_,
         _clip.clip_grad_value_,

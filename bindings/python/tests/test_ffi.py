@@ -166,6 +166,8 @@ def test_typed_calls(suffix, real):
 
     call("get_total_norm", lengths, 2, 2.0, options, result)
     assert result.total_norm == 5.0
+    call("defer_clip", lengths, 2, 2.5, 2.0, options, result)
+    assert (result.clip_coef, result.factor, *first) == (0.5, 0.5, 3.0, 0.0)
     call("clip_grad_norm_to", outputs, lengths, 2, 2.5, 2.0, options, result)
     assert (*out_first, *out_second, *first) == (1.5, 0.0, 2.0, 3.0, 0.0)
     call("clip_grad_norm", lengths, 2, 2.5, 2.0, options, result)
@@ -174,6 +176,27 @@ def test_typed_calls(suffix, real):
     assert (*first, *second) == (0.75, 0.0, 1.0)
     call("clip_grad_value", lengths, 2, 0.875, None)
     assert (*first, *second) == (0.75, 0.0, 0.875)
+
+
+@pytest.mark.parametrize(("suffix", "real"), [("f32", ctypes.c_float), ("f64", ctypes.c_double)])
+def test_accumulator_of_typed_gradients(suffix, real):
+    accumulator = ctypes.c_void_p()
+    assert _ffi.gradclip_accumulator_create(1.0, None, accumulator) == 0
+    add = getattr(_ffi, f"gradclip_accumulator_add_{suffix}")
+    assert add(accumulator, (real * 2)(3.0, 4.0), 2) == 0
+    assert add(accumulator, None, 1) == _ffi.GRADCLIP_ERROR_INVALID_ARGUMENT
+    result = _ffi.gradclip_result(ctypes.sizeof(_ffi.gradclip_result))
+    assert _ffi.gradclip_accumulator_finish(accumulator, 3.5, result) == 0
+    assert result.total_norm == 7.0
+    _ffi.gradclip_accumulator_free(accumulator)
+
+
+def test_number_of_threads():
+    before = _ffi.gradclip_get_num_threads()
+    assert before >= 1
+    _ffi.gradclip_set_num_threads(3)
+    assert _ffi.gradclip_get_num_threads() == 3
+    _ffi.gradclip_set_num_threads(before)
 
 
 def test_coefficient_and_scale():

@@ -13,6 +13,7 @@ from ._clip import (
     clip_grad_norm_,
     clip_grad_value_,
     clip_grads_with_norm_,
+    defer_clip,
     get_total_norm,
 )
 from ._errors import (
@@ -42,5 +43,6 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "defer_clip",
     "get_total_norm",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import _ffi
 from ._errors import NonFiniteGradientError, error_for
-from ._norm import ALL_FINITE, Norm
+from ._norm import ALL_FINITE, NonFinite, Norm
 from ._tensors import Rows, Table
 
 _POLICIES = {
@@ -34,10 +34,11 @@ def clip_grad_norm_(
     nonfinite: str,
     grad_scale: float,
     tensor_norms: bool,
+    exact_f64: bool = False,
 ) -> Norm:
-    options = _options(eps, nonfinite, grad_scale, error_if_nonfinite)
+    options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
     result, norms = _result(tensors, tensor_norms)
-    _call(
+    call(
         _ffi.gradclip_clip_grad_norm,
         tensors.table.first,
         tensors.count,
@@ -59,10 +60,11 @@ def clip_grad_norm(
     nonfinite: str,
     grad_scale: float,
     tensor_norms: bool,
+    exact_f64: bool = False,
 ) -> tuple[Norm, int]:
-    options = _options(eps, nonfinite, grad_scale, error_if_nonfinite)
+    options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
     result, norms = _result(tensors, tensor_norms)
-    status = _call(
+    status = call(
         _ffi.gradclip_clip_grad_norm_to,
         tensors.table.first,
         outputs.first,
@@ -75,6 +77,31 @@ def clip_grad_norm(
     return _norm(tensors, result, norms, error_if_nonfinite), status
 
 
+def defer_clip(
+    tensors: Rows,
+    max_norm: float,
+    norm_type: float,
+    error_if_nonfinite: bool,
+    eps: float,
+    nonfinite: str,
+    grad_scale: float,
+    tensor_norms: bool,
+    exact_f64: bool,
+) -> Norm:
+    options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
+    result, norms = _result(tensors, tensor_norms)
+    call(
+        _ffi.gradclip_defer_clip,
+        tensors.table.first,
+        tensors.count,
+        max_norm,
+        norm_type,
+        options,
+        result,
+    )
+    return _norm(tensors, result, norms, error_if_nonfinite)
+
+
 def get_total_norm(
     tensors: Rows,
     norm_type: float,
@@ -82,10 +109,11 @@ def get_total_norm(
     nonfinite: str,
     grad_scale: float,
     tensor_norms: bool,
+    exact_f64: bool = False,
 ) -> Norm:
-    options = _options(_EPS, nonfinite, grad_scale, error_if_nonfinite)
+    options = options_of(_EPS, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
     result, norms = _result(tensors, tensor_norms)
-    _call(
+    call(
         _ffi.gradclip_get_total_norm,
         tensors.table.first,
         tensors.count,
@@ -104,9 +132,9 @@ def clip_grads_with_norm_(
     nonfinite: str,
     grad_scale: float,
 ) -> Norm:
-    options = _options(eps, nonfinite, grad_scale, False)
+    options = options_of(eps, nonfinite, grad_scale, False)
     result, _ = _result(tensors, False)
-    _call(
+    call(
         _ffi.gradclip_clip_grads_with_norm,
         tensors.table.first,
         tensors.count,
@@ -120,13 +148,13 @@ def clip_grads_with_norm_(
 
 def clip_coef(max_norm: float, total_norm: float, eps: float) -> float:
     coefficient = c_double()
-    options = _options(eps, "leave", 1.0, False)
-    _call(_ffi.gradclip_clip_coef, max_norm, total_norm, options, ctypes.byref(coefficient))
+    options = options_of(eps, "leave", 1.0, False)
+    call(_ffi.gradclip_clip_coef, max_norm, total_norm, options, ctypes.byref(coefficient))
     return coefficient.value
 
 
 def clip_grad_value_(tensors: Rows, clip_value: float) -> None:
-    _call(_ffi.gradclip_clip_grad_value, tensors.table.first, tensors.count, clip_value, None)
+    call(_ffi.gradclip_clip_grad_value, tensors.table.first, tensors.count, clip_value, None)
 
 
 # -------------------------------------------------------------------- parts --
@@ -134,10 +162,14 @@ def clip_grad_value_(tensors: Rows, clip_value: float) -> None:
 _EPS = 1e-6  # of gradclip_options_init, like the other defaults below
 
 
-def _options(
-    eps: float, nonfinite: str, grad_scale: float, error_if_nonfinite: bool
+def options_of(
+    eps: float,
+    nonfinite: str,
+    grad_scale: float,
+    error_if_nonfinite: bool = False,
+    exact_f64: bool = False,
 ) -> _ffi.gradclip_options | None:
-    if eps == _EPS and grad_scale == 1.0 and nonfinite == "leave":
+    if eps == _EPS and grad_scale == 1.0 and nonfinite == "leave" and not exact_f64:
         return None
     policy = _POLICIES.get(nonfinite)
     if policy is None:
@@ -148,13 +180,17 @@ def _options(
         # Where there is something to raise for, nothing may be written, and
         # where there is nothing the policies do not differ.
         policy = _ffi.GRADCLIP_NONFINITE_LEAVE
-    return _made_options(_real("eps", eps), _real("grad_scale", grad_scale), policy)
+    return _made_options(
+        _real("eps", eps), _real("grad_scale", grad_scale), policy, bool(exact_f64)
+    )
 
 
 @lru_cache(maxsize=16)
-def _made_options(eps: float, grad_scale: float, policy: int) -> _ffi.gradclip_options:
+def _made_options(
+    eps: float, grad_scale: float, policy: int, exact_f64: bool
+) -> _ffi.gradclip_options:
     # The library only reads options, so calls and threads can share them.
-    return _ffi.gradclip_options(_OPTIONS_SIZE, eps, grad_scale, policy)
+    return _ffi.gradclip_options(_OPTIONS_SIZE, eps, grad_scale, policy, exact_f64)
 
 
 def _real(name: str, value: float) -> float:
@@ -168,10 +204,14 @@ def _not_a_number(name: str, value: object) -> TypeError:
     return TypeError(f"{name} must be a real number (got {value!r})")
 
 
+def new_result() -> _ffi.gradclip_result:
+    return _ffi.gradclip_result(_RESULT_SIZE)
+
+
 def _result(
     tensors: Rows, tensor_norms: bool
 ) -> tuple[_ffi.gradclip_result, ctypes.Array[c_double] | None]:
-    result = _ffi.gradclip_result(_RESULT_SIZE)
+    result = new_result()
     if not tensor_norms:
         return result, None
     norms = (c_double * tensors.count)()
@@ -179,7 +219,7 @@ def _result(
     return result, norms
 
 
-def _call(function: Any, *arguments: Any) -> int:
+def call(function: Any, *arguments: Any) -> int:
     try:
         status: int = function(*arguments)
     except ArgumentError as error:
@@ -203,9 +243,16 @@ def _norm(
         nonfinite = tensors.nonfinite(result)
         if error_if_nonfinite:
             raise NonFiniteGradientError(nonfinite)
+    return norm_of(result, nonfinite, None if norms is None else tensors.norms(list(norms)))
+
+
+def norm_of(
+    result: _ffi.gradclip_result, nonfinite: NonFinite, tensor_norms: tuple[float, ...] | None
+) -> Norm:
     norm = Norm(result.total_norm)
     norm.clip_coef = coef = result.clip_coef
     norm.clipped = coef != 1.0
+    norm.factor = result.factor
     norm.nonfinite = nonfinite
-    norm.tensor_norms = None if norms is None else tensors.norms(list(norms))
+    norm.tensor_norms = tensor_norms
     return norm

@@ -25,6 +25,7 @@ def clip_grad_norm_(
     grad_scale: float = 1.0,
     names: Iterable[str] | None = None,
     tensor_norms: bool = False,
+    exact_f64: bool = False,
 ) -> Norm:
     """Scales gradients in place so that their norm, taken together, is at most max_norm.
 
@@ -57,10 +58,14 @@ def clip_grad_norm_(
         names: names of the gradients for reports and errors, one each (one for
             None too); by default the keys of dictionaries.
         tensor_norms: also return the norm of each gradient.
+        exact_f64: sum float64 gradients exactly too, for norm_type 1 and 2 (those of
+            the other dtypes always are): the norm is correctly rounded, and its
+            bits do not depend on the order. Without it the norm of float64
+            gradients is within one unit in the last place.
 
     Returns:
         The norm of all gradients before clipping, in float64: a float with the
-        attributes clip_coef, clipped, nonfinite and tensor_norms.
+        attributes clip_coef, clipped, factor, nonfinite and tensor_norms.
 
     Raises:
         TypeError: something is no array, has the wrong dtype, or is a torch
@@ -85,6 +90,7 @@ def clip_grad_norm_(
         nonfinite,
         grad_scale,
         tensor_norms,
+        exact_f64,
     )
 
 
@@ -99,6 +105,7 @@ def clip_grad_norm(
     grad_scale: float = 1.0,
     names: Iterable[str] | None = None,
     tensor_norms: bool = False,
+    exact_f64: bool = False,
 ) -> tuple[GradsT, Norm]:
     """Like clip_grad_norm_, but leaves the gradients alone and returns clipped new arrays.
 
@@ -124,6 +131,7 @@ def clip_grad_norm(
         nonfinite,
         grad_scale,
         tensor_norms,
+        exact_f64,
     )
 
 
@@ -136,6 +144,7 @@ def clipped_copies(
     nonfinite: str,
     grad_scale: float,
     tensor_norms: bool,
+    exact_f64: bool,
 ) -> tuple[GradsT, Norm]:
     outputs = Outputs(tensors)
     norm, status = _calls.clip_grad_norm(
@@ -148,11 +157,51 @@ def clipped_copies(
         nonfinite,
         grad_scale,
         tensor_norms,
+        exact_f64,
     )
     if status == _ffi.GRADCLIP_NON_FINITE:
         outputs.copy_sources()
     clipped: GradsT = outputs.finish()
     return clipped, norm
+
+
+def defer_clip(
+    grads: Grads,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    *,
+    eps: float = 1e-6,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+    tensor_norms: bool = False,
+    exact_f64: bool = False,
+) -> Norm:
+    """Everything of clip_grad_norm_ but the write: for an optimizer that multiplies by itself.
+
+    The arguments are those of clip_grad_norm_; gradients may be read-only. Multiply
+    every gradient by .factor of the result where it is used anyway, for one pass
+    over the gradients less. If .nonfinite is true, skip the step (nonfinite="leave"),
+    or take non-finite elements for 0 (nonfinite="zero").
+
+    >>> import array
+    >>> grad = array.array("d", [3.0, 4.0])
+    >>> norm = defer_clip([grad], max_norm=1.0, eps=0)
+    >>> norm, norm.clip_coef, norm.factor, grad
+    (5.0, 0.2, 0.2, array('d', [3.0, 4.0]))
+    """
+    return _calls.defer_clip(
+        Tensors(grads, names, writable=False),
+        max_norm,
+        norm_type,
+        error_if_nonfinite,
+        eps,
+        nonfinite,
+        grad_scale,
+        tensor_norms,
+        exact_f64,
+    )
 
 
 def get_total_norm(
@@ -164,6 +213,7 @@ def get_total_norm(
     grad_scale: float = 1.0,
     names: Iterable[str] | None = None,
     tensor_norms: bool = False,
+    exact_f64: bool = False,
 ) -> Norm:
     """The norm of all gradients, taken together; nothing is written.
 
@@ -181,6 +231,7 @@ def get_total_norm(
         nonfinite,
         grad_scale,
         tensor_norms,
+        exact_f64,
     )
 
 

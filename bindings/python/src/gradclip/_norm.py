@@ -87,8 +87,12 @@ class Norm(float):
 
     Attributes:
         clip_coef: min(1, max_norm / (total_norm + eps)); 1 where nothing was to
-            be clipped. (What gradients were multiplied by is this / grad_scale.)
-        clipped: whether the gradients were scaled down by clip_coef.
+            be clipped.
+        clipped: whether the gradients were scaled down by clip_coef (are to be,
+            after defer_clip and Accumulator.finish).
+        factor: clip_coef / grad_scale, what the gradients were multiplied by (are
+            to be, after defer_clip and Accumulator.finish); 1 where they are left
+            alone for being non-finite.
         nonfinite: the NaNs and infinities among the gradients, a `NonFinite`.
         tensor_norms: the norm of each gradient, in the order given, if asked
             for with tensor_norms=True, else None. One that is empty or None has 0;
@@ -97,9 +101,10 @@ class Norm(float):
 
     __module__ = "gradclip"  # where users know it from
 
-    __slots__ = ("clip_coef", "clipped", "nonfinite", "tensor_norms")
+    __slots__ = ("clip_coef", "clipped", "factor", "nonfinite", "tensor_norms")
 
     clip_coef: float
     clipped: bool
+    factor: float
     nonfinite: NonFinite
     tensor_norms: tuple[float, ...] | None

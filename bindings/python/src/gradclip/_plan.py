@@ -82,6 +82,7 @@ class Plan:
         nonfinite: NonFinitePolicy = "leave",
         grad_scale: float = 1.0,
         tensor_norms: bool = False,
+        exact_f64: bool = False,
     ) -> Norm:
         """gradclip.clip_grad_norm_ of the plan's gradients."""
         return _calls.clip_grad_norm_(
@@ -93,6 +94,7 @@ class Plan:
             nonfinite,
             grad_scale,
             tensor_norms,
+            exact_f64,
         )
 
     def clip_grad_norm(
@@ -105,6 +107,7 @@ class Plan:
         nonfinite: NonFinitePolicy = "leave",
         grad_scale: float = 1.0,
         tensor_norms: bool = False,
+        exact_f64: bool = False,
     ) -> tuple[Any, Norm]:
         """gradclip.clip_grad_norm of the plan's gradients: new arrays, and the norm."""
         return clipped_copies(
@@ -116,6 +119,32 @@ class Plan:
             nonfinite,
             grad_scale,
             tensor_norms,
+            exact_f64,
+        )
+
+    def defer_clip(
+        self,
+        max_norm: float,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        tensor_norms: bool = False,
+        exact_f64: bool = False,
+    ) -> Norm:
+        """gradclip.defer_clip of the plan's gradients."""
+        return _calls.defer_clip(
+            self._tensors or self._open(),
+            max_norm,
+            norm_type,
+            error_if_nonfinite,
+            eps,
+            nonfinite,
+            grad_scale,
+            tensor_norms,
+            exact_f64,
         )
 
     def get_total_norm(
@@ -126,6 +155,7 @@ class Plan:
         nonfinite: NonFinitePolicy = "leave",
         grad_scale: float = 1.0,
         tensor_norms: bool = False,
+        exact_f64: bool = False,
     ) -> Norm:
         """gradclip.get_total_norm of the plan's gradients."""
         return _calls.get_total_norm(
@@ -135,6 +165,7 @@ class Plan:
             nonfinite,
             grad_scale,
             tensor_norms,
+            exact_f64,
         )
 
     def clip_grads_with_norm_(
