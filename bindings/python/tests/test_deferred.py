@@ -68,7 +68,16 @@ def test_exact_sums_of_float64_do_not_depend_on_the_order(rng):
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0])
 @pytest.mark.parametrize(
-    "values", [[1e200, 1e-200], [1.0, 2.0**-53, 5e-324], [2.0**53 + 2, 0.5, 0.5, 2.0**-1074]]
+    "values",
+    [
+        [1e200, 1e-200],
+        [1.0, 2.0**-53, 5e-324],
+        [2.0**53 + 2, 0.5, 0.5, 2.0**-1074],
+        # Without exact_f64 the library is one unit off for these, p = 2.
+        [0.23853293863569563, 9.049775284154851e-08],
+        [14.717296262334568, 3.2863256396922636e-06],
+        [0.0045015670065277, 0.0005487914078181683],
+    ],
 )
 def test_exact_sums_are_rounded_correctly(values, norm_type):
     import clip as oracle

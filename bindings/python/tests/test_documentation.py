@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gradclip import _clip, _plan
+import gradclip
+from gradclip import _accumulator, _clip, _plan
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -39,10 +40,14 @@ def test_readme():
         _clip.clip_grads_with_norm_,
         _clip.clip_grad_value_,
         _plan.Plan,
+        _accumulator.Accumulator,
+        _accumulator.Accumulator.from_bytes,
     ],
 )
 def test_docstrings(function):
     (test,) = doctest.DocTestFinder(recurse=False).find(
-        function, function.__name__, globs={function.__name__: function}
+        function,
+        function.__name__,
+        globs={name: getattr(gradclip, name) for name in gradclip.__all__},
     )
     assert run(test) >= 2

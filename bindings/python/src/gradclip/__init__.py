@@ -8,6 +8,7 @@ of torch.nn.utils.clip_grad_norm_; the norm is computed in float64 and cannot
 overflow, and NaN or infinite gradients are reported with their place.
 """
 
+from ._accumulator import Accumulator
 from ._clip import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -29,6 +30,7 @@ from ._plan import Plan
 from ._version import __version__
 
 __all__ = [
+    "Accumulator",
     "BadDataError",
     "GradClipError",
     "InvalidArgumentError",

@@ -14,7 +14,8 @@ class NonFinite:
             is finite, as for the next three.
         name: the name of that gradient, if names are known.
         element: the index of the first in that gradient, flattened in C order.
-        index: the same as an n-dimensional index.
+        index: the same as an n-dimensional index (None also where an Accumulator
+            got the gradient as bytes; element is then its place in memory).
 
     "First" is the order of the list, then the order in memory.
     """
@@ -71,9 +72,10 @@ class NonFinite:
         where = f"{noun} {self.tensor}"
         if self.name is not None:
             where = f"{self.name!r} ({where})"
+        index = "" if self.index is None else f" index {self.index},"
         return (
             f"{elements} not finite ({kinds}): "
-            f"the first is element {self.element}, index {self.index}, of {where}"
+            f"the first is element {self.element},{index} of {where}"
         )
 
 
