@@ -242,7 +242,7 @@ typedef struct gradclip_result {
     double clip_coef;         /* between 0 and 1 (NaN after PROPAGATE of a NaN); 1 if the
                                  call returned NON_FINITE: nothing was multiplied */
     double factor;            /* clip_coef / grad_scale: what elements were multiplied by; 1
-                                 if the call returned NON_FINITE */
+                                 if the call would have written and returned NON_FINITE */
     uint64_t nonfinite_count; /* how many elements are NaN or infinite */
     uint64_t nan_count;       /* how many of those are NaN */
     uint64_t first_tensor;    /* the first of them in list order, or GRADCLIP_NONE */
@@ -414,8 +414,8 @@ gradclip_status gradclip_accumulator_merge(gradclip_accumulator *accumulator, co
 /*
  * Write the accumulator's state as bytes. *size is how much room there is, and
  * receives how many bytes there are; with bytes = NULL only that. For norm_type 1
- * and 2 over float32, float16 and bfloat16 it is at most 192, otherwise at most
- * 1024. The bytes are the same on every machine, and carry a version and a
+ * and 2 over float32, float16 and bfloat16 it is at most 192, otherwise, and with
+ * exact_f64, at most 1024. The bytes are the same on every machine, and carry a version and a
  * checksum.
  */
 gradclip_status gradclip_accumulator_export(const gradclip_accumulator *accumulator, void *bytes, size_t *size);

@@ -15,8 +15,8 @@ func clampTensor<E: NarrowElement>(_: E.Type, _ data: UnsafeMutableRawPointer, _
         return (E.load(UnsafeRawPointer(bytes.baseAddress.unsafelyUnwrapped)) as SIMD16<Float>)[0]
     }
     @inline(__always) func clamped(_ values: SIMD16<Float>) -> SIMD16<Float> {
-        let below = values.replacing(with: SIMD16(repeating: limit), where: values .> .init(repeating: limit))
-        return below.replacing(with: SIMD16(repeating: -limit), where: values .< .init(repeating: -limit))
+        let below = choose(values, above: SIMD16(repeating: limit), SIMD16(repeating: limit), else: values)
+        return choose(SIMD16(repeating: -limit), above: below, SIMD16(repeating: -limit), else: below)
     }
     var start = 0
     while start < length {
@@ -47,14 +47,15 @@ func clampTensor<E: NarrowElement>(_: E.Type, _ data: UnsafeMutableRawPointer, _
 
 @inline(__always) private func isBeyond(_ values: SIMD16<Float>, _ limit: Float) -> SIMD16<UInt32> {
     let sizes = unsafeBitCast(magnitudes(values), to: SIMD16<Float>.self)
-    return SIMD16(repeating: 0).replacing(with: SIMD16(repeating: 1), where: sizes .> .init(repeating: limit))
+    let beyond = choose(sizes, above: SIMD16(repeating: limit), SIMD16(repeating: 1), else: SIMD16(repeating: 0))
+    return unsafeBitCast(beyond, to: SIMD16<UInt32>.self)
 }
 
 @inline(__always)
 func clampTensor(_ data: UnsafeMutableRawPointer, _ length: Int, _ limit: Double) {
     @inline(__always) func clamped(_ values: SIMD8<Double>) -> SIMD8<Double> {
-        let below = values.replacing(with: SIMD8(repeating: limit), where: values .> .init(repeating: limit))
-        return below.replacing(with: SIMD8(repeating: -limit), where: values .< .init(repeating: -limit))
+        let below = choose(values, above: SIMD8(repeating: limit), SIMD8(repeating: limit), else: values)
+        return choose(SIMD8(repeating: -limit), above: below, SIMD8(repeating: -limit), else: below)
     }
     var start = 0
     while start < length {
@@ -64,7 +65,8 @@ func clampTensor(_ data: UnsafeMutableRawPointer, _ length: Int, _ limit: Double
         var i = start
         while i < whole {
             let sizes = magnitude((data + i &* 8).loadUnaligned(as: SIMD8<Double>.self))
-            beyond |= SIMD8(repeating: 0).replacing(with: SIMD8(repeating: 1), where: sizes .> .init(repeating: limit))
+            let flags = choose(sizes, above: SIMD8(repeating: limit), SIMD8(repeating: 1), else: SIMD8(repeating: 0))
+            beyond |= unsafeBitCast(flags, to: SIMD8<UInt64>.self)
             i &+= 8
         }
         while i < end {

@@ -37,10 +37,11 @@ enum BFloat16Element: NarrowElement {
     @inline(__always) static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
         let bits = unsafeBitCast(values, to: SIMD16<UInt32>.self)
         let odd = (bits &>> 16) & 1
-        var rounded = (bits &+ 0x7fff &+ odd) &>> 16
+        let rounded = (bits &+ 0x7fff &+ odd) &>> 16
         // Rounding could carry a NaN into an infinity: quiet it instead.
-        rounded.replace(with: (bits &>> 16) | 0x40, where: magnitudes(values) .> .init(repeating: infinityBits))
-        data.storeBytes(of: gk_narrow_u32x16(rounded), as: SIMD16<UInt16>.self)
+        let result = choose(
+            magnitudes(values), above: SIMD16(repeating: infinityBits), (bits &>> 16) | 0x40, else: rounded)
+        data.storeBytes(of: gk_narrow_u32x16(result), as: SIMD16<UInt16>.self)
     }
 }
 
@@ -65,13 +66,6 @@ enum Float16Element: NarrowElement {
     #endif
 }
 
-@inline(__always) var infinityBits: UInt32 { 0x7f80_0000 }
-
-/// The bits of |x|, which order as the magnitudes do; above `infinityBits`: NaN.
-@inline(__always) func magnitudes(_ values: SIMD16<Float>) -> SIMD16<UInt32> {
-    unsafeBitCast(values, to: SIMD16<UInt32>.self) & 0x7fff_ffff
-}
-
 // Without conversion instructions, in integers and one exact multiplication.
 
 @inline(__always) func floats(fromHalves bits: SIMD16<UInt32>) -> SIMD16<Float> {
@@ -79,10 +73,10 @@ enum Float16Element: NarrowElement {
     // corrects it and normalises subnormal halves as well.
     let moved = unsafeBitCast((bits & 0x7fff) &<< 13, to: SIMD16<Float>.self)
     var result = unsafeBitCast(moved * Float(bitPattern: (127 + 112) << 23), to: SIMD16<UInt32>.self)
-    let special = (bits & 0x7c00) .> .init(repeating: 0x7bff)
-    result.replace(with: ((bits & 0x7fff) &<< 13) | infinityBits, where: special)
+    let size = bits & 0x7fff
+    result = choose(size, above: SIMD16(repeating: 0x7bff), (size &<< 13) | infinityBits, else: result)
     // Hardware quiets a signalling NaN while converting it.
-    result.replace(with: result | 0x0040_0000, where: (bits & 0x7fff) .> .init(repeating: 0x7c00))
+    result = choose(size, above: SIMD16(repeating: 0x7c00), result | 0x0040_0000, else: result)
     return unsafeBitCast(result | ((bits & 0x8000) &<< 16), to: SIMD16<Float>.self)
 }
 
@@ -93,11 +87,12 @@ enum Float16Element: NarrowElement {
     var result = (magnitude &+ 0xfff &+ odd &- (112 << 23)) &>> 13
     // Below 2^-14 a half counts in units of 2^-24, the last place of a float in [1/2, 1).
     let shifted = unsafeBitCast(magnitude, to: SIMD16<Float>.self) + Float(0.5)
-    result.replace(
-        with: unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &- 0x3f00_0000,
-        where: magnitude .< .init(repeating: 0x3880_0000))
-    result.replace(with: SIMD16(repeating: 0x7c00), where: magnitude .>= .init(repeating: 0x477f_f000))
-    result.replace(with: ((magnitude &>> 13) & 0x3ff) | 0x7e00, where: magnitude .> .init(repeating: infinityBits))
+    result = choose(
+        SIMD16(repeating: 0x3880_0000), above: magnitude,
+        unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &- 0x3f00_0000, else: result)
+    result = choose(magnitude, above: SIMD16(repeating: 0x477f_efff), SIMD16(repeating: 0x7c00), else: result)
+    result = choose(
+        magnitude, above: SIMD16(repeating: infinityBits), ((magnitude &>> 13) & 0x3ff) | 0x7e00, else: result)
     return result | sign
 }
 
@@ -208,33 +203,4 @@ func forEachBlock(
         r.pointee.offset &+= UInt64(count)
         start &+= count
     }
-}
-
-// ------------------------------------------------------------- reductions --
-
-@inline(__always) func largestLane(_ v: SIMD16<Int32>) -> Int32 {
-    let eight = v.lowHalf.replacing(with: v.highHalf, where: v.highHalf .> v.lowHalf)
-    let four = eight.lowHalf.replacing(with: eight.highHalf, where: eight.highHalf .> eight.lowHalf)
-    let two = four.lowHalf.replacing(with: four.highHalf, where: four.highHalf .> four.lowHalf)
-    return two.x > two.y ? two.x : two.y
-}
-
-/// Of magnitudes, or of flags: values below 2^31.
-@inline(never) func largestLane(_ v: SIMD16<UInt32>) -> UInt32 {
-    UInt32(bitPattern: largestLane(unsafeBitCast(v, to: SIMD16<Int32>.self)))
-}
-
-/// The larger of two magnitudes; NaN in `next` is passed over.
-@inline(__always) func larger(_ next: SIMD8<Double>, _ so: SIMD8<Double>) -> SIMD8<Double> {
-    so.replacing(with: next, where: next .> so)
-}
-
-@inline(never) func largestLane(_ v: SIMD8<Double>) -> Double {
-    let four = v.lowHalf.replacing(with: v.highHalf, where: v.highHalf .> v.lowHalf)
-    let two = four.lowHalf.replacing(with: four.highHalf, where: four.highHalf .> four.lowHalf)
-    return two.x > two.y ? two.x : two.y
-}
-
-@inline(__always) func magnitude(_ v: SIMD8<Double>) -> SIMD8<Double> {
-    unsafeBitCast(unsafeBitCast(v, to: SIMD8<UInt64>.self) & 0x7fff_ffff_ffff_ffff, to: SIMD8<Double>.self)
 }

@@ -25,7 +25,7 @@ private struct ExtremesVisitor: Visitor {
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         let sizes = magnitudes(values)
         tracker.see(sizes)
-        zeros.replace(with: zeros &+ 1, where: sizes .< .init(repeating: 1))
+        zeros = zeros &+ ones(SIMD16(repeating: 1), above: sizes)
     }
 }
 
@@ -60,10 +60,11 @@ private struct WideExtremesVisitor: WideVisitor {
     }
 
     @inline(__always) private mutating func see(_ sizes: SIMD8<UInt64>) {
-        largest.replace(with: sizes, where: sizes .> largest)
+        largest = larger(sizes, largest)
         let wrapped = sizes &- 1
-        smallest.replace(with: wrapped, where: wrapped .< smallest)
-        zeros.replace(with: zeros &+ 1, where: sizes .< .init(repeating: 1))
+        smallest = smaller(wrapped, smallest)
+        let one = SIMD8<UInt64>(repeating: 1)
+        zeros = zeros &+ choose(one, above: sizes, one, else: SIMD8(repeating: 0))
     }
 }
 

@@ -18,15 +18,14 @@ private struct InspectVisitor: Visitor {
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         let sizes = magnitudes(values)
         let one = SIMD16<UInt32>(repeating: 1)
-        zeros.replace(with: zeros &+ one, where: sizes .< one)
-        subnormals.replace(with: subnormals &+ one, where: sizes .< SIMD16(repeating: normal))
+        zeros = zeros &+ ones(one, above: sizes)
+        subnormals = subnormals &+ ones(SIMD16(repeating: normal), above: sizes)
         let limit = SIMD16(repeating: infinityBits)
-        let finite = values.replacing(with: SIMD16(repeating: 0), where: sizes .>= limit)
-        let finiteSizes = sizes.replacing(with: SIMD16(repeating: 0), where: sizes .>= limit)
-        largest.replace(with: finiteSizes, where: finiteSizes .> largest)
+        let below = SIMD16(repeating: infinityBits - 1)
+        let finite = zeroing(values, where: sizes, above: infinityBits - 1)
+        largest = larger(magnitudes(finite), largest)
         // Infinite: neither below nor above.
-        let infinite = SIMD16(repeating: 0).replacing(with: one, where: sizes .>= limit)
-            .replacing(with: SIMD16(repeating: 0), where: sizes .> limit)
+        let infinite = ones(sizes, above: below) &- ones(sizes, above: limit)
         infinities = infinities &+ infinite
         negatives = negatives &+ (infinite & (unsafeBitCast(values, to: SIMD16<UInt32>.self) &>> 31))
         sum0 += gk_f64_from_f32(finite.lowHalf)

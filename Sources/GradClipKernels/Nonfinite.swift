@@ -8,7 +8,7 @@ private struct FiniteVisitor: Visitor {
 
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         let sizes = magnitudes(values)
-        largest.replace(with: sizes, where: sizes .> largest)
+        largest = larger(sizes, largest)
     }
 }
 
@@ -33,7 +33,7 @@ func separateNonfinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ 
             for lane in 0..<lanes where sizes[lane] >= infinityBits {
                 note(isNaN: sizes[lane] > infinityBits, at: i &+ lane, r)
             }
-            values.replace(with: SIMD16(repeating: 0), where: sizes .>= .init(repeating: infinityBits))
+            values = zeroing(values, where: sizes, above: infinityBits - 1)
         }
         scratch.storeBytes(of: values, toByteOffset: i &* 4, as: SIMD16<Float>.self)
         i &+= 16

@@ -16,9 +16,9 @@ import CGradClipKernels
 @inline(__always)
 func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) {
     // Subnormals first become normal.
-    let isSmall = x .< .init(repeating: Double.leastNormalMagnitude)
-    let normal = x.replacing(with: x * powerOfTwo(54), where: isSmall)
-    let correction = SIMD8<Double>(repeating: 0).replacing(with: SIMD8(repeating: 54), where: isSmall)
+    let least = SIMD8<Double>(repeating: .leastNormalMagnitude)
+    let normal = choose(least, above: x, x * powerOfTwo(54), else: x)
+    let correction = choose(least, above: x, SIMD8(repeating: 54), else: SIMD8(repeating: 0))
     // x = 2^e * m with m in [sqrt(1/2), sqrt(2)).
     let rootHalf = Double(0.5).squareRoot().bitPattern
     let bits = unsafeBitCast(normal, to: SIMD8<UInt64>.self)
@@ -41,7 +41,8 @@ func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<
 @inline(__always)
 func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> {
     let shifter = 1.5 * powerOfTwo(52)
-    let clamped = z.replacing(with: SIMD8(repeating: -1001), where: z .< .init(repeating: -1001))
+    let least = SIMD8<Double>(repeating: -1001)
+    let clamped = choose(least, above: z, least, else: z)
     let moved = clamped + shifter
     let r = clamped - (moved - shifter)
     let r2 = r * r
@@ -53,8 +54,8 @@ func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> {
         (0x1.62bfc2c86d700p-20 + r * 0x1.b524ebd13a55fp-24) + r2 * (0x1.e6228acd1c6e5p-28 + r * 0x1.e9ec1fcb69a7fp-32)
     let p = low + r4 * (middle + r4 * high)
     let scaled = unsafeBitCast(p, to: SIMD8<UInt64>.self) &+ (unsafeBitCast(moved, to: SIMD8<UInt64>.self) &<< 52)
-    return unsafeBitCast(scaled, to: SIMD8<Double>.self).replacing(
-        with: SIMD8(repeating: 0), where: z .< .init(repeating: -1000))
+    return choose(
+        SIMD8(repeating: -1000), above: z, SIMD8(repeating: 0), else: unsafeBitCast(scaled, to: SIMD8<Double>.self))
 }
 
 /// The integer below x; of a large x, x itself.
@@ -88,7 +89,7 @@ struct Dominant {
         let size = magnitude(x)
         let parts = logarithm(size)
         let z = ((parts.exponent - exponent) + (parts.fraction - fraction)) * power
-        return exponential(z).replacing(with: SIMD8(repeating: 0), where: size .<= .init(repeating: 0))
+        return choose(size, above: SIMD8(repeating: 0), exponential(z), else: SIMD8(repeating: 0))
     }
 
     /// sum * d^p, added to `total`.

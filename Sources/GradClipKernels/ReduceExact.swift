@@ -47,9 +47,9 @@ struct RangeTracker {
 
     @inline(__always) mutating func see(_ sizes: SIMD16<UInt32>) {
         let signed = unsafeBitCast(sizes, to: SIMD16<Int32>.self)
-        largest.replace(with: signed, where: signed .> largest)
+        largest = larger(signed, largest)
         let wrapped = signed &+ .max
-        smallest.replace(with: wrapped, where: wrapped .< smallest)
+        smallest = smaller(wrapped, smallest)
     }
 
     @inline(never) var range: BlockRange {

@@ -184,8 +184,8 @@ private struct LargestVisitor: WideVisitor {
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
         let low = unsafeBitCast(magnitude(values.0), to: SIMD8<UInt64>.self)
-        bits.replace(with: low, where: low .> bits)
+        bits = larger(low, bits)
         let high = unsafeBitCast(magnitude(values.1), to: SIMD8<UInt64>.self)
-        bits.replace(with: high, where: high .> bits)
+        bits = larger(high, bits)
     }
 }

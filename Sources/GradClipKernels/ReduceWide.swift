@@ -38,8 +38,8 @@ package enum WideSum {
 private struct WideVisitor4: WideVisitor {
     var a0, a1, b0, b1, c0, c1, d0, d1: SIMD8<Double>
     var tracker = WideRange()
-    /// All lanes: p = 1. (A mask, so that one loop serves both.)
-    let isAbsolute: SIMDMask<SIMD8<Int64>>
+    /// 1 in all lanes: p = 1. (A vector, so that one loop serves both orders.)
+    let isAbsolute: SIMD8<Double>
 
     @inline(__always) init(bound: Int, order: Int) {
         let starts = Self.starts(bound)
@@ -47,7 +47,7 @@ private struct WideVisitor4: WideVisitor {
         (b0, b1) = (SIMD8(repeating: starts.b), SIMD8(repeating: starts.b))
         (c0, c1) = (SIMD8(repeating: starts.c), SIMD8(repeating: starts.c))
         (d0, d1) = (SIMD8(repeating: starts.d), SIMD8(repeating: starts.d))
-        isAbsolute = SIMDMask(repeating: order == 1)
+        isAbsolute = SIMD8(repeating: order == 1 ? 1 : 0)
     }
 
     @inline(__always) static func starts(_ bound: Int) -> (a: Double, b: Double, c: Double, d: Double) {
@@ -66,12 +66,13 @@ private struct WideVisitor4: WideVisitor {
     }
 
     @inline(__always) private static func add(
-        _ x: SIMD8<Double>, _ isAbsolute: SIMDMask<SIMD8<Int64>>,
+        _ x: SIMD8<Double>, _ isAbsolute: SIMD8<Double>,
         _ a: inout SIMD8<Double>, _ b: inout SIMD8<Double>, _ c: inout SIMD8<Double>, _ d: inout SIMD8<Double>
     ) {
         let square = x * x
-        let remainder = (-square).addingProduct(x, x).replacing(with: SIMD8(repeating: 0), where: isAbsolute)
-        let term = square.replacing(with: x, where: isAbsolute)
+        let zero = SIMD8<Double>(repeating: 0)
+        let remainder = choose(isAbsolute, above: zero, zero, else: (-square).addingProduct(x, x))
+        let term = choose(isAbsolute, above: zero, x, else: square)
         let t = a + term
         carry(term - (t - a), &b, &c, &d)
         a = t
@@ -106,9 +107,10 @@ private struct WideRange {
     @inline(__always) init() {}
 
     @inline(__always) mutating func see(_ sizes: SIMD8<Double>) {
-        largest.replace(with: sizes, where: sizes .> largest)
-        let nonzero = sizes.replacing(with: SIMD8(repeating: .infinity), where: sizes .<= SIMD8(repeating: 0))
-        smallest.replace(with: nonzero, where: nonzero .< smallest)
+        largest = larger(sizes, largest)
+        let infinite = SIMD8<Double>(repeating: .infinity)
+        let nonzero = choose(sizes, above: SIMD8(repeating: 0), sizes, else: infinite)
+        smallest = choose(smallest, above: nonzero, nonzero, else: smallest)
     }
 }
 

@@ -12,16 +12,15 @@ import CGradClipKernels
         highHalf: gk_f32_from_f64(gk_f64_from_f32(values.highHalf) * factor))
 }
 
-/// Elements whose magnitude bits are at or above `limit` become 0 first.
+/// Elements whose magnitude bits are above `limit` become 0 first.
 @inline(never)
 func scale<E: NarrowElement>(
     _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
-    _ factor: Double, zeroFrom limit: UInt32
+    _ factor: Double, zeroAbove limit: UInt32
 ) {
     let isNormal = Float(factor).isNormal
     @inline(__always) func scaled(_ values: SIMD16<Float>) -> SIMD16<Float> {
-        let kept = values.replacing(
-            with: SIMD16(repeating: 0), where: magnitudes(values) .>= SIMD16(repeating: limit))
+        let kept = zeroing(values, where: magnitudes(values), above: limit)
         return product(kept, factor, isNormal)
     }
     var i = 0
@@ -39,11 +38,13 @@ func scale<E: NarrowElement>(
 @inline(never)
 func scale(
     _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
-    _ factor: Double, zeroFrom limit: UInt64
+    _ factor: Double, zeroAbove limit: UInt64
 ) {
     @inline(__always) func product(_ values: SIMD8<Double>) -> SIMD8<Double> {
         let sizes = unsafeBitCast(magnitude(values), to: SIMD8<UInt64>.self)
-        return values.replacing(with: SIMD8(repeating: 0), where: sizes .>= .init(repeating: limit)) * factor
+        let bits = unsafeBitCast(values, to: SIMD8<UInt64>.self)
+        let kept = choose(sizes, above: SIMD8(repeating: limit), SIMD8(repeating: 0), else: bits)
+        return unsafeBitCast(kept, to: SIMD8<Double>.self) * factor
     }
     var i = 0
     let whole = length & ~7
@@ -65,7 +66,7 @@ func scaleTensor<E: NarrowElement>(
     _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
     _ scaling: gk_scaling
 ) {
-    let limit: UInt32 = scaling.zero_nonfinite ? infinityBits : .max
+    let limit: UInt32 = scaling.zero_nonfinite ? infinityBits - 1 : .max
     if scaling.factor == 1 {
         guard scaling.zero_nonfinite else {
             if source != UnsafeRawPointer(destination) {
@@ -80,12 +81,12 @@ func scaleTensor<E: NarrowElement>(
             let from = source + start &* E.size
             let to = destination + start &* E.size
             if from != UnsafeRawPointer(to) || !isFinite(E.self, from, count) {
-                scale(E.self, from, to, count, 1, zeroFrom: limit)
+                scale(E.self, from, to, count, 1, zeroAbove: limit)
             }
             start &+= count
         }
     } else {
-        scale(E.self, source, destination, length, scaling.factor, zeroFrom: limit)
+        scale(E.self, source, destination, length, scaling.factor, zeroAbove: limit)
     }
 }
 
@@ -93,9 +94,9 @@ func scaleTensor<E: NarrowElement>(
 func scaleTensor(
     _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int, _ scaling: gk_scaling
 ) {
-    let limit = scaling.zero_nonfinite ? Double.infinity.bitPattern : .max
+    let limit = scaling.zero_nonfinite ? Double.infinity.bitPattern - 1 : .max
     guard scaling.factor == 1 else {
-        return scale(source, destination, length, scaling.factor, zeroFrom: limit)
+        return scale(source, destination, length, scaling.factor, zeroAbove: limit)
     }
     guard scaling.zero_nonfinite else {
         if source != UnsafeRawPointer(destination) {
@@ -109,7 +110,7 @@ func scaleTensor(
         let from = source + start &* 8
         let to = destination + start &* 8
         if from != UnsafeRawPointer(to) || extremes(from, count) == nil {
-            scale(from, to, count, 1, zeroFrom: limit)
+            scale(from, to, count, 1, zeroAbove: limit)
         }
         start &+= count
     }

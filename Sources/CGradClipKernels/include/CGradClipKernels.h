@@ -173,7 +173,8 @@ bool gk_format_double(char *buffer, size_t size, int digits, double value);
 
 // -------------------------------------------- the floating point control --
 
-// Round to nearest, no flush to zero, exceptions masked; returns what was.
+// Round to nearest, no flush to zero, IEEE halves, exceptions masked; returns what
+// was, with the flags of the exceptions raised so far.
 static inline uint64_t gk_float_environment_enter(void) {
 #if defined(__x86_64__)
     uint32_t was;
@@ -182,10 +183,11 @@ static inline uint64_t gk_float_environment_enter(void) {
     __asm__ volatile("ldmxcsr %0" : : "m"(ours) : "memory");
     return was;
 #elif defined(__aarch64__)
-    uint64_t was;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(was));
+    uint64_t control, flags; // 32 bits each
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    __asm__ volatile("mrs %0, fpsr" : "=r"(flags));
     __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0) : "memory");
-    return was;
+    return flags << 32 | control;
 #else
     return 0;
 #endif
@@ -196,7 +198,8 @@ static inline void gk_float_environment_leave(uint64_t was) {
     uint32_t value = (uint32_t)was;
     __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory");
 #elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" : : "r"(was) : "memory");
+    __asm__ volatile("msr fpcr, %0" : : "r"(was & 0xffffffff) : "memory");
+    __asm__ volatile("msr fpsr, %0" : : "r"(was >> 32) : "memory");
 #else
     (void)was;
 #endif
@@ -210,9 +213,20 @@ typedef uint16_t gk_u16x16 __attribute__((ext_vector_type(16)));
 
 #define GK_INLINE static inline __attribute__((always_inline))
 
-// (Swift's own conversions between vectors are not always inlined.)
+// Comparisons, a > b ? x : y lane by lane. Swift's own are loops over the lanes
+// that the compiler does not always turn into instructions; nor are its conversions
+// between vectors always inlined.
+typedef int32_t gk_i32x16 __attribute__((ext_vector_type(16)));
+typedef uint64_t gk_u64x8 __attribute__((ext_vector_type(8)));
+#define GK_CHOOSE(NAME, VECTOR) \
+    GK_INLINE VECTOR NAME(VECTOR a, VECTOR b, VECTOR x, VECTOR y) { return a > b ? x : y; }
 typedef float gk_f32x8 __attribute__((ext_vector_type(8)));
 typedef double gk_f64x8 __attribute__((ext_vector_type(8)));
+GK_CHOOSE(gk_choose_u32, gk_u32x16)
+GK_CHOOSE(gk_choose_i32, gk_i32x16)
+GK_CHOOSE(gk_choose_f32, gk_f32x16)
+GK_CHOOSE(gk_choose_u64, gk_u64x8)
+GK_CHOOSE(gk_choose_f64, gk_f64x8)
 GK_INLINE gk_f64x8 gk_f64_from_f32(gk_f32x8 v) { return __builtin_convertvector(v, gk_f64x8); }
 GK_INLINE gk_f32x8 gk_f32_from_f64(gk_f64x8 v) { return __builtin_convertvector(v, gk_f32x8); }
 
