@@ -1,7 +1,5 @@
 """Weights cannot be clipped by mistake: torch parameters are refused, torch never imported."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -94,5 +92,15 @@ def test_a_detached_tensor_is_clipped():
     assert grad.array.tolist() == [1.5, 2.0]
 
 
-def test_torch_is_not_imported():
-    assert "torch" not in sys.modules
+def test_torch_is_not_imported(python):
+    code = """
+import sys, gradclip
+class Parameter:
+    __module__ = "torch.nn.parameter"
+try:
+    gradclip.clip_grad_norm_([Parameter()], 1.0)
+except TypeError as error:
+    assert "gradclip.torch" in str(error)
+assert "torch" not in sys.modules and "gradclip.torch" not in sys.modules
+"""
+    python("-c", code)

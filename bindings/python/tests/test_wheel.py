@@ -38,7 +38,14 @@ def test_carries_the_library_under_its_soname(wheel):
         assert archive.read("gradclip/libgradclip.so.1") == LIBRARY.read_bytes()
         names = archive.namelist()
     assert "gradclip/py.typed" in names and "gradclip/_cli/article.py" in names
+    assert "gradclip/torch/__init__.py" in names
     assert not [name for name in names if name.startswith("tests") or "hatch_build" in name]
+
+
+def test_carries_the_licence(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/licenses/LICENSE")]
+        assert archive.read(name) == (PROJECT.parents[1] / "LICENSE").read_bytes()
 
 
 def test_is_tagged_for_any_python_on_this_platform(wheel):
