@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-python gates format install uninstall clean
+.PHONY: lib help demo test test-swift test-c test-python gates accuracy cost format install uninstall clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -76,6 +76,14 @@ test-python: lib ## the Python package, on the python3 in PATH and on Debian's
 
 format: ## format the Swift code
 	swift format format --in-place --recursive Package.swift Sources/GradClip Sources/GradClipABI Sources/GradClipKernels Tests/GradClipTests
+
+# -------------------------------------------------------------- measuring --
+
+accuracy: lib ## the error of torch, NumPy, TensorFlow and gradclip for N = 1e4 ... 1e8, with a picture
+	$(MAKE) --no-print-directory -C Benchmarks/accuracy accuracy PYTHON=$(PYTHON) BUILD=$(CURDIR)/$(BUILD)
+
+cost: lib ## the time of the exact norm against a plain float64 loop
+	$(MAKE) --no-print-directory -C Benchmarks/accuracy cost BUILD=$(CURDIR)/$(BUILD)
 
 # ---------------------------------------------------------------- install --
 
