@@ -20,6 +20,24 @@ private func withTensor<R>(_ values: [Float], _ body: ([Gradient]) throws -> R) 
     #expect(left.values[0] == 3)
 }
 
+@Test func theFirstNonfiniteElementIsFoundAmongSmallAndLargeTensors() throws {
+    // Small tensors are summed together, after large ones that follow them.
+    for culprit in 0..<6 {
+        var tensors = (0..<6).map { [Float](repeating: 1, count: $0 % 2 == 0 ? 10 : 5000) }
+        for i in culprit..<6 { tensors[i][3 + i] = i % 2 == 0 ? .nan : .infinity }
+        let grads = tensors.map { values in
+            let memory = UnsafeMutableBufferPointer<Float>.allocate(capacity: values.count)
+            _ = memory.initialize(from: values)
+            return memory
+        }
+        defer { for memory in grads { memory.deallocate() } }
+        let found = try totalNorm(of: grads.map { Gradient($0) })
+        #expect(found.nonfiniteCount == UInt64(6 - culprit))
+        #expect(found.firstTensor == UInt64(culprit))
+        #expect(found.firstElement == UInt64(3 + culprit))
+    }
+}
+
 @Test func nonfiniteGradientsBecomeZeroIfAskedTo() throws {
     var options = ClipOptions()
     options.nonfinite = .zero

@@ -153,8 +153,8 @@ static inline int64_t gk_take_number(int64_t *next) { return __atomic_fetch_add(
 // ---------------------------------------------- scratch, errors, formats --
 
 // What a pass over tensors needs besides: GK_SCRATCH bytes for one block, then limbs
-// for two exact sums of float64 terms.
-enum { GK_WORKSPACE = GK_SCRATCH + 2 * GK_WIDE_LIMBS * 8 };
+// for two exact sums of float64 terms, then room to gather small tensors in.
+enum { GK_GATHERED = 4096, GK_WORKSPACE = GK_SCRATCH + 2 * GK_WIDE_LIMBS * 8 + GK_GATHERED };
 
 // Calls body with GK_WORKSPACE bytes of its own stack, aligned to 64.
 void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
