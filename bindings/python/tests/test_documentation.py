@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import gradclip
-from gradclip import _accumulator, _clip, _plan
+from gradclip import _accumulator, _clip, _inspect, _plan
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -42,6 +42,7 @@ def test_readme():
         _plan.Plan,
         _accumulator.Accumulator,
         _accumulator.Accumulator.from_bytes,
+        _inspect.inspect,
     ],
 )
 def test_docstrings(function):

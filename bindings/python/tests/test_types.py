@@ -24,6 +24,13 @@ reveal_type(clipped["a"])
 reveal_type(norm.nonfinite.index)
 with gradclip.Plan([weight]) as plan:
     reveal_type(plan.get_total_norm())
+accumulator = gradclip.Accumulator(exact_f64=True)
+accumulator.add({"a": weight, "b": None})
+accumulator.merge(accumulator.to_bytes())
+reveal_type(accumulator.finish(1.0))
+reports = gradclip.inspect([weight], names=["w"])
+reveal_type(reports[0].index)
+reveal_type(gradclip.defer_clip([weight], 1.0).factor)
 gradclip.clip_grad_norm_([1.0], 1.0)
 gradclip.clip_grad_norm_([weight], 1.0, nonfinite="ignore")
 """
@@ -52,6 +59,9 @@ def test_a_users_program_is_understood(tmp_path, monkeypatch):
     assert "ndarray" in notes[0] and "float" in notes[0]
     assert "int, ...]" in notes[1] and "None" in notes[1]
     assert "Norm" in notes[2]
+    assert "Norm" in notes[3]
+    assert "int, ...]" in notes[4] and "None" in notes[4]
+    assert "float" in notes[5]
     errors = [line for line in lines if ": error:" in line]
     assert len(errors) == 2, lines
     assert 'incompatible type "float"' in errors[0]

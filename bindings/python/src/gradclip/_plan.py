@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import _calls
 from ._clip import clipped_copies
+from ._inspect import inspection_of
 from ._norm import Norm
 from ._tensors import Tensors
 
 if TYPE_CHECKING:
+    from ._report import Inspection
     from ._types import Grads, NonFinitePolicy
 
 
@@ -167,6 +169,10 @@ class Plan:
             tensor_norms,
             exact_f64,
         )
+
+    def inspect(self, norm_type: float = 2.0, grad_scale: float = 1.0) -> Inspection:
+        """gradclip.inspect of the plan's gradients."""
+        return inspection_of(self._tensors or self._open(), norm_type, grad_scale)
 
     def clip_grads_with_norm_(
         self,
