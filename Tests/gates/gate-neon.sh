@@ -5,8 +5,8 @@
 
 # On arm64 itself the shipped library is that one, and the other gates check it.
 if [ "$(uname -m)" = aarch64 ]; then
-    isa=$(objdump -d "$library" | grep -cE '\bf(add|sub|mul|mla)\s+v[0-9]+\.(2d|4s)') || true
-    [ "$isa" -gt 100 ] || fail "only $isa instructions of vector arithmetic in $library"
+    vector=$(objdump -d "$library" | grep -cE '\bf(add|sub|mul|mla)\s+v[0-9]+\.(2d|4s)') || true
+    [ "$vector" -gt 100 ] || fail "only $vector instructions of vector arithmetic in $library"
     ok "NEON in the shipped library; gate-levels runs it"
     exit 0
 fi
