@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-python gates accuracy cost format install uninstall clean
+.PHONY: lib help demo test test-swift test-c test-python test-peers test-peers-torch gates accuracy cost format install uninstall clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -73,6 +73,11 @@ gates: lib ## what the shipped library promises: exports, size, dependencies, in
 
 test-python: lib ## the Python package, on the python3 in PATH and on Debian's
 	bindings/python/tests/run.sh $(BUILD)
+
+test-peers: test-peers-torch ## compare live with other frameworks (installs about 1 GB)
+
+test-peers-torch: lib ## compare live with torch, and test gradclip.torch (installs about 1 GB)
+	bindings/python/tests/run-torch.sh $(BUILD)
 
 format: ## format the Swift code
 	swift format format --in-place --recursive Package.swift Sources/GradClip Sources/GradClipABI Sources/GradClipKernels Tests/GradClipTests
