@@ -9,6 +9,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "oracle")]
 
 import cases_calls  # noqa: E402
+import cases_exact  # noqa: E402
 import cases_norm  # noqa: E402
 import cases_random  # noqa: E402
 
@@ -21,6 +22,7 @@ GROUPS = [
     cases_norm.boundaries,
     cases_norm.limits,
     cases_norm.midpoints,
+    cases_exact.exact_float64,
     cases_calls.lists,
     cases_calls.policies,
     cases_calls.corners,
