@@ -29,7 +29,7 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states inspect_lengths; do
+for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states inspect_lengths sizes; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # A locale with a decimal comma of its own, since systems have few.
