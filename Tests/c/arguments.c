@@ -60,6 +60,9 @@ static void refused(int line, gradclip_status got, gradclip_status expected, con
         REFUSED(gradclip_clip_grad_norm_f32(fgrads, lengths, 2, max_norm, p, &o_, &result), status, argument, value);          \
         REFUSED(gradclip_clip_grad_norm_f64(dgrads, lengths, 2, max_norm, p, &o_, &result), status, argument, value);          \
         REFUSED(gradclip_clip_grad_norm(list, 2, max_norm, p, &o_, &result), status, argument, value);                    \
+        REFUSED(gradclip_defer_clip_f32(fgrads, lengths, 2, max_norm, p, &o_, &result), status, argument, value);              \
+        REFUSED(gradclip_defer_clip_f64(dgrads, lengths, 2, max_norm, p, &o_, &result), status, argument, value);              \
+        REFUSED(gradclip_defer_clip(list, 2, max_norm, p, &o_, &result), status, argument, value);                        \
         REFUSED(gradclip_clip_grad_norm_to_f32(fgrads, fouts, lengths, 2, max_norm, p, &o_, &result), status, argument, value); \
         REFUSED(gradclip_clip_grad_norm_to_f64(dgrads, douts, lengths, 2, max_norm, p, &o_, &result), status, argument, value); \
         REFUSED(gradclip_clip_grad_norm_to(list, outs, 2, max_norm, p, &o_, &result), status, argument, value);           \
@@ -152,6 +155,11 @@ static void null_pointers(void)
     REFUSED(gradclip_get_total_norm_f32(fgrads, lengths, 2, 2, NULL, NULL), INVALID, "result", "NULL");
     REFUSED(gradclip_get_total_norm_f64(dgrads, lengths, 2, 2, NULL, NULL), INVALID, "result", "NULL");
     REFUSED(gradclip_get_total_norm(list, 2, 2, NULL, NULL), INVALID, "result", "NULL");
+    REFUSED(gradclip_defer_clip_f32(fgrads, lengths, 2, 1, 2, NULL, NULL), INVALID, "result", "NULL");
+    REFUSED(gradclip_defer_clip_f64(dgrads, lengths, 2, 1, 2, NULL, NULL), INVALID, "result", "NULL");
+    REFUSED(gradclip_defer_clip(list, 2, 1, 2, NULL, NULL), INVALID, "result", "NULL");
+    REFUSED(gradclip_defer_clip(NULL, 2, 1, 2, NULL, &result), INVALID, "grads", "NULL");
+    REFUSED(gradclip_defer_clip_f32(fgrads, NULL, 2, 1, 2, NULL, &result), INVALID, "lengths", "NULL");
     REFUSED(gradclip_clip_coef(1, 1, NULL, NULL), INVALID, "clip_coef", "NULL");
     REFUSED(gradclip_clip_grads_with_norm(NULL, 2, 1, 2, NULL, NULL), INVALID, "grads", "NULL");
     REFUSED(gradclip_clip_grads_with_norm_f32(fgrads, NULL, 2, 1, 2, NULL, NULL), INVALID, "lengths", "NULL");
