@@ -1,0 +1,1 @@
+"""The benchmark of gradclip against its peers and against memory's bandwidth."""

@@ -1,0 +1,89 @@
+"""Rounds: everyone in turn, again and again, and medians of the rounds that count.
+
+A virtual machine may lose a processor for minutes. Before and after every round two
+threads spin against one; a round in which two gain less than 1.7 is thrown away. That
+holds for calls on one thread too: a neighbour takes bandwidth.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from . import driver
+
+LEAST_GAIN = 1.7
+# Other libraries' threads keep spinning for a while after their work; nobody should
+# be measured while they do.
+PAUSE = 0.03
+# Shorter calls are made once before they are timed: the round's other contestants
+# have emptied the caches.
+WARM_BELOW = 0.005
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure one case."""
+
+    rounds: int  # that count
+    seconds: float  # at most, however few rounds count
+    batch: float  # seconds of calls per contestant and round, at least one call
+    least_gain: float = LEAST_GAIN
+
+
+@dataclass
+class Measured:
+    seconds: dict[str, float] = field(default_factory=dict)  # medians
+    spread: dict[str, tuple[float, float]] = field(default_factory=dict)  # quartiles
+    kept: int = 0
+    made: int = 0
+    gain: float = 0.0  # the median of all rounds
+
+
+def _gain() -> float:
+    """What a second thread adds; on one processor there is nothing to check."""
+    return driver.spin_gain() if len(os.sched_getaffinity(0)) > 1 else LEAST_GAIN
+
+
+# run(calls) -> seconds per call
+Contestant = Callable[[int], float]
+
+
+def measure(contestants: dict[str, Contestant], effort: Effort, most_calls: int) -> Measured:
+    """Medians over the rounds that count; none where none counted."""
+    end = time.monotonic() + effort.seconds
+    calls, warm = {}, {}
+    for name, run in contestants.items():
+        run(1)  # pages touched, threads made
+        once = run(1)
+        calls[name] = max(1, min(most_calls, round(effort.batch / once)))
+        warm[name] = once < WARM_BELOW
+
+    kept: list[dict[str, float]] = []
+    gains: list[float] = []
+    made = 0
+    before = _gain()
+    while len(kept) < effort.rounds and (made == 0 or time.monotonic() < end):
+        times = {}
+        for name, run in contestants.items():
+            time.sleep(PAUSE)
+            if warm[name]:
+                run(1)
+            times[name] = run(calls[name])
+        time.sleep(PAUSE)
+        after = _gain()
+        gains.append(min(before, after))
+        made += 1
+        if gains[-1] >= effort.least_gain:
+            kept.append(times)
+        before = after
+
+    found = Measured(kept=len(kept), made=made, gain=statistics.median(gains))
+    for name in contestants if kept else ():
+        values = sorted(times[name] for times in kept)
+        found.seconds[name] = statistics.median(values)
+        found.spread[name] = (values[len(values) // 4], values[3 * len(values) // 4])
+    return found
