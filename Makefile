@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-python test-peers test-peers-torch gates accuracy cost format install uninstall clean
+.PHONY: lib help demo test test-swift test-c test-python test-peers test-peers-torch gates accuracy cost bench format install uninstall clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -78,6 +78,9 @@ test-peers: test-peers-torch ## compare live with other frameworks (installs abo
 
 test-peers-torch: lib ## compare live with torch, and test gradclip.torch (installs about 1 GB)
 	bindings/python/tests/run-torch.sh $(BUILD)
+
+bench: lib ## measure against torch, NumPy and others, and memory's bandwidth (QUICK=1: a minute, NumPy only)
+	@$(MAKE) --no-print-directory -C Benchmarks bench BUILD=$(CURDIR)/$(BUILD) PYTHON=$(PYTHON) QUICK=$(QUICK)
 
 format: ## format the Swift code
 	swift format format --in-place --recursive Package.swift Sources/GradClip Sources/GradClipABI Sources/GradClipKernels Tests/GradClipTests
