@@ -62,26 +62,52 @@ func inspectFloats(
     add(ordered(visitor.sum0 + visitor.sum1) * (1 / Double(GK_BLOCK)), statistics)
 }
 
+private struct WideInspectVisitor: WideVisitor {
+    var sum = SIMD8<Double>(repeating: 0)
+    var largest = SIMD8<UInt64>(repeating: 0)
+    var zeros = SIMD8<UInt64>(repeating: 0)
+    var subnormals = SIMD8<UInt64>(repeating: 0)
+    var infinities = SIMD8<UInt64>(repeating: 0)
+    var negatives = SIMD8<UInt64>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
+        see(unsafeBitCast(values.0, to: SIMD8<UInt64>.self))
+        see(unsafeBitCast(values.1, to: SIMD8<UInt64>.self))
+    }
+
+    @inline(__always) private mutating func see(_ bits: SIMD8<UInt64>) {
+        let zero = SIMD8<UInt64>(repeating: 0)
+        let one = SIMD8<UInt64>(repeating: 1)
+        let limit = SIMD8<UInt64>(repeating: Double.infinity.bitPattern)
+        let below = SIMD8<UInt64>(repeating: Double.infinity.bitPattern - 1)
+        let sizes = bits & 0x7fff_ffff_ffff_ffff
+        zeros = zeros &+ choose(one, above: sizes, one, else: zero)
+        let normal = SIMD8<UInt64>(repeating: Double.leastNormalMagnitude.bitPattern)
+        subnormals = subnormals &+ choose(normal, above: sizes, one, else: zero)
+        largest = larger(choose(sizes, above: below, zero, else: sizes), largest)
+        let infinite = choose(sizes, above: below, one, else: zero) &- choose(sizes, above: limit, one, else: zero)
+        infinities = infinities &+ infinite
+        negatives = negatives &+ (infinite & (bits &>> 63))
+        let finite = choose(sizes, above: below, zero, else: bits)
+        sum += unsafeBitCast(finite, to: SIMD8<Double>.self) * (1 / Double(GK_BLOCK))
+    }
+}
+
 @inline(never)
 func inspectTensor(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMutablePointer<gk_statistics>) {
-    var sum = SIMD8<Double>(repeating: 0)
-    for i in 0..<count {
-        let value = (data + i &* 8).loadUnaligned(as: Double.self)
-        let size = value.magnitude
-        if size < .infinity {
-            statistics.pointee.largest = max(statistics.pointee.largest, size.bitPattern)
-            if size == 0 { statistics.pointee.zero &+= 1 }
-            if size > 0 && size < .leastNormalMagnitude { statistics.pointee.subnormal &+= 1 }
-            sum[i & 7] += value * (1 / Double(GK_BLOCK))
-        } else if size == .infinity {
-            if value > 0 {
-                statistics.pointee.positive_infinity &+= 1
-            } else {
-                statistics.pointee.negative_infinity &+= 1
-            }
-        }
-    }
-    add(ordered(sum), statistics)
+    var visitor = WideInspectVisitor()
+    visit(Float64Element.self, data, count, &visitor)
+    let padding = UInt64((16 &- count & 15) & 15)
+    let zeros = visitor.zeros.wrappedSum()
+    let negatives = visitor.negatives.wrappedSum()
+    statistics.pointee.largest = max(statistics.pointee.largest, visitor.largest.max())
+    statistics.pointee.zero &+= zeros &- padding
+    statistics.pointee.subnormal &+= visitor.subnormals.wrappedSum() &- zeros
+    statistics.pointee.positive_infinity &+= visitor.infinities.wrappedSum() &- negatives
+    statistics.pointee.negative_infinity &+= negatives
+    add(ordered(visitor.sum), statistics)
 }
 
 /// The sum of the lanes, in one order.

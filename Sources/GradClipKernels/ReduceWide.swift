@@ -2,10 +2,14 @@
 //
 // A square of 53 bits has 106: its float64 value and the remainder, which a fused
 // multiply-add gives exactly. Both go down a
-// cascade of four accumulators (Cascade.swift). Half blocks leave room for the
+// cascade of four accumulators (Cascade.swift). Smaller blocks leave room for the
 // second stream. Blocks whose exponents lie too far apart, or near the ends of
 // float64's range, are summed in integers.
 import CGradClipKernels
+
+/// Elements of a block: 128 to a lane, of which two streams go into the second
+/// accumulator and those behind it.
+@inline(__always) private var wideBlock: Int { Int(GK_BLOCK) / 4 }
 
 /// A sum over all bits that terms of float64 elements can have.
 package enum WideSum {
@@ -34,19 +38,20 @@ package enum WideSum {
 }
 
 #if GRADCLIP_HARDWARE_F16
-/// Four accumulators for terms and their remainders.
+/// Four accumulators for terms and their remainders. One set of lanes only: two would
+/// not fit into sixteen registers.
 private struct WideVisitor4: WideVisitor {
-    var a0, a1, b0, b1, c0, c1, d0, d1: SIMD8<Double>
+    var a, b, c, d: SIMD8<Double>
     var tracker = WideRange()
     /// 1 in all lanes: p = 1. (A vector, so that one loop serves both orders.)
     let isAbsolute: SIMD8<Double>
 
     @inline(__always) init(bound: Int, order: Int) {
         let starts = Self.starts(bound)
-        (a0, a1) = (SIMD8(repeating: starts.a), SIMD8(repeating: starts.a))
-        (b0, b1) = (SIMD8(repeating: starts.b), SIMD8(repeating: starts.b))
-        (c0, c1) = (SIMD8(repeating: starts.c), SIMD8(repeating: starts.c))
-        (d0, d1) = (SIMD8(repeating: starts.d), SIMD8(repeating: starts.d))
+        a = SIMD8(repeating: starts.a)
+        b = SIMD8(repeating: starts.b)
+        c = SIMD8(repeating: starts.c)
+        d = SIMD8(repeating: starts.d)
         isAbsolute = SIMD8(repeating: order == 1 ? 1 : 0)
     }
 
@@ -58,30 +63,23 @@ private struct WideVisitor4: WideVisitor {
     }
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        let sizes = (magnitude(values.0), magnitude(values.1))
-        tracker.see(sizes.0)
-        tracker.see(sizes.1)
-        Self.add(sizes.0, isAbsolute, &a0, &b0, &c0, &d0)
-        Self.add(sizes.1, isAbsolute, &a1, &b1, &c1, &d1)
+        add(magnitude(values.0))
+        add(magnitude(values.1))
     }
 
-    @inline(__always) private static func add(
-        _ x: SIMD8<Double>, _ isAbsolute: SIMD8<Double>,
-        _ a: inout SIMD8<Double>, _ b: inout SIMD8<Double>, _ c: inout SIMD8<Double>, _ d: inout SIMD8<Double>
-    ) {
+    @inline(__always) private mutating func add(_ x: SIMD8<Double>) {
+        tracker.see(x)
         let square = x * x
         let zero = SIMD8<Double>(repeating: 0)
         let remainder = choose(isAbsolute, above: zero, zero, else: (-square).addingProduct(x, x))
         let term = choose(isAbsolute, above: zero, x, else: square)
         let t = a + term
-        carry(term - (t - a), &b, &c, &d)
+        carry(term - (t - a))
         a = t
-        carry(remainder, &b, &c, &d)
+        carry(remainder)
     }
 
-    @inline(__always) private static func carry(
-        _ r: SIMD8<Double>, _ b: inout SIMD8<Double>, _ c: inout SIMD8<Double>, _ d: inout SIMD8<Double>
-    ) {
+    @inline(__always) private mutating func carry(_ r: SIMD8<Double>) {
         let u = b + r
         let s = r - (u - b)
         b = u
@@ -92,10 +90,14 @@ private struct WideVisitor4: WideVisitor {
 
     @inline(never) func finish(_ bound: Int, _ r: Reduction) {
         let starts = Self.starts(bound)
-        WideSum.add(r, Lanes.total(a0, a1, start: starts.a), exponent: bound &- unitDepth(1))
-        WideSum.add(r, Lanes.total(b0, b1, start: starts.b), exponent: bound &- unitDepth(2))
-        WideSum.add(r, Lanes.total(c0, c1, start: starts.c), exponent: bound &- unitDepth(3))
-        WideSum.add(r, Lanes.total(d0, d1, start: starts.d), exponent: bound &- unitDepth(4))
+        WideSum.add(r, total(a, starts.a), exponent: bound &- unitDepth(1))
+        WideSum.add(r, total(b, starts.b), exponent: bound &- unitDepth(2))
+        WideSum.add(r, total(c, starts.c), exponent: bound &- unitDepth(3))
+        WideSum.add(r, total(d, starts.d), exponent: bound &- unitDepth(4))
+    }
+
+    @inline(__always) private func total(_ lanes: SIMD8<Double>, _ start: Double) -> Int64 {
+        Lanes.total(lanes, SIMD8(repeating: start), start: start)
     }
 }
 
@@ -124,7 +126,7 @@ private func tryWideSum(_ order: Int, _ data: UnsafeRawPointer, _ count: Int, ex
     visit(Float64Element.self, data, count, &visitor)
     let largest = largestLane(visitor.tracker.largest)
     let smallest = -largestLane(-visitor.tracker.smallest)
-    guard Lanes(visitor.a0, visitor.a1, bound: bound).isFinite else { return false }
+    guard Lanes(visitor.a, visitor.a, bound: bound).isFinite else { return false }
     if largest == 0 { return true }
     // Elements are multiples of 2^(e - 53) for an e with |x| >= 2^(e-1).
     let depth = order &* (exponent &- (exponentAbove(smallest) &- 53))
@@ -144,7 +146,7 @@ func reduceWide(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     let order = Int(r.pointee.term) == GK_SQUARE ? 2 : 1
     var start = 0
     while start < length {
-        let count = min(Int(GK_BLOCK) / 2, length &- start)
+        let count = min(wideBlock, length &- start)
         addWideBlock(order, data + start &* 8, count, r)
         r.pointee.offset &+= UInt64(count)
         start &+= count
