@@ -97,16 +97,8 @@ def itself(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
             if other not in row["seconds"]:
                 continue
             speed = ratio(row, "gradclip", other) if kind == "exact" else ratio(row, other, "gradclip")
-            body.append(
-                [
-                    row["case"],
-                    duration(row["seconds"]["gradclip"]),
-                    other,
-                    duration(row["seconds"][other]),
-                    f"{speed:.3g}",
-                    _kept(row),
-                ]  # fmt: skip
-            )
+            times = [duration(row["seconds"]["gradclip"]), other, duration(row["seconds"][other])]
+            body.append([row["case"], *times, f"{speed:.3g}", _kept(row)])
     return header, body
 
 
