@@ -23,16 +23,23 @@ package func inspect(
     _ grads: TensorList, normType: Double, options: ClipOptions, reports: UnsafeMutableRawPointer?, stride: Int,
     size: Int
 ) -> ClipResult {
-    var job = InspectJob(
-        grads: grads, type: NormType(normType), options: options, reports: reports, stride: stride, size: size)
-    gk_with_scratch(
-        { context, workspace in
-            context.unsafelyUnwrapped.assumingMemoryBound(to: InspectJob.self).pointee.run(workspace.unsafelyUnwrapped)
-        }, &job)
-    return job.result
+    var limbs = gk_wide_limbs()
+    return withUnsafeMutablePointer(to: &limbs) { limbs in
+        let wide = UnsafeMutableRawPointer(limbs).assumingMemoryBound(to: Int64.self)
+        var pass = InspectPass(
+            grads: grads, type: NormType(normType), options: options, reports: reports, stride: stride, size: size,
+            total: Partial(NormType(normType), scratch: nil, wide: options.exactFloat64 ? wide : nil))
+        ThreadPool.run(grads.threadCount(allowed: options.threads), &pass) { context, workspace in
+            var share = InspectShare(
+                context.unsafelyUnwrapped.assumingMemoryBound(to: InspectPass.self), workspace.unsafelyUnwrapped)
+            share.run()
+        }
+        return pass.finish()
+    }
 }
 
-private struct InspectJob {
+/// A report on a list, and what all its threads found.
+private struct InspectPass {
     let grads: TensorList
     let type: NormType
     let options: ClipOptions
@@ -40,42 +47,90 @@ private struct InspectJob {
     let stride: Int
     let size: Int
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    var result = ClipResult()
+    /// What threads draw segments from.
+    var numbers: Int64 = 0
+    var total: Partial
+    var firstTensor = UInt64.max
+    var firstElement = UInt64.max
+    var nonzeroTensors: UInt64 = 0
 
-    mutating func run(_ workspace: UnsafeMutableRawPointer) {
-        var total = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
-        var nonzeroTensors: UInt64 = 0
-        for i in 0..<grads.count {
-            let tensor = grads[i]
-            var own = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
-            var report = look(at: tensor, &own, workspace)
-            if tensor.isCounted && tensor.length > 0 {
-                if own.state.first != GK_NOWHERE && result.firstTensor == .max {
-                    result.firstTensor = UInt64(i)
-                    result.firstElement = own.state.first
-                }
-                total.merge(&own)
-            }
-            let norm = own.norm(type, omitsNonfinite: true)
-            if tensor.isCounted && !norm.isZero { nonzeroTensors &+= 1 }
-            report.norm = norm.divided(by: options.gradScale).double
-            (reports.unsafelyUnwrapped + i &* stride).copyMemory(from: &report, byteCount: size)
-        }
+    mutating func finish() -> ClipResult {
+        var result = ClipResult()
         let norm = type.power == 0 ? NormValue.count(nonzeroTensors) : total.norm(type, omitsNonfinite: true)
         result.totalNorm = norm.divided(by: options.gradScale).double
         result.factor = 1 / options.gradScale
         result.nonfiniteCount = total.state.nonfinite
         result.nanCount = total.state.nan
+        result.firstTensor = firstTensor
+        result.firstElement = firstElement
+        return result
+    }
+}
+
+/// What one thread does of a report: whole tensors, since a mean depends on the order
+/// of its blocks.
+private struct InspectShare {
+    let pass: UnsafeMutablePointer<InspectPass>
+    let workspace: UnsafeMutableRawPointer
+    let type: NormType
+    let options: ClipOptions
+    var partial: Partial
+    var firstTensor = UInt64.max
+    var firstElement = UInt64.max
+    var nonzeroTensors: UInt64 = 0
+
+    init(_ pass: UnsafeMutablePointer<InspectPass>, _ workspace: UnsafeMutableRawPointer) {
+        self.pass = pass
+        self.workspace = workspace
+        type = pass.pointee.type
+        options = pass.pointee.options
+        partial = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
+    }
+
+    mutating func run() {
+        var draw = SegmentDraw(pass.pointee.grads, &pass.pointee.numbers)
+        while let segment = draw.next() {
+            // Of a tensor in several parts, who draws the first does all.
+            if segment.start > 0 { continue }
+            for i in segment.tensors { report(on: i) }
+        }
+        gk_pool_lock()
+        pass.pointee.total.merge(&partial)
+        if (firstTensor, firstElement) < (pass.pointee.firstTensor, pass.pointee.firstElement) {
+            pass.pointee.firstTensor = firstTensor
+            pass.pointee.firstElement = firstElement
+        }
+        pass.pointee.nonzeroTensors &+= nonzeroTensors
+        gk_pool_unlock()
+    }
+
+    private mutating func report(on index: Int) {
+        let tensor = pass.pointee.grads[index]
+        var own = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
+        own.takeGuesses(from: partial)
+        var report = look(at: tensor, &own)
+        if tensor.isCounted && tensor.length > 0 {
+            if own.state.first != GK_NOWHERE && firstTensor == .max {
+                firstTensor = UInt64(index)
+                firstElement = own.state.first
+            }
+            partial.merge(&own)
+        }
+        partial.takeGuesses(from: own)
+        let norm = own.norm(type, omitsNonfinite: true)
+        if tensor.isCounted && !norm.isZero { nonzeroTensors &+= 1 }
+        report.norm = norm.divided(by: options.gradScale).double
+        let place = pass.pointee.reports.unsafelyUnwrapped + index &* pass.pointee.stride
+        place.copyMemory(from: &report, byteCount: pass.pointee.size)
     }
 
     /// Block by block, so that the second look at a block finds it in the cache.
-    private func look(
-        at tensor: Tensor, _ own: inout Partial, _ workspace: UnsafeMutableRawPointer
-    ) -> TensorReport {
+    private func look(at tensor: Tensor, _ own: inout Partial) -> TensorReport {
         var statistics = gk_statistics()
         statistics.scratch = workspace
         var sum = BlockSums()
         let size = elementSize(tensor.dtype)
+        let kernels = pass.pointee.kernels
         var start = 0
         while start < tensor.length {
             let count = min(Int(GK_BLOCK), tensor.length &- start)
