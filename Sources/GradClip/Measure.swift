@@ -53,6 +53,7 @@ struct Partial {
     mutating func takeGuesses(from other: Partial) {
         state.exponent = other.state.exponent
         state.levels = other.state.levels
+        state.needed = other.state.needed
         state.scale_hint = other.state.scale_hint
     }
 

@@ -152,7 +152,6 @@ func addBlock<E: NarrowElement, T: ExactTerm>(
 ) {
     let guess = Int(r.pointee.exponent)
     let first = trySum(E.self, T.self, data, count, exponent: guess, levels: Int(r.pointee.levels), r)
-    if first.done && first.range.field &+ 4 > guess { return }
     if !first.done {
         if !first.range.isFinite {
             separateNonfinite(E.self, data, count, r)
@@ -161,9 +160,13 @@ func addBlock<E: NarrowElement, T: ExactTerm>(
         }
         addFiniteBlock(E.self, T.self, data, count, first.range, r)
     }
-    r.pointee.exponent = Int32(truncatingIfNeeded: first.range.field)
-    r.pointee.levels = Int32(
-        truncatingIfNeeded: levelsNeeded(E.self, T.self, first.range, exponent: first.range.field))
+    // T stays while it is not far too large. A third accumulator is expected only after
+    // two blocks in a row that needed one: few do.
+    let exponent = first.done && first.range.field &+ 4 > guess ? guess : first.range.field
+    let needed = Int32(truncatingIfNeeded: levelsNeeded(E.self, T.self, first.range, exponent: exponent))
+    r.pointee.exponent = Int32(truncatingIfNeeded: exponent)
+    r.pointee.levels = needed > 2 && r.pointee.needed <= 2 ? 2 : needed
+    r.pointee.needed = needed
 }
 
 /// Sums a block whose range is known.

@@ -42,6 +42,7 @@ else
 fi
 # -Ofast links start-up code that flushes denormals to zero in the process.
 if compile fpenv-ofast fpenv.c -Ofast; then run "$out/fpenv-ofast"; else failed=$((failed + 1)); fi
+if compile article article.c; then run "$out/article"; else failed=$((failed + 1)); fi
 for test in golden golden_accumulator golden_inspect; do
     if compile "$test" "$test.c golden_file.c" -O2; then run "$out/$test" "$golden"; else failed=$((failed + 1)); fi
 done

@@ -63,6 +63,7 @@ typedef struct gk_reduction {
     uint32_t term;      // GK_ABS ...
     int32_t exponent;   // guess for the next block: the exponent field of its largest element
     int32_t levels;     // guess for the next block: how many accumulators it takes
+    int32_t needed;     // how many the block before took
     int32_t scale_hint; // guess for the next float64 or rounded block: its scale
     uint64_t largest;   // bits of the largest |x| as float64 (GK_EXTREMES, GK_POWER)
     uint64_t smallest;  // bits of the smallest |x| > 0 as float64; UINT64_MAX: none
