@@ -8,7 +8,7 @@ from .arena import Arena
 KINDS = {"read": driver.READ, "read-write": driver.READ_WRITE}
 
 
-def best_variants(arena: Arena, threads: int, passes: int = 6) -> dict[str, int]:
+def best_variants(arena: Arena, threads: int, passes: int = 20) -> dict[str, int]:
     """The variant of each loop that is fastest on this machine, its best pass counted."""
     best = {}
     for name, kind in KINDS.items():
