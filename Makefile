@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-python test-peers test-peers-torch gates accuracy cost bench format install uninstall clean
+.PHONY: lib help demo test test-swift test-c test-python test-peers test-peers-torch wheel test-wheel gates accuracy cost bench format install uninstall clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -78,6 +78,12 @@ test-peers: test-peers-torch ## compare live with other frameworks (installs abo
 
 test-peers-torch: lib ## compare live with torch, and test gradclip.torch (installs about 1 GB)
 	bindings/python/tests/run-torch.sh $(BUILD)
+
+wheel: lib ## build/dist: a wheel for any Python here, checked by auditwheel, and the sdist
+	bindings/python/package.sh $(BUILD)
+
+test-wheel: wheel ## the wheel on every Python from 3.9 to 3.13 that is here, and the sdist
+	bindings/python/tests/run-wheel.sh $(BUILD)
 
 bench: lib ## measure against torch, NumPy and others, and memory's bandwidth (QUICK=1: a minute, NumPy only)
 	@$(MAKE) --no-print-directory -C Benchmarks bench BUILD=$(CURDIR)/$(BUILD) PYTHON=$(PYTHON) QUICK=$(QUICK)

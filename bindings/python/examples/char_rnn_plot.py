@@ -49,7 +49,7 @@ class Run:
                 raise SystemExit(f"{path}: not a log of char_rnn")
             settings = {key: float(value) for key, value in (w.split("=") for w in words[3:])}
             table = np.genfromtxt(file, delimiter=",", names=True)
-        return cls(path, settings, **{name: table[name] for name in table.dtype.names})
+        return cls(path, settings, **{name: table[name] for name in table.dtype.names or ()})
 
     @property
     def max_norm(self) -> float:

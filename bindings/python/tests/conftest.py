@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+# The checkout, or the part of it that an sdist carries.
+_PROJECT = Path(__file__).resolve().parents[1]
+CHECKOUT = _PROJECT / "library" if (_PROJECT / "library").is_dir() else _PROJECT.parents[1]
 sys.path.insert(0, str(CHECKOUT / "Tests" / "oracle"))
 
 SEED = 20251103

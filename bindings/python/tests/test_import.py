@@ -1,5 +1,6 @@
 """Importing the package: what it needs, and how long it takes."""
 
+import math
 import re
 import sys
 
@@ -33,15 +34,23 @@ def test_imports_nothing_but_itself_and_the_standard_library(python):
     assert not loaded & {"numpy", "argparse", "inspect"}
 
 
-def test_import_time(python):
-    """Under 50 ms is the promise; the limit here leaves room for a busy machine."""
-    times = []
-    for _ in range(5):
+def test_loads_little_of_the_standard_library(python):
+    """What takes the time; today it is 32 modules on Python 3.9 and 22 on 3.13."""
+    code = "import sys; old = set(sys.modules); import gradclip; print(*(set(sys.modules) - old))"
+    loaded = [name for name in python("-c", code).stdout.split() if name[:8] != "gradclip"]
+    assert len(loaded) <= 36, sorted(loaded)
+
+
+def test_is_imported_in_less_than_50_ms(python):
+    """The fastest of at most 30 runs, so that a busy machine is waited for, not failed on."""
+    fastest = math.inf
+    for _ in range(30):
         log = python("-X", "importtime", "-c", "import gradclip").stderr
         line = next(line for line in log.splitlines() if re.search(r"\| gradclip$", line))
-        times.append(int(line.split("|")[1]) / 1000)
-    print(f"import gradclip: {min(times):.1f} ms (best of {len(times)})")
-    assert min(times) < 150
+        fastest = min(fastest, int(line.split("|")[1]) / 1000)
+        if fastest < 50:
+            break
+    assert fastest < 50
 
 
 def test_all_names_exist_and_have_docstrings():

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,10 +68,28 @@ def test_a_forked_child_clips():
     clip_many(2)
 
 
+def large_norm(_):
+    """With gradients that the library's own threads take part in."""
+    grad = np.zeros(4_000_000, "f4")
+    grad[[0, -1]] = 3, 4
+    return float(gradclip.clip_grad_norm_([grad], 1.0))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_librarys_threads_are_made_anew_in_worker_processes(method, monkeypatch):
+    assert large_norm(0) == 5
+    monkeypatch.setenv("GRADCLIP_NUM_THREADS", "2")
+    monkeypatch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join([str(Path(__file__).parent), str(Path(gradclip.__file__).parents[1])]),
+    )
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(large_norm, range(4)) == [5, 5, 5, 5]
+    assert large_norm(0) == 5
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_processes_clip(method, monkeypatch):
-    from pathlib import Path
-
     monkeypatch.setenv(
         "PYTHONPATH",
         os.pathsep.join([str(Path(__file__).parent), str(Path(gradclip.__file__).parents[1])]),
@@ -87,3 +106,23 @@ plan = gradclip.Plan([grad])
 atexit.register(lambda: print(plan.clip_grad_norm_(1.0), gradclip.get_total_norm([grad]) < 1.01))
 """
     assert python("-c", code).stdout == "5.0 True\n"
+
+
+def test_a_process_ends_while_daemon_threads_clip(python):
+    code = """
+import array, threading, gradclip
+started = threading.Barrier(4)
+def work():
+    grads = [array.array("f", bytes(4)) * 1_500_000, array.array("d", [3.0, 4.0])]
+    started.wait()
+    while True:
+        gradclip.clip_grad_norm_(grads, 1e9)
+        gradclip.get_total_norm(grads[1:])
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+started.wait()
+print(gradclip.get_total_norm([array.array("d", [3.0, 4.0])]))
+"""
+    for _ in range(5):
+        done = python("-c", code)
+        assert (done.stdout, done.stderr) == ("5.0\n", "")

@@ -41,10 +41,10 @@ def mypy(*arguments):
     return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
 
 
-def test_the_package_passes_strict_mypy(tmp_path, monkeypatch):
+def test_package_and_examples_pass_strict_mypy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = str(PROJECT / "pyproject.toml")
-    done = mypy("--config-file", config, str(PROJECT / "src" / "gradclip"))
+    done = mypy("--config-file", config, *(str(PROJECT / n) for n in ("src/gradclip", "examples")))
     assert done.returncode == 0, done.stdout + done.stderr
     assert (PACKAGE / "py.typed").exists()
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import CHECKOUT
 
 from gradclip import _ffi
 
@@ -45,7 +46,16 @@ def test_carries_the_library_under_its_soname(wheel):
 def test_carries_the_licence(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/licenses/LICENSE")]
-        assert archive.read(name) == (PROJECT.parents[1] / "LICENSE").read_bytes()
+        assert archive.read(name) == (PROJECT / "LICENSE").read_bytes()
+
+
+def test_the_licence_is_that_of_the_whole_project():
+    """A copy, because a link would point out of the sdist."""
+    whole = CHECKOUT / "LICENSE"
+    if not whole.exists():
+        pytest.skip("this is an sdist: it has one licence only")
+    assert (PROJECT / "LICENSE").read_bytes() == whole.read_bytes()
+    assert not (PROJECT / "LICENSE").is_symlink()
 
 
 def test_is_tagged_for_any_python_on_this_platform(wheel):
