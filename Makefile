@@ -57,7 +57,7 @@ demo: $(VENV)/.ready ## train a network with and without clipping; draw it; walk
 
 # ------------------------------------------------------------------ tests --
 
-test: test-swift test-c gates test-python ## run all tests and gates
+test: test-swift test-c gates test-python test-rust test-go ## run all tests and gates
 	@echo "gradclip: all tests passed"
 
 test-swift: ## the Swift module's tests, and the formatting of the Swift code
@@ -73,6 +73,19 @@ gates: lib ## what the shipped library promises: exports, size, dependencies, in
 
 test-python: lib ## the Python package, on the python3 in PATH and on Debian's
 	bindings/python/tests/run.sh $(BUILD)
+
+.PHONY: installed test-rust test-go
+# What a user of the other bindings and of the examples has: an installed library.
+INSTALLED := $(CURDIR)/$(BUILD)/installed
+installed: lib
+	@rm -rf "$(INSTALLED)"
+	@$(MAKE) --no-print-directory install PREFIX="$(INSTALLED)" DESTDIR= >/dev/null
+
+test-rust: installed ## the Rust crate, on the installed library
+	bindings/rust/tests/run.sh "$(INSTALLED)/lib" "$(CURDIR)/$(BUILD)/rust"
+
+test-go: installed ## the Go package, on the installed library
+	bindings/go/tests/run.sh "$(INSTALLED)/include" "$(INSTALLED)/lib"
 
 test-peers: test-peers-torch ## compare live with other frameworks (installs about 1 GB)
 

@@ -1,0 +1,127 @@
+package gradclip
+
+/*
+#include <gradclip.h>
+
+// The gradient comes as an argument of its own, as cgo demands of a pointer of Go's;
+// the tensor that names it lives on C's stack until the call returns. (Bytes, not
+// void: of an unsafe.Pointer cgo would search all that was allocated with it.)
+static gradclip_status add(gradclip_accumulator *a, unsigned char *data, uint64_t length, uint32_t dtype,
+                           uint32_t flags) {
+	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
+	return gradclip_accumulator_add(a, &tensor, 1);
+}
+*/
+import "C"
+
+import (
+	"runtime"
+	"unsafe"
+)
+
+// Accumulator adds up a norm piece by piece: gradients as the backward pass makes
+// them; parts by several goroutines, each with one of its own; shards in several
+// processes, which exchange accumulators as bytes. For p = 1 and 2 over float32,
+// float16 and bfloat16 the result has the bits of one call, however it was cut.
+//
+// One accumulator must not be used by two goroutines at a time.
+type Accumulator struct{ handle *C.gradclip_accumulator }
+
+// NewAccumulator makes one; the options hold for all that is done with it.
+func NewAccumulator(options ...Option) (*Accumulator, error) {
+	s := settled(options)
+	return newAccumulator(&s)
+}
+
+func newAccumulator(s *settings) (*Accumulator, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	a := new(Accumulator)
+	if err := check(C.gradclip_accumulator_create(C.double(s.normType), &s.options, &a.handle)); err != nil {
+		return nil, err
+	}
+	runtime.SetFinalizer(a, (*Accumulator).Close)
+	return a, nil
+}
+
+// Close releases it. It may be called twice; an accumulator that is forgotten is
+// released by the garbage collector.
+func (a *Accumulator) Close() error {
+	C.gradclip_accumulator_free(a.handle)
+	a.handle = nil
+	runtime.SetFinalizer(a, nil)
+	return nil
+}
+
+// Reset forgets all that was added.
+func (a *Accumulator) Reset() error {
+	return a.call(func() C.gradclip_status { return C.gradclip_accumulator_reset(a.handle) })
+}
+
+// Add adds gradients. They are numbered in the order in which they are added. NaN and
+// infinities are no error yet: Finish tells. After an error the gradients before the
+// one that was refused have been added.
+func (a *Accumulator) Add(grads ...Grad) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer runtime.KeepAlive(a)
+	for i := range grads {
+		g := &grads[i]
+		status := C.add(a.handle, g.bytes(), C.uint64_t(g.length), C.uint32_t(g.dtype), g.flags())
+		if status < 0 {
+			return check(status)
+		}
+	}
+	return nil
+}
+
+// Merge adds what another accumulator holds, as if its gradients came after these.
+func (a *Accumulator) Merge(other *Accumulator) error {
+	defer runtime.KeepAlive(other)
+	return a.call(func() C.gradclip_status { return C.gradclip_accumulator_merge(a.handle, other.handle) })
+}
+
+// Export is the state as bytes, at most 1024, the same on every machine.
+func (a *Accumulator) Export() ([]byte, error) {
+	bytes := make([]byte, 1024)
+	size := C.size_t(len(bytes))
+	err := a.call(func() C.gradclip_status {
+		return C.gradclip_accumulator_export(a.handle, unsafe.Pointer(&bytes[0]), &size)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return bytes[:size], nil
+}
+
+// Import adds what bytes from Export hold. Damaged or foreign bytes are an Error whose
+// Status is BadData.
+func (a *Accumulator) Import(bytes []byte) error {
+	var data unsafe.Pointer
+	if len(bytes) > 0 {
+		data = unsafe.Pointer(&bytes[0])
+	}
+	return a.call(func() C.gradclip_status {
+		return C.gradclip_accumulator_import(a.handle, data, C.size_t(len(bytes)))
+	})
+}
+
+// Finish is the norm of all that was added, with the coefficient and the factor for
+// maxNorm. Then clip with Scale, or let the optimizer multiply by the factor.
+func (a *Accumulator) Finish(maxNorm float64) (Result, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r := newResult()
+	status := C.gradclip_accumulator_finish(a.handle, C.double(maxNorm), &r)
+	runtime.KeepAlive(a)
+	return outcome(status, &r)
+}
+
+// call makes a call and fetches its error on one thread, and keeps the accumulator from
+// its finalizer meanwhile.
+func (a *Accumulator) call(f func() C.gradclip_status) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer runtime.KeepAlive(a)
+	return check(f())
+}

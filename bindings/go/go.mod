@@ -1,0 +1,3 @@
+module gradclip
+
+go 1.19

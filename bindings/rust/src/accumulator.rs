@@ -1,0 +1,93 @@
+//! A norm that is added up piece by piece.
+
+use crate::grad::{list, Readable};
+use crate::options::Options;
+use crate::outcome::{check, new_result, outcome, Clip, Result};
+use crate::raw;
+use std::os::raw::c_void;
+use std::ptr::{null_mut, NonNull};
+
+/// A norm that is added up piece by piece: gradients as the backward pass makes them;
+/// parts by several threads, each with an accumulator of its own; shards in several
+/// processes, which exchange accumulators as bytes.
+///
+/// For norm_type 1 and 2 over f32, f16 and bf16, and for the infinities, the result
+/// has the bits of one call on the whole list, however it was cut and merged.
+///
+/// It can go to another thread, but two threads cannot use one at a time:
+///
+/// ```
+/// fn send<T: Send>() {}
+/// send::<gradclip::Accumulator>();
+/// ```
+/// ```compile_fail
+/// fn sync<T: Sync>() {}
+/// sync::<gradclip::Accumulator>();
+/// ```
+#[derive(Debug)]
+pub struct Accumulator {
+    // A raw pointer makes the type neither Send nor Sync.
+    handle: NonNull<raw::gradclip_accumulator>,
+}
+
+// The library ties an accumulator to no thread.
+unsafe impl Send for Accumulator {}
+
+impl Accumulator {
+    /// The options hold for all that is done with it.
+    pub fn new(norm_type: f64, options: &Options) -> Result<Self> {
+        let mut handle = null_mut();
+        check(unsafe { raw::gradclip_accumulator_create(norm_type, &options.raw(), &mut handle) })?;
+        Ok(Accumulator { handle: NonNull::new(handle).expect("an accumulator after status 0") })
+    }
+
+    /// Forget all that was added.
+    pub fn reset(&mut self) -> Result<()> {
+        check(unsafe { raw::gradclip_accumulator_reset(self.handle.as_ptr()) })
+    }
+
+    /// Add gradients. They are numbered in the order in which they are added. NaN and
+    /// infinities are no error yet: [`finish`](Self::finish) tells.
+    pub fn add<G: Readable>(&mut self, grads: &[G]) -> Result<()> {
+        check(unsafe { raw::gradclip_accumulator_add(self.handle.as_ptr(), list(grads), grads.len()) })
+    }
+
+    /// Add what another one holds, as if its gradients came after these.
+    pub fn merge(&mut self, other: &Accumulator) -> Result<()> {
+        check(unsafe { raw::gradclip_accumulator_merge(self.handle.as_ptr(), other.handle.as_ptr()) })
+    }
+
+    /// The state as bytes, at most 1024, the same on every machine.
+    pub fn export(&self) -> Result<Vec<u8>> {
+        let mut size = 0;
+        check(unsafe { raw::gradclip_accumulator_export(self.handle.as_ptr(), null_mut(), &mut size) })?;
+        let mut bytes = vec![0; size];
+        check(unsafe {
+            raw::gradclip_accumulator_export(self.handle.as_ptr(), bytes.as_mut_ptr() as *mut c_void, &mut size)
+        })?;
+        bytes.truncate(size);
+        Ok(bytes)
+    }
+
+    /// Add what bytes from [`export`](Self::export) hold. Damaged or foreign bytes are
+    /// [`Error::BadData`](crate::Error::BadData).
+    pub fn import(&mut self, bytes: &[u8]) -> Result<()> {
+        check(unsafe {
+            raw::gradclip_accumulator_import(self.handle.as_ptr(), bytes.as_ptr() as *const c_void, bytes.len())
+        })
+    }
+
+    /// The norm of all that was added, with clip_coef and factor for `max_norm`. Then
+    /// clip with [`scale`](crate::scale), or let the optimizer multiply by `factor`.
+    pub fn finish(&mut self, max_norm: f64) -> Result<Clip> {
+        let mut result = new_result();
+        let status = unsafe { raw::gradclip_accumulator_finish(self.handle.as_ptr(), max_norm, &mut result) };
+        outcome(status, &result)
+    }
+}
+
+impl Drop for Accumulator {
+    fn drop(&mut self) {
+        unsafe { raw::gradclip_accumulator_free(self.handle.as_ptr()) }
+    }
+}

@@ -1,0 +1,134 @@
+//! The C interface, declaration for declaration as `gradclip.h` has it, which is its
+//! manual. Written by hand; the test `raw_matches_header` compares the two.
+
+#![allow(non_camel_case_types)]
+
+use std::os::raw::{c_char, c_void};
+
+pub const GRADCLIP_VERSION_MAJOR: u32 = 1;
+pub const GRADCLIP_VERSION_MINOR: u32 = 0;
+pub const GRADCLIP_VERSION_PATCH: u32 = 0;
+
+pub type gradclip_status = i32;
+
+pub const GRADCLIP_OK: gradclip_status = 0;
+pub const GRADCLIP_NON_FINITE: gradclip_status = 1;
+pub const GRADCLIP_ERROR_INVALID_ARGUMENT: gradclip_status = -1;
+pub const GRADCLIP_ERROR_UNSUPPORTED: gradclip_status = -2;
+pub const GRADCLIP_ERROR_OUT_OF_MEMORY: gradclip_status = -3;
+pub const GRADCLIP_ERROR_BAD_DATA: gradclip_status = -4;
+
+pub const GRADCLIP_F32: u32 = 1;
+pub const GRADCLIP_F64: u32 = 2;
+pub const GRADCLIP_F16: u32 = 3;
+pub const GRADCLIP_BF16: u32 = 4;
+
+pub const GRADCLIP_UNCOUNTED: u32 = 1;
+
+pub const GRADCLIP_NONFINITE_LEAVE: u32 = 0;
+pub const GRADCLIP_NONFINITE_PROPAGATE: u32 = 1;
+pub const GRADCLIP_NONFINITE_ZERO: u32 = 2;
+
+pub const GRADCLIP_NONE: u64 = u64::MAX;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_tensor {
+    pub data: *mut c_void,
+    pub length: u64,
+    pub dtype: u32,
+    pub flags: u32,
+    pub device_type: i32,
+    pub device_id: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_options {
+    pub struct_size: u64,
+    pub eps: f64,
+    pub grad_scale: f64,
+    pub nonfinite: u32,
+    pub exact_f64: u32,
+    pub num_threads: u32,
+    pub reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_result {
+    pub struct_size: u64,
+    pub total_norm: f64,
+    pub clip_coef: f64,
+    pub factor: f64,
+    pub nonfinite_count: u64,
+    pub nan_count: u64,
+    pub first_tensor: u64,
+    pub first_element: u64,
+    pub tensor_norms: *mut f64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_report {
+    pub norm: f64,
+    pub max_abs: f64,
+    pub mean: f64,
+    pub length: u64,
+    pub nan_count: u64,
+    pub positive_infinity_count: u64,
+    pub negative_infinity_count: u64,
+    pub zero_count: u64,
+    pub subnormal_count: u64,
+    pub first_nonfinite: u64,
+}
+
+/// Opaque: only pointers to it exist here.
+#[repr(C)]
+pub struct gradclip_accumulator {
+    opaque: [u8; 0],
+}
+
+#[rustfmt::skip]
+extern "C" {
+    pub fn gradclip_version() -> u32;
+    pub fn gradclip_version_string() -> *const c_char;
+    pub fn gradclip_isa() -> *const c_char;
+    pub fn gradclip_set_num_threads(num_threads: u32);
+    pub fn gradclip_get_num_threads() -> u32;
+    pub fn gradclip_status_string(status: gradclip_status) -> *const c_char;
+    pub fn gradclip_last_error() -> *const c_char;
+    pub fn gradclip_options_init(options: *mut gradclip_options, struct_size: usize) -> gradclip_status;
+    pub fn gradclip_result_init(result: *mut gradclip_result, struct_size: usize) -> gradclip_status;
+    pub fn gradclip_clip_grad_norm_f32(grads: *const *mut f32, lengths: *const usize, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_grad_norm_f64(grads: *const *mut f64, lengths: *const usize, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_grad_norm(grads: *const gradclip_tensor, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_grad_norm_to_f32(grads: *const *mut f32, outputs: *const *mut f32, lengths: *const usize, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_grad_norm_to_f64(grads: *const *mut f64, outputs: *const *mut f64, lengths: *const usize, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_grad_norm_to(grads: *const gradclip_tensor, outputs: *const gradclip_tensor, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_get_total_norm_f32(grads: *const *mut f32, lengths: *const usize, count: usize, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_get_total_norm_f64(grads: *const *mut f64, lengths: *const usize, count: usize, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_get_total_norm(grads: *const gradclip_tensor, count: usize, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_defer_clip_f32(grads: *const *mut f32, lengths: *const usize, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_defer_clip_f64(grads: *const *mut f64, lengths: *const usize, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_defer_clip(grads: *const gradclip_tensor, count: usize, max_norm: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_coef(max_norm: f64, total_norm: f64, options: *const gradclip_options, clip_coef: *mut f64) -> gradclip_status;
+    pub fn gradclip_clip_grads_with_norm_f32(grads: *const *mut f32, lengths: *const usize, count: usize, max_norm: f64, total_norm: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_grads_with_norm_f64(grads: *const *mut f64, lengths: *const usize, count: usize, max_norm: f64, total_norm: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_grads_with_norm(grads: *const gradclip_tensor, count: usize, max_norm: f64, total_norm: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_scale(grads: *const gradclip_tensor, count: usize, factor: f64, options: *const gradclip_options) -> gradclip_status;
+    pub fn gradclip_accumulator_create(norm_type: f64, options: *const gradclip_options, accumulator: *mut *mut gradclip_accumulator) -> gradclip_status;
+    pub fn gradclip_accumulator_free(accumulator: *mut gradclip_accumulator);
+    pub fn gradclip_accumulator_reset(accumulator: *mut gradclip_accumulator) -> gradclip_status;
+    pub fn gradclip_accumulator_add(accumulator: *mut gradclip_accumulator, grads: *const gradclip_tensor, count: usize) -> gradclip_status;
+    pub fn gradclip_accumulator_add_f32(accumulator: *mut gradclip_accumulator, grad: *const f32, length: usize) -> gradclip_status;
+    pub fn gradclip_accumulator_add_f64(accumulator: *mut gradclip_accumulator, grad: *const f64, length: usize) -> gradclip_status;
+    pub fn gradclip_accumulator_merge(accumulator: *mut gradclip_accumulator, other: *const gradclip_accumulator) -> gradclip_status;
+    pub fn gradclip_accumulator_export(accumulator: *const gradclip_accumulator, bytes: *mut c_void, size: *mut usize) -> gradclip_status;
+    pub fn gradclip_accumulator_import(accumulator: *mut gradclip_accumulator, bytes: *const c_void, size: usize) -> gradclip_status;
+    pub fn gradclip_accumulator_finish(accumulator: *mut gradclip_accumulator, max_norm: f64, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_inspect(grads: *const gradclip_tensor, count: usize, norm_type: f64, options: *const gradclip_options, reports: *mut gradclip_report, report_size: usize, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_grad_value_f32(grads: *const *mut f32, lengths: *const usize, count: usize, clip_value: f64, options: *const gradclip_options) -> gradclip_status;
+    pub fn gradclip_clip_grad_value_f64(grads: *const *mut f64, lengths: *const usize, count: usize, clip_value: f64, options: *const gradclip_options) -> gradclip_status;
+    pub fn gradclip_clip_grad_value(grads: *const gradclip_tensor, count: usize, clip_value: f64, options: *const gradclip_options) -> gradclip_status;
+}

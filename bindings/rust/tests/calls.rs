@@ -1,0 +1,226 @@
+//! What the safe functions promise, on values worked out by hand.
+
+use gradclip::*;
+
+const PLAIN: Options = Options::new().eps(0.0);
+
+#[test]
+fn clipping_scales_every_type_by_one_factor() {
+    let (mut a, mut b) = ([3.0f32, 0.0], [4.0f64]);
+    // 12 as f16 and as bf16: 1.5 * 2^3, exponent 3.
+    let (mut c, mut d) = ([0x4a00u16], [0x4140u16]);
+    let mut grads = [Grad::from(&mut a[..]), Grad::from(&mut b[..]), Grad::f16(&mut c), Grad::bf16(&mut d).uncounted()];
+    let clip = clip_grad_norm(&mut grads, 6.5, 2.0, &PLAIN).unwrap();
+    // 9 + 16 + 144 = 13^2; the bf16 is scaled and not counted.
+    assert_eq!(clip, Clip { total_norm: 13.0, clip_coef: 0.5, factor: 0.5, nonfinite: None });
+    assert_eq!((a, b, c, d), ([1.5, 0.0], [2.0], [0x4600], [0x40c0]));
+}
+
+#[test]
+fn nothing_is_written_when_nothing_needs_clipping() {
+    let mut a = [f32::from_bits(1), -0.0, 0.5];
+    let clip = clip_grad_norm(&mut [Grad::from(&mut a[..])], 1.0, 2.0, &PLAIN).unwrap();
+    assert_eq!((clip.clip_coef, a.map(f32::to_bits)), (1.0, [1, 0x8000_0000, 0x3f00_0000]));
+}
+
+#[test]
+fn empty_lists_and_empty_gradients_have_norm_0() {
+    let mut nothing: [f32; 0] = [];
+    let none: [Grad; 0] = [];
+    assert_eq!(get_total_norm(&none, 2.0, &PLAIN).unwrap().total_norm, 0.0);
+    let mut grads = [Grad::from(&mut nothing[..])];
+    assert!(grads[0].is_empty());
+    assert_eq!(clip_grad_norm(&mut grads, 1.0, 2.0, &PLAIN).unwrap().clip_coef, 1.0);
+}
+
+#[test]
+fn out_of_place_leaves_the_source_alone() {
+    let (a, mut out) = ([3.0f32, 4.0], [0.0f32; 2]);
+    clip_grad_norm_to(&[GradRef::from(&a[..])], &mut [Grad::from(&mut out[..])], 2.5, 2.0, &PLAIN).unwrap();
+    assert_eq!((a, out), ([3.0, 4.0], [1.5, 2.0]));
+}
+
+#[test]
+fn out_of_place_lists_of_two_lengths_are_refused() {
+    let (a, mut out) = ([3.0f32, 4.0], [7.0f32; 2]);
+    let grads = [GradRef::from(&a[..]), GradRef::from(&a[..])];
+    let error = clip_grad_norm_to(&grads, &mut [Grad::from(&mut out[..])], 2.5, 2.0, &PLAIN).unwrap_err();
+    assert_eq!(error, Error::InvalidArgument("outputs must be as many as the 2 gradients (got 1)".into()));
+    let error = clip_grad_norm_to(&grads[..1], &mut [Grad::from(&mut out[..1])], 2.5, 2.0, &PLAIN).unwrap_err();
+    assert!(matches!(error, Error::InvalidArgument(_)), "{:?}", error);
+    assert_eq!(out, [7.0; 2]);
+}
+
+#[test]
+fn norms_of_every_order() {
+    let (a, b) = ([3.0f32, -4.0], [0.0f32, 12.0]);
+    let grads = [GradRef::from(&a[..]), GradRef::from(&b[..])];
+    for (norm_type, total, norms) in [
+        (2.0, 13.0, [5.0, 12.0]),
+        (1.0, 19.0, [7.0, 12.0]),
+        (0.0, 2.0, [2.0, 1.0]),
+        (f64::INFINITY, 12.0, [4.0, 12.0]),
+        (f64::NEG_INFINITY, 0.0, [3.0, 0.0]),
+    ] {
+        assert_eq!(get_total_norm(&grads, norm_type, &PLAIN).unwrap().total_norm, total, "p = {}", norm_type);
+        assert_eq!(get_norms(&grads, norm_type, &PLAIN).unwrap(), norms, "p = {}", norm_type);
+    }
+}
+
+#[test]
+fn deferred_clipping_reads_only() {
+    let a = [30.0f32, 40.0];
+    let clip = defer_clip(&[GradRef::from(&a[..])], 1.0, 2.0, &PLAIN.grad_scale(2.0)).unwrap();
+    assert_eq!((clip.total_norm, clip.clip_coef, clip.factor), (25.0, 0.04, 0.02));
+    assert_eq!(clip_coef(1.0, 25.0, &PLAIN), Ok(0.04));
+}
+
+#[test]
+fn clipping_by_a_known_norm() {
+    let mut a = [4.0f32, -8.0];
+    let clip = clip_grads_with_norm(&mut [Grad::from(&mut a[..])], 1.0, 4.0, &PLAIN).unwrap();
+    assert_eq!((clip.factor, a), (0.25, [1.0, -2.0]));
+    let error = clip_grads_with_norm(&mut [Grad::from(&mut a[..])], 1.0, f64::INFINITY, &PLAIN).unwrap_err();
+    assert!(matches!(error, Error::NonFinite(clip) if clip.nonfinite.is_none()), "{:?}", error);
+    assert_eq!((error.to_string(), a), ("the norm is not finite (inf)".into(), [1.0, -2.0]));
+}
+
+#[test]
+fn scaling_and_clamping() {
+    let mut a = [4.0f32, -8.0, f32::NAN];
+    scale(&mut [Grad::from(&mut a[..2])], 0.5, &PLAIN).unwrap();
+    clip_grad_value(&mut [Grad::from(&mut a[..])], 3.0, &PLAIN).unwrap();
+    assert_eq!(a[..2], [2.0, -3.0]);
+    assert!(a[2].is_nan());
+}
+
+#[test]
+fn every_policy_for_what_is_not_finite() {
+    let original = [3.0f32, f32::INFINITY, f32::NAN, 4.0];
+    let found = NonFinite { count: 2, nan_count: 1, first_tensor: 0, first_element: 1 };
+
+    let mut a = original;
+    let error = clip_grad_norm(&mut [Grad::from(&mut a[..])], 1.0, 2.0, &PLAIN).unwrap_err();
+    assert!(matches!(error, Error::NonFinite(clip) if clip.nonfinite == Some(found)), "{:?}", error);
+    assert_eq!(
+        error.to_string(),
+        "2 elements are not finite (1 NaN, 1 infinite): the first is element 1 of gradient 0"
+    );
+    assert_eq!(a.map(f32::to_bits), original.map(f32::to_bits));
+
+    let zero = PLAIN.nonfinite(Nonfinite::Zero);
+    let clip = clip_grad_norm(&mut [Grad::from(&mut a[..])], 2.5, 2.0, &zero).unwrap();
+    assert_eq!((clip.total_norm, clip.nonfinite, a), (5.0, Some(found), [1.5, 0.0, 0.0, 2.0]));
+
+    let mut a = original;
+    let propagate = PLAIN.nonfinite(Nonfinite::Propagate);
+    assert!(clip_grad_norm(&mut [Grad::from(&mut a[..])], 1.0, 2.0, &propagate).unwrap().clip_coef.is_nan());
+    assert!(a.iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn errors_name_the_argument_and_its_value() {
+    let mut a = [3.0f32];
+    for (result, text) in [
+        (clip_grad_norm(&mut [Grad::from(&mut a[..])], -1.0, 2.0, &PLAIN), "max_norm must be a number >= 0 (got -1)"),
+        (clip_grad_norm(&mut [Grad::from(&mut a[..])], 1.0, 2.0, &PLAIN.eps(-2.0)), "(got -2)"),
+        (clip_grad_norm(&mut [Grad::from(&mut a[..])], 1.0, 2.0, &PLAIN.grad_scale(0.0)), "grad_scale"),
+        (clip_grad_norm(&mut [Grad::from(&mut a[..])], 1.0, f64::NAN, &PLAIN), "norm_type"),
+    ] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument(_)) && error.to_string().contains(text), "{:?}", error);
+    }
+    assert_eq!(a, [3.0]);
+}
+
+#[test]
+fn exact_f64_reaches_the_library() {
+    // Only accumulators that agree in it can be merged.
+    let exact = || Accumulator::new(2.0, &PLAIN.exact_f64(true)).unwrap();
+    assert!(matches!(exact().merge(&Accumulator::new(2.0, &PLAIN).unwrap()), Err(Error::InvalidArgument(_))));
+    exact().merge(&exact()).unwrap();
+}
+
+#[test]
+fn the_accumulator_has_the_bits_of_one_call() {
+    let values: Vec<f32> = (0..100_000u32).map(|i| (i.wrapping_mul(2654435761) as i32) as f32 * 1e-9).collect();
+    let whole = get_total_norm(&[GradRef::from(&values[..])], 2.0, &PLAIN).unwrap().total_norm;
+    let mut first = Accumulator::new(2.0, &PLAIN).unwrap();
+    let mut second = Accumulator::new(2.0, &PLAIN).unwrap();
+    first.add(&[GradRef::from(&values[..777])]).unwrap();
+    for piece in values[777..].chunks(5000) {
+        second.add(&[GradRef::from(piece)]).unwrap();
+    }
+    first.merge(&second).unwrap();
+    assert_eq!(first.finish(f64::INFINITY).unwrap().total_norm.to_bits(), whole.to_bits());
+
+    let bytes = first.export().unwrap();
+    assert!(bytes.len() <= 192);
+    second.reset().unwrap();
+    second.import(&bytes).unwrap();
+    assert_eq!(second.finish(f64::INFINITY).unwrap().total_norm.to_bits(), whole.to_bits());
+    assert!(matches!(second.import(&bytes[1..]), Err(Error::BadData(_))));
+}
+
+#[test]
+fn an_accumulator_moves_to_other_threads() {
+    let values = vec![1.0f32; 40_000];
+    let parts: Vec<Accumulator> = std::thread::scope(|scope| {
+        let workers: Vec<_> = values
+            .chunks(10_000)
+            .map(|part| {
+                scope.spawn(move || {
+                    let mut norm = Accumulator::new(2.0, &PLAIN).unwrap();
+                    norm.add(&[GradRef::from(part)]).unwrap();
+                    norm
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    let mut total = Accumulator::new(2.0, &PLAIN).unwrap();
+    parts.iter().for_each(|part| total.merge(part).unwrap());
+    assert_eq!(total.finish(100.0).unwrap().factor, 0.5);
+}
+
+#[test]
+fn the_accumulator_finds_what_is_not_finite_and_can_go_on() {
+    let mut norm = Accumulator::new(2.0, &PLAIN).unwrap();
+    norm.add(&[GradRef::from(&[3.0f32, f32::NAN][..])]).unwrap();
+    assert!(matches!(norm.finish(1.0), Err(Error::NonFinite(_))));
+    norm.reset().unwrap();
+    norm.add(&[GradRef::from(&[3.0f32, 4.0][..])]).unwrap();
+    assert_eq!(norm.finish(1.0).unwrap().factor, 0.2);
+}
+
+#[test]
+fn inspect_reports_on_every_gradient() {
+    let (a, b) = ([1.0f32, -3.0, 0.0, f32::NAN], [f64::NEG_INFINITY, 4.0]);
+    let (reports, clip) = inspect(&[GradRef::from(&a[..]), GradRef::from(&b[..])], 1.0, &PLAIN).unwrap();
+    assert_eq!(clip.total_norm, 8.0);
+    assert_eq!(clip.nonfinite, Some(NonFinite { count: 2, nan_count: 1, first_tensor: 0, first_element: 3 }));
+    assert_eq!((reports.len(), reports[0].norm, reports[0].max_abs, reports[0].length), (2, 4.0, 3.0, 4));
+    assert_eq!((reports[0].zero_count, reports[0].first_nonfinite), (1, Some(3)));
+    assert_eq!((reports[1].negative_infinity_count, reports[1].first_nonfinite), (1, Some(0)));
+    let (reports, _) = inspect(&[GradRef::from(&a[..3])], 1.0, &PLAIN).unwrap();
+    assert_eq!(reports[0].first_nonfinite, None);
+}
+
+#[test]
+fn lists_can_be_used_by_other_threads() {
+    fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<Grad>();
+    send_and_sync::<GradRef>();
+    send_and_sync::<Options>();
+    send_and_sync::<Error>();
+}
+
+#[test]
+fn threads_and_versions() {
+    set_num_threads(3);
+    assert_eq!(num_threads(), 3);
+    set_num_threads(0);
+    assert!(num_threads() >= 1);
+    assert!(version().starts_with("1."), "{}", version());
+    assert!(["baseline", "x86-64-v3", "x86-64-v4", "neon"].contains(&isa()), "{}", isa());
+}
