@@ -428,13 +428,66 @@ gradclip_status gradclip_accumulator_export(const gradclip_accumulator *accumula
 gradclip_status gradclip_accumulator_import(gradclip_accumulator *accumulator, const void *bytes, size_t size);
 
 /*
+ * The accumulator as GRADCLIP_WORDS integers that ranks of a parallel program add up,
+ * word by word, with any all-reduce that can sum int64 (MPI_SUM, NCCL's, gloo's): one
+ * message of 192 bytes, right for up to 2^23 ranks, after which every rank knows the norm of all shards.
+ * <gradclip_mpi.h> does all of this over MPI; this is for other transports.
+ *
+ *     gradclip_accumulator_to_words(accumulator, max_norm, words);
+ *     all-reduce words by SUM into sums
+ *     gradclip_accumulator_from_words(accumulator, max_norm, sums);
+ *     gradclip_accumulator_clip(accumulator, grads, count, max_norm, &result);
+ *
+ * sums[GRADCLIP_WORD_KIND] says whether that is all there is to do, and is the same on
+ * every rank:
+ *
+ *   0      it is. So it is for norm_type 1 and 2 over float32, float16 and bfloat16, and for 0.
+ *   < 0    norm_type is INFINITY or -INFINITY: all-reduce the first two words, as they
+ *          were before the sum, by MAX, and put them into sums[0] and sums[1] before from_words().
+ *   > 0    the sum needs more room (float64, other orders): export() each accumulator before
+ *          from_words(), which leaves it empty, gather all exports, and import() them on
+ *          every rank in the order of ranks, which makes the bits the same everywhere.
+ *
+ * sums[GRADCLIP_WORD_NONFINITE] is how many elements of all ranks are not finite. Where
+ * they are is not in the words (first_tensor becomes GRADCLIP_NONE): look into the
+ * result of finish() before the sum, and send that in a second message only then.
+ *
+ * A rank whose call cannot go on (an argument was refused) must send words all the
+ * same, for the others wait for them: with accumulator = NULL to_words() gives those of
+ * a refusal, and from_words() is an error on every rank. It is one, too, if the ranks
+ * do not agree on norm_type, max_norm and options (num_threads aside), of which a hash
+ * of 20 bits goes along: GRADCLIP_ERROR_INVALID_ARGUMENT. Words that are no such sum are
+ * GRADCLIP_ERROR_BAD_DATA. After an error the accumulator is as it was.
+ */
+enum {
+    GRADCLIP_WORDS = 24,
+    GRADCLIP_WORD_NONFINITE = 17,
+    GRADCLIP_WORD_KIND = 23
+};
+gradclip_status gradclip_accumulator_to_words(const gradclip_accumulator *accumulator, double max_norm,
+                                              int64_t *words);
+
+/* Replace what the accumulator holds by what all ranks' words add up to. */
+gradclip_status gradclip_accumulator_from_words(gradclip_accumulator *accumulator, double max_norm,
+                                                const int64_t *words);
+
+/*
  * The norm of all that was added, with clip_coef and factor for max_norm (INFINITY:
  * measure only). Afterwards more may be added. result must not be NULL; its
  * tensor_norms must be. Returns as gradclip_defer_clip() does. Clip with
- * gradclip_scale(), or let the optimizer multiply by factor.
+ * gradclip_accumulator_clip(), or let the optimizer multiply by factor.
  */
 gradclip_status gradclip_accumulator_finish(gradclip_accumulator *accumulator, double max_norm,
                                             gradclip_result *result);
+
+/*
+ * The same, and clip grads in place by that norm, as gradclip_clip_grad_norm() would
+ * with the accumulator's options. The gradients are not measured again: as a rule they
+ * are those that were added. result may be NULL; its tensor_norms must be.
+ */
+gradclip_status gradclip_accumulator_clip(gradclip_accumulator *accumulator,
+                                          const gradclip_tensor *grads, size_t count,
+                                          double max_norm, gradclip_result *result);
 
 /* --------------------------------------------------------------- report -- */
 

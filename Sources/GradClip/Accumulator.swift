@@ -86,6 +86,16 @@ package struct Accumulator {
         type.power == other.type.power && options.exactFloat64 == other.options.exactFloat64
     }
 
+    /// Clips gradients in place by the norm of all that was added.
+    package mutating func clip(_ grads: TensorList, maxNorm: Double) -> ClipResult {
+        let result = finish(maxNorm: maxNorm)
+        if !result.isNonfinite {
+            let zeroes = options.nonfinite == .zero && result.nonfiniteCount > 0
+            scale(grads, to: nil, by: result.factor, zeroNonfinite: zeroes, threads: options.threads)
+        }
+        return result
+    }
+
     /// The norm of all that was added, and the coefficient that belongs to it.
     @inline(never) package mutating func finish(maxNorm: Double) -> ClipResult {
         // A copy: more may be added afterwards. The limbs of `wide` only gain the narrow part.

@@ -147,7 +147,9 @@ package enum AccumulatorBytes {
             fresh.firstElement = input.next()
             if fresh.total.state.nonfinite == 0 { return false }
             if !a.type.hasExactSum && fresh.total.state.nonfinite > UInt64(fresh.total.elements) { return false }
-            if fresh.total.state.nan > fresh.total.state.nonfinite || fresh.firstTensor >= fresh.tensors {
+            // (Of a sum over ranks it is not known which tensor was the first.)
+            let isKnown = fresh.firstTensor != .max
+            if fresh.total.state.nan > fresh.total.state.nonfinite || isKnown && fresh.firstTensor >= fresh.tensors {
                 return false
             }
         }

@@ -125,18 +125,63 @@ public func gradclip_accumulator_import(
     }
 }
 
+@_cdecl("gradclip_accumulator_to_words") @implementation
+public func gradclip_accumulator_to_words(
+    _ accumulator: OpaquePointer!, _ max_norm: Double, _ words: UnsafeMutablePointer<Int64>!
+) -> gradclip_status {
+    exchange(accumulator, accumulator == nil ? 0 : max_norm, words, isRead: false)
+}
+
+@_cdecl("gradclip_accumulator_from_words") @implementation
+public func gradclip_accumulator_from_words(
+    _ accumulator: OpaquePointer!, _ max_norm: Double, _ words: UnsafePointer<Int64>!
+) -> gradclip_status {
+    exchange(accumulator, max_norm, UnsafeMutablePointer(mutating: words), isRead: true)
+}
+
+@inline(never)
+private func exchange(
+    _ accumulator: OpaquePointer?, _ maxNorm: Double, _ words: UnsafeMutablePointer<Int64>?, isRead: Bool
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        if isRead { _ = try state(accumulator) }
+        try check(maxNorm: maxNorm)
+        guard let words else { throw ArgumentError("words", "must not be NULL", .null) }
+        try AccumulatorWords.exchange(UnsafeMutablePointer(accumulator), maxNorm: maxNorm, words, isRead: isRead)
+        return 0
+    }
+}
+
+@_cdecl("gradclip_accumulator_clip") @implementation
+public func gradclip_accumulator_clip(
+    _ accumulator: OpaquePointer!, _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ max_norm: Double,
+    _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        try finish(accumulator, max_norm, result, clipping: try tensorList(grads, count, "grads"))
+    }
+}
+
 @_cdecl("gradclip_accumulator_finish") @implementation
 public func gradclip_accumulator_finish(
     _ accumulator: OpaquePointer!, _ max_norm: Double, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
-        let accumulator = try state(accumulator)
-        try check(maxNorm: max_norm)
         guard let result else { throw ArgumentError("result", "must not be NULL", .null) }
-        let slot = try ResultSlot(result)
-        if slot.tensorNorms != nil {
-            throw ArgumentError("tensor_norms", "must be NULL: an accumulator keeps no tensors apart", .none)
-        }
-        return slot.store(accumulator.pointee.finish(maxNorm: max_norm))
+        return try finish(accumulator, max_norm, result, clipping: TensorList(records: nil, stride: 0, count: 0))
     }
+}
+
+@inline(never)
+private func finish(
+    _ accumulator: OpaquePointer?, _ maxNorm: Double, _ result: UnsafeMutablePointer<gradclip_result>?,
+    clipping grads: TensorList
+) throws(ArgumentError) -> gradclip_status {
+    let accumulator = try state(accumulator)
+    try check(maxNorm: maxNorm)
+    let slot = try ResultSlot(result)
+    if slot.tensorNorms != nil {
+        throw ArgumentError("tensor_norms", "must be NULL: an accumulator keeps no tensors apart", .none)
+    }
+    return slot.store(accumulator.pointee.clip(grads, maxNorm: maxNorm))
 }

@@ -20,6 +20,8 @@ COMMENTS = " ".join(
 POINTERS = {
     "float *const *": ctypes.POINTER(ctypes.POINTER(ctypes.c_float)),
     "double *const *": ctypes.POINTER(ctypes.POINTER(ctypes.c_double)),
+    "int64_t *": ctypes.POINTER(ctypes.c_int64),
+    "const int64_t *": ctypes.POINTER(ctypes.c_int64),
     "const size_t *": ctypes.POINTER(ctypes.c_size_t),
     "const gradclip_tensor *": ctypes.POINTER(_ffi.gradclip_tensor),
     "const gradclip_options *": ctypes.POINTER(_ffi.gradclip_options),

@@ -14,6 +14,7 @@ from ctypes import (
     c_double,
     c_float,
     c_int32,
+    c_int64,
     c_size_t,
     c_uint32,
     c_uint64,
@@ -68,6 +69,11 @@ GRADCLIP_UNCOUNTED = 1
 GRADCLIP_NONFINITE_LEAVE = 0
 GRADCLIP_NONFINITE_PROPAGATE = 1
 GRADCLIP_NONFINITE_ZERO = 2
+
+# enum { GRADCLIP_WORDS = 24, GRADCLIP_WORD_NONFINITE = 17, GRADCLIP_WORD_KIND = 23 };
+GRADCLIP_WORDS = 24
+GRADCLIP_WORD_NONFINITE = 17
+GRADCLIP_WORD_KIND = 23
 
 # #define GRADCLIP_NONE UINT64_MAX
 GRADCLIP_NONE = 2**64 - 1
@@ -171,6 +177,7 @@ class gradclip_report(ctypes.Structure):
 _float_pointers = POINTER(POINTER(c_float))  # float *const *
 _double_pointers = POINTER(POINTER(c_double))  # double *const *
 _sizes = POINTER(c_size_t)  # const size_t *
+_words = POINTER(c_int64)  # const int64_t *
 _tensors = POINTER(gradclip_tensor)  # const gradclip_tensor *
 _options = POINTER(gradclip_options)
 _result = POINTER(gradclip_result)
@@ -562,11 +569,35 @@ def gradclip_accumulator_export(accumulator: _Pointer, bytes: _Pointer, size: _P
 def gradclip_accumulator_import(accumulator: _Pointer, bytes: _Pointer, size: int) -> int: ...
 
 
+# gradclip_status gradclip_accumulator_to_words(const gradclip_accumulator *accumulator, double
+#     max_norm, int64_t *words);
+@_c(c_int32, _accumulator, c_double, _words)
+def gradclip_accumulator_to_words(
+    accumulator: _Pointer, max_norm: float, words: _Pointer
+) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_from_words(gradclip_accumulator *accumulator, double
+#     max_norm, const int64_t *words);
+@_c(c_int32, _accumulator, c_double, _words)
+def gradclip_accumulator_from_words(
+    accumulator: _Pointer, max_norm: float, words: _Pointer
+) -> int: ...
+
+
 # gradclip_status gradclip_accumulator_finish(gradclip_accumulator *accumulator, double max_norm,
 #     gradclip_result *result);
 @_c(c_int32, _accumulator, c_double, _result)
 def gradclip_accumulator_finish(
     accumulator: _Pointer, max_norm: float, result: _Pointer
+) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_clip(gradclip_accumulator *accumulator, const
+#     gradclip_tensor *grads, size_t count, double max_norm, gradclip_result *result);
+@_c(c_int32, _accumulator, _tensors, c_size_t, c_double, _result)
+def gradclip_accumulator_clip(
+    accumulator: _Pointer, grads: _Pointer, count: int, max_norm: float, result: _Pointer
 ) -> int: ...
 
 
