@@ -29,6 +29,10 @@ pub const GRADCLIP_NONFINITE_LEAVE: u32 = 0;
 pub const GRADCLIP_NONFINITE_PROPAGATE: u32 = 1;
 pub const GRADCLIP_NONFINITE_ZERO: u32 = 2;
 
+pub const GRADCLIP_WORDS: u32 = 24;
+pub const GRADCLIP_WORD_NONFINITE: u32 = 17;
+pub const GRADCLIP_WORD_KIND: u32 = 23;
+
 pub const GRADCLIP_NONE: u64 = u64::MAX;
 
 #[repr(C)]
@@ -126,7 +130,10 @@ extern "C" {
     pub fn gradclip_accumulator_merge(accumulator: *mut gradclip_accumulator, other: *const gradclip_accumulator) -> gradclip_status;
     pub fn gradclip_accumulator_export(accumulator: *const gradclip_accumulator, bytes: *mut c_void, size: *mut usize) -> gradclip_status;
     pub fn gradclip_accumulator_import(accumulator: *mut gradclip_accumulator, bytes: *const c_void, size: usize) -> gradclip_status;
+    pub fn gradclip_accumulator_to_words(accumulator: *const gradclip_accumulator, max_norm: f64, words: *mut i64) -> gradclip_status;
+    pub fn gradclip_accumulator_from_words(accumulator: *mut gradclip_accumulator, max_norm: f64, words: *const i64) -> gradclip_status;
     pub fn gradclip_accumulator_finish(accumulator: *mut gradclip_accumulator, max_norm: f64, result: *mut gradclip_result) -> gradclip_status;
+    pub fn gradclip_accumulator_clip(accumulator: *mut gradclip_accumulator, grads: *const gradclip_tensor, count: usize, max_norm: f64, result: *mut gradclip_result) -> gradclip_status;
     pub fn gradclip_inspect(grads: *const gradclip_tensor, count: usize, norm_type: f64, options: *const gradclip_options, reports: *mut gradclip_report, report_size: usize, result: *mut gradclip_result) -> gradclip_status;
     pub fn gradclip_clip_grad_value_f32(grads: *const *mut f32, lengths: *const usize, count: usize, clip_value: f64, options: *const gradclip_options) -> gradclip_status;
     pub fn gradclip_clip_grad_value_f64(grads: *const *mut f64, lengths: *const usize, count: usize, clip_value: f64, options: *const gradclip_options) -> gradclip_status;

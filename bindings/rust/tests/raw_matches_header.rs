@@ -76,6 +76,7 @@ fn c_type(words: &[&str]) -> String {
         "uint32_t" => "u32",
         "uint64_t" => "u64",
         "int32_t" => "i32",
+        "int64_t" => "i64",
         other => other,
     };
     let pointers: String = pointers.iter().rev().map(|is_const| if *is_const { "*const " } else { "*mut " }).collect();
