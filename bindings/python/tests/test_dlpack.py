@@ -209,3 +209,29 @@ def test_out_of_place_for_immutable_arrays():
 def test_out_of_place_without_a_way_to_make_arrays():
     with pytest.raises(TypeError, match=r"grads\[0\]: there is no way to make a new Producer"):
         gradclip.clip_grad_norm([Producer(np.ones(2))], 1.0)
+
+
+def test_out_of_place_for_libraries_that_convert():
+    """TensorFlow has no array namespace, and a name of its own for asarray."""
+    library = types.ModuleType("convertlib")
+
+    class Tensor(Producer):
+        __module__ = "convertlib.eager"
+
+    library.convert_to_tensor = Tensor
+    sys.modules["convertlib"] = library
+    try:
+        clipped, norm = gradclip.clip_grad_norm({"w": Tensor(np.array([3.0, 4.0]))}, 2.5, eps=0)
+    finally:
+        del sys.modules["convertlib"]
+    assert norm == 5.0 and type(clipped["w"]) is Tensor
+    assert clipped["w"].array.tolist() == [1.5, 2.0]
+
+
+def test_a_device_that_dlpack_cannot_tell_is_an_error_that_names_the_array():
+    class Nowhere(Producer):
+        def __dlpack_device__(self):
+            raise ValueError("Unknown device type meta")
+
+    with pytest.raises(ValueError, match=r"^grads\[0\] \('w'\) cannot be exported.*type meta"):
+        gradclip.clip_grad_norm_({"w": Nowhere(np.ones(1))}, 1.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from contextlib import suppress
 from ctypes import PYFUNCTYPE, c_char_p, c_int, c_ssize_t, c_void_p, py_object, pythonapi
 from typing import Any, NamedTuple
 
@@ -135,13 +136,13 @@ def _from_dlpack(array: Any, label: str, writable: bool) -> Block:
             f"{label} is no array: an array with the buffer protocol or DLPack is needed "
             f"(got {_type_name(array)})"
         )
-    device = _dlpack.device(array)
-    if device:
-        raise UnsupportedError(f"{label} is not in CPU memory: its device is {device}")
     try:
-        exported = _dlpack.export(array)
+        device = _dlpack.device(array)
+        exported = None if device else _dlpack.export(array)
     except Exception as error:
         raise ValueError(f"{label} cannot be exported through DLPack: {error}") from error
+    if exported is None:
+        raise UnsupportedError(f"{label} is not in CPU memory: its device is {device}")
     if exported.dtype is None:
         raise TypeError(f"{label} {_wrong_dtype(exported.dtype_name)}")
     if writable and (exported.read_only or _is_immutable(array)):
@@ -160,6 +161,20 @@ def _from_dlpack(array: Any, label: str, writable: bool) -> Block:
     for extent in exported.shape:
         length *= extent
     return Block(exported.address + order.offset, length, exported.dtype, order, exported.capsule)
+
+
+def forbid_resizing(arrays: list[Any]) -> None:
+    """Makes resize_() of the torch tensors among arrays an error, as it is for tensors that
+    share their memory with NumPy. A DLPack capsule keeps a tensor's storage alive, but the
+    storage could still move.
+    """
+    torch: Any = sys.modules.get("torch")
+    tensor = getattr(torch, "Tensor", ())
+    for array in arrays:
+        if isinstance(array, tensor):
+            lent = torch.empty(0, dtype=torch.uint8, device="cpu").set_(array.untyped_storage())
+            with suppress(RuntimeError):  # without NumPy torch has no way to forbid it
+                lent.numpy()
 
 
 # ----------------------------------------------------------------- refusals --

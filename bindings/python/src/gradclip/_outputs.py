@@ -141,18 +141,36 @@ def _like_producer(source: Any, form: _Form, label: str) -> Output:
         return _written(empty_like(source), form, label)
     # The library's arrays cannot be written, or it makes none that way: write
     # a NumPy array, and let the library take it over.
-    numpy = sys.modules.get("numpy")
     namespace = getattr(source, "__array_namespace__", None)
-    try:
-        # bfloat16 is a dtype of NumPy's if ml_dtypes has been imported (JAX does).
-        dtype = numpy.dtype(DTYPE_NAMES[form.dtype]) if numpy is not None else None
-    except TypeError:
-        dtype = None
-    if dtype is None or namespace is None:
+    take_over = getattr(namespace() if namespace else library, "asarray", None)
+    if take_over is None:
+        take_over = getattr(library, "convert_to_tensor", None)  # TensorFlow's name for it
+    numpy = _numpy()
+    if numpy is None or take_over is None:
         raise TypeError(
             f"{label}: there is no way to make a new {type(source).__name__}; "
             f"pass a NumPy array of {DTYPE_NAMES[form.dtype]}"
         )
+    convert: Callable[[Any], Any] = take_over
+    try:
+        dtype = numpy.dtype(DTYPE_NAMES[form.dtype])
+    except TypeError:
+        # bfloat16 is a dtype of NumPy's only if ml_dtypes has been imported (JAX does).
+        dtype = numpy.dtype("float16")
+        bfloat16 = source.dtype
+
+        def convert(array: Any) -> Any:
+            return take_over(array).view(bfloat16)
+
     new = _ndarray(numpy, dtype, form.layout)
     exported = block(new, f"the output for {label}", writable=True)
-    return Output(lambda: namespace().asarray(new), exported.address, exported.keep)
+    return Output(lambda: convert(new), exported.address, exported.keep)
+
+
+def _numpy() -> Any:
+    """NumPy, which the package needs for nothing else; None if it is not installed."""
+    try:
+        import numpy
+    except ImportError:
+        return None
+    return numpy

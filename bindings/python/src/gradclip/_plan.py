@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _calls
+from ._arrays import forbid_resizing
 from ._clip import clipped_copies
 from ._inspect import inspection_of
 from ._norm import Norm
@@ -23,8 +24,9 @@ class Plan:
     A plan looks at the arrays once, and keeps their addresses, so that a step
     costs one call into the library, however many arrays there are. It holds the
     arrays' buffers: they stay alive, and resizing one raises (BufferError or
-    ValueError) until the plan is closed. An optimizer that puts a *new* array in
-    a gradient's place is not followed; write into the array that is there.
+    ValueError) until the plan is closed; resizing a torch tensor, from then on
+    (RuntimeError). An optimizer that puts a *new* array in a gradient's place is
+    not followed; write into the array that is there.
 
     Args:
         grads: as for clip_grad_norm_; all must be writable.
@@ -43,6 +45,7 @@ class Plan:
 
     def __init__(self, grads: Grads, names: Iterable[str] | None = None) -> None:
         self._tensors: Tensors | None = Tensors(grads, names, writable=True)
+        forbid_resizing(self._tensors.arrays)
 
     def close(self) -> None:
         """Lets the arrays go; the plan cannot be used any more. Closing twice is fine."""
