@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-python test-peers test-peers-torch wheel test-wheel gates accuracy cost bench format install uninstall clean
+.PHONY: lib help demo test test-swift test-c test-python test-peers test-peers-torch wheel test-wheel gates accuracy cost bench format clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -57,7 +57,7 @@ demo: $(VENV)/.ready ## train a network with and without clipping; draw it; walk
 
 # ------------------------------------------------------------------ tests --
 
-test: test-swift test-c gates test-python test-rust test-go ## run all tests and gates
+test: test-swift test-c gates test-python test-rust test-go test-install ## run all tests and gates
 	@echo "gradclip: all tests passed"
 
 test-swift: ## the Swift module's tests, and the formatting of the Swift code
@@ -68,7 +68,7 @@ test-c: lib ## the shipped library from C: semantics, golden values, memory, exa
 	Tests/c/run.sh $(BUILD)
 	bindings/c/tests/run.sh
 
-gates: lib ## what the shipped library promises: exports, size, dependencies, instruction sets
+gates: lib static ## what the shipped library promises: exports, size, dependencies, instruction sets
 	Tests/gates/run.sh $(BUILD)
 
 test-python: lib ## the Python package, on the python3 in PATH and on Debian's
@@ -112,20 +112,7 @@ accuracy: lib ## the error of torch, NumPy, TensorFlow and gradclip for N = 1e4 
 cost: lib ## the time of the exact norm against a plain float64 loop
 	$(MAKE) --no-print-directory -C Benchmarks/accuracy cost BUILD=$(CURDIR)/$(BUILD)
 
-# ---------------------------------------------------------------- install --
-
-install: lib ## install the library and the header under PREFIX
-	install -d "$(DESTDIR)$(PREFIX)/lib" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/share/doc/gradclip"
-	install -m 755 $(BUILD)/lib/$(FILE) "$(DESTDIR)$(PREFIX)/lib/$(FILE)"
-	ln -sf $(FILE) "$(DESTDIR)$(PREFIX)/lib/$(SONAME)"
-	ln -sf $(SONAME) "$(DESTDIR)$(PREFIX)/lib/libgradclip.so"
-	install -m 644 include/gradclip.h "$(DESTDIR)$(PREFIX)/include/gradclip.h"
-	install -m 644 LICENSE "$(DESTDIR)$(PREFIX)/share/doc/gradclip/LICENSE"
-
-uninstall: ## remove what install put there
-	rm -f "$(DESTDIR)$(PREFIX)/lib/$(FILE)" "$(DESTDIR)$(PREFIX)/lib/$(SONAME)" "$(DESTDIR)$(PREFIX)/lib/libgradclip.so"
-	rm -f "$(DESTDIR)$(PREFIX)/include/gradclip.h"
-	rm -rf "$(DESTDIR)$(PREFIX)/share/doc/gradclip"
+include packaging/packaging.mk
 
 clean: ## remove what was built
 	rm -rf $(BUILD) .build .build-*

@@ -58,8 +58,7 @@ def kind_of(code, mnemonic):
     return "past SSE2" if PAST_SSE2.match(mnemonic) else "plain"
 
 
-def main():
-    library = unstripped(Path(sys.argv[1]))
+def check(library):
     text = subprocess.run(["objdump", "-d", "--insn-width=16", str(library)], capture_output=True, text=True, check=True).stdout
     symbol, seen, wrong = "", Counter(), []
     for line in text.splitlines():
@@ -84,9 +83,15 @@ def main():
         sys.exit(f"gate-isa: a level is missing in {library}: {dict(seen)}")
     total = {level: sum(n for (l, _), n in seen.items() if l == level) for level in ("baseline", "v3", "v4")}
     print(
-        f"ok: no AVX in {total['baseline']} instructions outside the kernels of v3 ({total['v3']}, "
+        f"ok: {library.name}: no AVX in {total['baseline']} instructions outside the kernels of v3 ({total['v3']}, "
         f"none of AVX-512) and v4 ({total['v4']})"
     )
+
+
+def main():
+    build = Path(sys.argv[1])
+    check(unstripped(build))
+    check(build / "lib" / "libgradclip.a")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+#!/bin/sh
+# The archive of `make dist`, in a clean folder of somebody without Swift: what its
+# README says works there, and its wheel installs. Made twice it has the same bytes.
+. "$(dirname "$0")/common.sh"
+
+make_quietly dist
+name=gradclip-$version-linux-$(uname -m)
+archive=$build/dist/$name.tar.gz
+cp "$archive" "$work/first.tar.gz"
+sleep 1
+BUILD=$build VERSION=$version "$root/packaging/dist.sh" >"$work/dist.log"
+cmp "$archive" "$work/first.tar.gz" || fail "the same tree gives another archive"
+(cd "$build/dist" && sha256sum --quiet -c "$name.tar.gz.sha256") || fail "the checksum beside the archive is not its own"
+tar -tvzf "$archive" --numeric-owner >"$work/listing"
+if awk '$2 != "0/0"' "$work/listing" | grep .; then fail "an owner is not 0"; fi
+[ "$(awk '{ print $4, $5 }' "$work/listing" | sort -u | wc -l)" = 1 ] || fail "the files are of different ages"
+if awk '{ print $6 }' "$work/listing" | grep -v "^$name/"; then fail "a file lies outside of $name"; fi
+
+place="$work/a clean folder"
+mkdir "$place"
+tar -xzf "$archive" -C "$place"
+GRADCLIP=$place/$name
+if grep -rlF -e "$root" -e "$build" "$GRADCLIP" >&2; then fail "these files name a folder of this machine"; fi
+# alone COMMAND...: without Swift, and without anything else of this environment.
+alone() { env -i PATH=/usr/bin:/bin LC_ALL=C HOME="$work" GRADCLIP="$GRADCLIP" "$@"; }
+if alone sh -c 'command -v swift swiftc' >&2; then fail "there is Swift in /usr/bin or /bin"; fi
+for library in "$GRADCLIP"/lib/libgradclip.so "$GRADCLIP"/lib/libgradclip.a; do
+    if nm -D "$library" 2>/dev/null | grep -i ' U .*swift' >&2; then fail "$library needs Swift"; fi
+done
+
+# The commands of its README: two compile a program, one asks pkg-config, one is CMake's.
+mkdir "$work/user"
+cp "$here/program.c" "$work/user/program.c"
+sed -n '/^## Use it/,/^## Or/{/^```sh/,/^```/{/^```/d;p;}}' "$GRADCLIP/README.md" >"$work/commands"
+[ "$(wc -l <"$work/commands")" = 4 ] || fail "README.md has another number of commands"
+for number in 1 2; do
+    (cd "$work/user" && rm -f a.out && must "README.md" alone sh -c "$(sed -n "${number}p" "$work/commands")" && must "its program" alone ./a.out)
+done
+flags=$(alone sh -c "$(sed -n 3p "$work/commands")")
+(cd "$work/user" && eval "must pkg-config alone gcc program.c $flags" && must "its program" alone LD_LIBRARY_PATH="$GRADCLIP/lib" ./a.out)
+{
+    printf 'cmake_minimum_required(VERSION 3.13)\nproject(user C)\nadd_executable(trainer program.c)\n'
+    sed -n '/^```cmake/,/^```/{/^```/d;p;}' "$GRADCLIP/README.md"
+} >"$work/user/CMakeLists.txt"
+(cd "$work/user" && must "README.md's CMake" alone sh -c "$(sed -n 4p "$work/commands")" && must "its build" alone cmake --build build)
+must "its trainer" alone "$work/user/build/trainer"
+alone man -M "$GRADCLIP/share/man" 3 gradclip_clip_coef >"$work/page" 2>/dev/null || fail "man finds nothing"
+grep -q 'max_norm' "$work/page" || fail "man shows nothing"
+
+# The wheel, which needs no other package and no network.
+must "a virtual environment" alone /usr/bin/python3 -m venv "$work/venv"
+must "pip install" alone "$work/venv/bin/pip" install --no-index --disable-pip-version-check "$GRADCLIP"/python/*.whl
+alone "$work/venv/bin/python" -I - >"$work/python.txt" <<'PYTHON' || fail "the wheel does not work"
+import array, sys, gradclip
+grad = array.array("f", [3, 4])
+norm = gradclip.clip_grad_norm_([grad], max_norm=2.5, eps=0)
+assert (norm, list(grad)) == (5, [1.5, 2]), (norm, grad)
+print(gradclip.__version__, gradclip.__file__.startswith(sys.prefix))
+PYTHON
+[ "$(cat "$work/python.txt")" = "$version True" ] || fail "the wheel is another: $(cat "$work/python.txt")"
+ok "$name.tar.gz, $(wc -c <"$archive") bytes, the same twice; compiled, linked and pip installed from it without Swift"

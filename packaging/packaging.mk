@@ -1,0 +1,45 @@
+# Included by the Makefile: the static library, the manual page, installing, the
+# archive for people without Swift.
+
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR    ?= $(PREFIX)/share
+OBJECTS    := $(SCRATCH)/release/gradclip.product/Objects.LinkFileList
+INSTALL    := BUILD="$(BUILD)" VERSION="$(VERSION)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" \
+	INCLUDEDIR="$(INCLUDEDIR)" DATADIR="$(DATADIR)" packaging/install.sh
+
+.PHONY: static man install uninstall dist test-install test-cpp test-package
+
+static: $(BUILD)/lib/libgradclip.a ## build build/lib/libgradclip.a
+
+# From the objects of the shared library; built again if only their product is there.
+$(BUILD)/lib/libgradclip.a: $(BUILD)/lib/$(FILE) exports.map packaging/make-static.sh
+	@[ -e $(OBJECTS) ] || { echo "$(SWIFT_BUILD)"; $(SWIFT_BUILD); }
+	packaging/make-static.sh $(OBJECTS) exports.map $@
+
+man: $(BUILD)/man/gradclip.3 ## make the manual page gradclip(3) from the header
+
+# Dated by the header's last change.
+$(BUILD)/man/gradclip.3: include/gradclip.h packaging/man.py
+	@mkdir -p $(BUILD)/man
+	LC_ALL=C $(PYTHON) packaging/man.py include/gradclip.h \
+		"$$(git log -1 --format=%cs -- include/gradclip.h 2>/dev/null | grep . || date -u -r include/gradclip.h +%F)" >$@.new
+	mv $@.new $@
+
+install: lib static man ## install under PREFIX (DESTDIR, LIBDIR, INCLUDEDIR, DATADIR are understood)
+	$(INSTALL) install
+
+uninstall: ## remove what install put there
+	$(INSTALL) uninstall
+
+dist: lib static man wheel ## build/dist: an archive with libraries, headers and wheel, for people without Swift
+	BUILD="$(BUILD)" VERSION="$(VERSION)" packaging/dist.sh
+
+test-install: lib static man ## the installed library and the archive, used as their users do
+	Tests/install/run.sh $(BUILD)
+
+test-cpp: lib ## gradclip.hpp: gcc and clang, C++17 and C++20, with exceptions and without
+	Tests/cpp/run.sh $(BUILD)
+
+test-package: ## the Swift module as a versioned dependency of another package
+	bindings/swift/tests/run.sh $(BUILD)
