@@ -39,10 +39,10 @@
 
 #include "gradclip.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <initializer_list>
 #include <iterator>
@@ -196,7 +196,7 @@ public:
     const gradclip_tensor &c_tensor() const noexcept { return tensor_; }
 
 protected:
-    explicit const_tensor(const gradclip_tensor &tensor) noexcept : tensor_(tensor) {}
+    explicit const_tensor(const gradclip_tensor &given) noexcept : tensor_(given) {}
     gradclip_tensor tensor_;
 };
 
@@ -225,7 +225,7 @@ public:
     }
 
 private:
-    explicit tensor(const gradclip_tensor &tensor) noexcept : const_tensor(tensor) {}
+    explicit tensor(const gradclip_tensor &given) noexcept : const_tensor(given) {}
 };
 
 /* Gradients that are only read, in the order in which results number them. */
@@ -648,10 +648,39 @@ public:
         return import_bytes(std::data(bytes), std::size(bytes));
     }
 
+    /* The state as integers that an all-reduce adds up, and what their sum says
+     * (gradclip_accumulator_to_words, gradclip_accumulator_from_words). A rank that
+     * cannot go on sends refusal_words(). */
+    using words = std::array<std::int64_t, GRADCLIP_WORDS>;
+    outcome<words> to_words(double max_norm) const {
+        words made{};
+        const gradclip_status code = gradclip_accumulator_to_words(handle_.get(), max_norm, made.data());
+        return calls::done(code, made);
+    }
+    static words refusal_words() noexcept {
+        words made{};
+        gradclip_accumulator_to_words(nullptr, 0, made.data());
+        return made;
+    }
+    outcome<void> from_words(double max_norm, const words &sums) {
+        return calls::done(gradclip_accumulator_from_words(handle_.get(), max_norm, sums.data()));
+    }
+
     /* The norm of all that was added, with clip_coef and factor for max_norm. */
     outcome<result> finish(double max_norm = std::numeric_limits<double>::infinity()) {
         gradclip_result found = detail::c_result();
         const gradclip_status code = gradclip_accumulator_finish(handle_.get(), max_norm, &found);
+        return calls::done(code, found, error_if_nonfinite_);
+    }
+
+    /* The same, and clip grads in place by that norm (gradclip_accumulator_clip). */
+    outcome<result> clip(const tensor_list &grads, double max_norm) {
+        if (!grads.is_matched()) {
+            return calls::fail<result>(calls::mismatch("grads", "have as many pointers as lengths"));
+        }
+        gradclip_result found = detail::c_result();
+        const gradclip_status code =
+            gradclip_accumulator_clip(handle_.get(), grads.c_tensors(), grads.size(), max_norm, &found);
         return calls::done(code, found, error_if_nonfinite_);
     }
 

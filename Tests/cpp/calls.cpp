@@ -1,0 +1,187 @@
+// Every call of gradclip.hpp, what it returns and how it is refused; compiled with
+// exceptions and without.
+#include "check.hpp"
+
+#include <cmath>
+#include <limits>
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+
+void clipping() {
+    std::vector<float> three{3, 0}, four{4};
+    std::vector<double> norms{99};
+    const gradclip::tensor_list grads{three, four};
+    gradclip::result found = value(gradclip::clip_grad_norm(grads, 10, 2.0, plain(), &norms));
+    CHECK(found.total_norm == 5 && found.clip_coef == 1 && !found.clipped() && three[0] == 3);
+    CHECK(norms.size() == 2 && norms[0] == 3 && norms[1] == 4);
+    CHECK(found.first_tensor == GRADCLIP_NONE && found.nonfinite_count == 0 && !found.non_finite);
+    CHECK(value(gradclip::clip_grad_norm(grads, 10, 1.0)).total_norm == 7);
+    CHECK(value(gradclip::clip_grad_norm(grads, 10, infinity)).total_norm == 4);
+    // eps is torch's unless it is set.
+    CHECK(value(gradclip::defer_clip(grads, 2.5)).clip_coef == 2.5 / (5 + 1e-6));
+
+    std::vector<float> first(2), second(1);
+    found = value(gradclip::clip_grad_norm_to(grads, {first, second}, 2.5, 2.0, plain()));
+    CHECK(found.clipped() && first[0] == 1.5f && second[0] == 2 && three[0] == 3 && four[0] == 4);
+    CHECK(is(REFUSED(gradclip::clip_grad_norm_to(grads, {first}, 2.5)), gradclip::status::invalid_argument,
+             "outputs must be as many as grads"));
+    CHECK(is(REFUSED(gradclip::clip_grad_norm_to(grads, {second, first}, 2.5)), gradclip::status::invalid_argument,
+             "outputs[0].length must be that of the gradient"));
+    CHECK(first[0] == 1.5f);
+
+    gradclip::options scaled = plain();
+    scaled.grad_scale = 2;
+    found = value(gradclip::clip_grad_norm(grads, 1.25, 2.0, scaled));
+    CHECK(found.total_norm == 2.5 && found.clip_coef == 0.5 && found.factor == 0.25 && three[0] == 0.75f && four[0] == 1);
+    scaled.grad_scale = 0;
+    CHECK(is(REFUSED(gradclip::clip_grad_norm(grads, 1, 2.0, scaled)), gradclip::status::invalid_argument,
+             "grad_scale must be finite and > 0 (got 0)"));
+    CHECK(is(REFUSED(gradclip::clip_grad_norm(grads, -1)), gradclip::status::invalid_argument,
+             "max_norm must be a number >= 0 (got -1)"));
+    CHECK(is(REFUSED(gradclip::clip_grad_norm({{static_cast<float *>(nullptr), 1}}, 1)),
+             gradclip::status::invalid_argument, "grads[0].data must not be NULL"));
+    CHECK(three[0] == 0.75f);
+
+    // 2^-600 squared is no float64, its sum in exact_f64 is.
+    std::vector<double> tiny{1, std::ldexp(1, -600)};
+    gradclip::options exact = plain();
+    exact.exact_f64 = true;
+    exact.num_threads = 1;
+    CHECK(value(gradclip::get_total_norm(tiny, 1.0, exact)).total_norm == 1);
+}
+
+void steps() {
+    std::vector<double> grad{3, 4};
+    CHECK(value(gradclip::get_total_norm(grad)).total_norm == 5);
+    const gradclip::result deferred = value(gradclip::defer_clip(grad, 2.5, 2.0, plain()));
+    CHECK(deferred.factor == 0.5 && grad[0] == 3);
+    CHECK(value(gradclip::clip_coef(2.5, 5, plain())) == 0.5);
+    CHECK(is(REFUSED(gradclip::clip_coef(2.5, -5)), gradclip::status::invalid_argument, "total_norm"));
+    CHECK(value(gradclip::clip_grads_with_norm(grad, 2.5, 5, plain())).clip_coef == 0.5);
+    CHECK(grad[0] == 1.5 && grad[1] == 2);
+    DONE(gradclip::scale(grad, 2));
+    CHECK(grad[0] == 3 && grad[1] == 4);
+    CHECK(is(REFUSED(gradclip::scale(grad, infinity)), gradclip::status::invalid_argument, "factor must be finite"));
+    DONE(gradclip::clip_grad_value(grad, 3.5));
+    CHECK(grad[0] == 3 && grad[1] == 3.5);
+    CHECK(is(REFUSED(gradclip::clip_grad_value(grad, -1)), gradclip::status::invalid_argument, "clip_value"));
+}
+
+void non_finite() {
+    std::vector<float> good{3}, bad{4, nan, static_cast<float>(infinity)};
+    const gradclip::tensor_list grads{good, bad};
+    gradclip::result found = value(gradclip::clip_grad_norm(grads, 1));
+    CHECK(found.non_finite && found.nonfinite_count == 2 && found.nan_count == 1);
+    CHECK(found.first_tensor == 1 && found.first_element == 1 && good[0] == 3);
+    gradclip::options strict;
+    strict.error_if_nonfinite = true;
+    CHECK(is(REFUSED(gradclip::clip_grad_norm(grads, 1, 2.0, strict)), gradclip::status::non_finite,
+             "grads[1] is not finite at element 1 (not finite in all: 2, NaN: 1)"));
+    CHECK(is(REFUSED(gradclip::get_total_norm(grads, 2.0, strict)), gradclip::status::non_finite, "grads[1]"));
+    CHECK(is(REFUSED(gradclip::clip_grads_with_norm(grads, 1, infinity, strict)), gradclip::status::non_finite,
+             "total_norm is not finite (got inf)"));
+    CHECK(good[0] == 3);
+    strict.nonfinite = gradclip::nonfinite_policy::zero;
+    found = value(gradclip::clip_grad_norm(grads, 10, 2.0, strict));
+    CHECK(!found.non_finite && found.total_norm == 5 && bad[1] == 0 && bad[2] == 0 && bad[0] == 4);
+    bad[1] = nan;
+    gradclip::options propagate;
+    propagate.nonfinite = gradclip::nonfinite_policy::propagate;
+    found = value(gradclip::clip_grad_norm(grads, 10, 2.0, propagate));
+    CHECK(!found.non_finite && std::isnan(good[0]));
+}
+
+void report() {
+    std::vector<float> good{3, 0, -4}, bad{nan, 1};
+    const gradclip::inspection seen = value(gradclip::inspect({good, bad}));
+    CHECK(seen.tensors.size() == 2 && seen.tensors[0].norm == 5 && seen.tensors[0].max_abs == 4);
+    CHECK(seen.tensors[0].zero_count == 1 && seen.tensors[0].first_nonfinite == GRADCLIP_NONE);
+    CHECK(seen.tensors[1].nan_count == 1 && seen.tensors[1].first_nonfinite == 0 && seen.tensors[1].length == 2);
+    CHECK(seen.total.nonfinite_count == 1 && seen.total.first_tensor == 1);
+    CHECK(value(gradclip::inspect({})).tensors.empty());
+    CHECK(is(REFUSED(gradclip::inspect(good, std::nan(""))), gradclip::status::invalid_argument, "norm_type"));
+}
+
+void accumulators() {
+    std::vector<float> three{3}, four{4};
+    const std::vector<double> twelve{12};
+    gradclip::accumulator sum = value(gradclip::accumulator::make(2.0, plain()));
+    DONE(sum.add(three));
+    DONE(sum.add(four.data(), 1));
+    CHECK(value(sum.finish()).total_norm == 5);
+    gradclip::accumulator other = value(gradclip::accumulator::make(2.0, plain()));
+    DONE(other.add(twelve));
+    DONE(other.merge(sum));
+    CHECK(value(other.finish(6.5)).total_norm == 13);
+    CHECK(value(other.finish(6.5)).factor == 0.5);
+
+    const std::vector<unsigned char> bytes = value(sum.export_bytes());
+    DONE(other.reset());
+    DONE(other.import_bytes(bytes));
+    DONE(other.import_bytes(bytes.data(), bytes.size()));
+    CHECK(value(other.finish()).total_norm == std::sqrt(50.0));
+    std::vector<unsigned char> damaged = bytes;
+    damaged[20] ^= 1;
+    CHECK(is(REFUSED(other.import_bytes(damaged)), gradclip::status::bad_data, "bytes"));
+    CHECK(is(REFUSED(other.merge(value(gradclip::accumulator::make(1.0)))), gradclip::status::invalid_argument, "other"));
+
+    CHECK(value(sum.clip({three, four}, 2.5)).clip_coef == 0.5);
+    CHECK(three[0] == 1.5f && four[0] == 2);
+
+    // Two ranks, whose words are added up.
+    gradclip::accumulator rank = value(gradclip::accumulator::make(2.0, plain()));
+    DONE(rank.add(std::vector<float>{4}));
+    DONE(rank.add(std::vector<float>{8}));
+    DONE(rank.add(std::vector<float>{8}));
+    gradclip::accumulator::words words = value(rank.to_words(1)), sums = value(sum.to_words(1));
+    for (std::size_t i = 0; i < sums.size(); i++) sums[i] += words[i];
+    DONE(rank.from_words(1, sums));
+    CHECK(value(rank.finish()).total_norm == 13); // 3^2 + 4^2 + 4^2 + 8^2 + 8^2
+    const gradclip::accumulator::words refusal = gradclip::accumulator::refusal_words();
+    for (std::size_t i = 0; i < sums.size(); i++) sums[i] = words[i] + refusal[i];
+    CHECK(is(REFUSED(rank.from_words(1, sums)), gradclip::status::invalid_argument, ""));
+
+    gradclip::accumulator moved = std::move(sum);
+    CHECK(value(moved.finish()).total_norm == 5);
+    CHECK(is(REFUSED(sum.reset()), gradclip::status::invalid_argument, "accumulator must not be NULL"));
+    sum = std::move(moved);
+    CHECK(value(sum.finish()).total_norm == 5);
+    CHECK(is(REFUSED(gradclip::accumulator::make(std::nan(""))), gradclip::status::invalid_argument, "norm_type"));
+
+    gradclip::options strict;
+    strict.error_if_nonfinite = true;
+    gradclip::accumulator careful = value(gradclip::accumulator::make(2.0, strict));
+    DONE(careful.add({three, four}));
+    DONE(careful.add(std::vector<float>{0, nan}));
+    CHECK(is(REFUSED(careful.finish(1)), gradclip::status::non_finite, "grads[2] is not finite at element 1"));
+    static_assert(!std::is_copy_constructible_v<gradclip::accumulator>);
+    static_assert(std::is_nothrow_move_constructible_v<gradclip::accumulator>);
+#ifndef GRADCLIP_NO_EXCEPTIONS
+    gradclip::accumulator constructed(1.0);
+    constructed.add(std::vector<float>{3, -4});
+    CHECK(constructed.finish().total_norm == 7);
+#endif
+}
+
+void process() {
+    gradclip::set_num_threads(3);
+    CHECK(gradclip::get_num_threads() == 3 && gradclip_get_num_threads() == 3);
+    gradclip::set_num_threads(0);
+    CHECK(gradclip::version() == std::string(GRADCLIP_VERSION_STRING));
+    CHECK(gradclip::isa() == std::string(gradclip_isa()));
+}
+
+} // namespace
+
+int main() {
+    clipping();
+    steps();
+    non_finite();
+    report();
+    accumulators();
+    process();
+    return summary("calls");
+}
