@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import gradclip
-from gradclip import _accumulator, _clip, _inspect, _plan
+from gradclip import _accumulator, _clip, _inspect, _monitor, _plan
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -43,6 +43,7 @@ def test_readme():
         _accumulator.Accumulator,
         _accumulator.Accumulator.from_bytes,
         _inspect.inspect,
+        _monitor.Monitor,
     ],
 )
 def test_docstrings(function):

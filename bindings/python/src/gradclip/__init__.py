@@ -35,20 +35,29 @@ from ._plan import Plan
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._diagnosis import Culprit, Diagnosis, Growth
+    from ._monitor import Monitor
+    from ._recorder import MonitorWarning, Step
     from ._report import Inspection, Report
 
 __all__ = [
     "Accumulator",
     "BadDataError",
+    "Culprit",
+    "Diagnosis",
     "GradClipError",
+    "Growth",
     "Inspection",
     "InvalidArgumentError",
+    "Monitor",
+    "MonitorWarning",
     "NonFinite",
     "NonFiniteGradientError",
     "Norm",
     "OutOfMemoryError",
     "Plan",
     "Report",
+    "Step",
     "UnsupportedError",
     "__version__",
     "clip_grad_norm",
@@ -61,10 +70,22 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # What inspect() returns is loaded when it is first used.
-    if name in ("Inspection", "Report"):
-        from . import _report
+# What is loaded when it is first used, and where it is.
+_LATER = {
+    "Culprit": "_diagnosis",
+    "Diagnosis": "_diagnosis",
+    "Growth": "_diagnosis",
+    "Inspection": "_report",
+    "Monitor": "_monitor",
+    "MonitorWarning": "_recorder",
+    "Report": "_report",
+    "Step": "_recorder",
+}
 
-        return getattr(_report, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

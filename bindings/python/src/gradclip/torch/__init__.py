@@ -9,15 +9,18 @@ function. What differs on purpose is listed in docs/python.md: above all, the
 norm is exact and cannot overflow, and error_if_nonfinite names the parameter.
 
 `patch()` puts them in the place of torch's for libraries that call those;
-`Plan` and `clip_and_step` save time in a training loop.
+`Plan` and `clip_and_step` save time in a training loop; `Monitor` clips, logs, and says
+what went wrong.
 """
 
 from ._clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from ._monitor import Monitor
 from ._patch import Patch, patch
 from ._plan import Plan
 from ._step import clip_and_step
 
 __all__ = [
+    "Monitor",
     "Patch",
     "Plan",
     "clip_and_step",

@@ -126,7 +126,14 @@ class Gradients:
         )
 
     def norms(self, of_rows: list[float]) -> tuple[float, ...]:
-        raise NotImplementedError  # nothing here asks for them
+        """For each of the list but the last ones that are None; None entries have 0."""
+        of_tensors = of_rows if self.row_of is None else [of_rows[row] for row in self.row_of]
+        if self.place_of is None:
+            return tuple(of_tensors)
+        norms = [0.0] * (self.place_of[-1] + 1 if self.place_of else 0)
+        for place, norm in zip(self.place_of, of_tensors):
+            norms[place] = norm
+        return tuple(norms)
 
 
 class Memo:

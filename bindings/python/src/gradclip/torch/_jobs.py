@@ -18,7 +18,7 @@ from . import _original
 from ._gradients import ForTorch, Gradients
 
 _FLOAT32_MAX = torch.finfo(torch.float32).max
-_NOTHING = Gradients([], None, None, Table.of((), (), ()), False)
+NOTHING = Gradients([], None, None, Table.of((), (), ()), False)
 
 
 def clip_grad_norm_(
@@ -90,7 +90,7 @@ def clip_grad_value_(
     parameters: list[Any], seen: Gradients | ForTorch, clip_value: float, foreach: bool | None
 ) -> None:
     if isinstance(seen, ForTorch):
-        _calls.clip_grad_value_(_NOTHING, clip_value)  # refuses what is no limit
+        _calls.clip_grad_value_(NOTHING, clip_value)  # refuses what is no limit
         _original.clip_grad_value_(parameters, clip_value, foreach)
         return
     _calls.clip_grad_value_(seen, clip_value)
@@ -169,7 +169,7 @@ def as_tensor(norm: float, gradients: Gradients) -> Tensor:
 
 def check_max_norm(max_norm: float) -> None:
     """Refuses, as the library does, what cannot be a norm, for calls that go to torch."""
-    _calls.clip_grads_with_norm_(_NOTHING, max_norm, 0.0, 1e-6, "leave", 1.0)
+    _calls.clip_grads_with_norm_(NOTHING, max_norm, 0.0, 1e-6, "leave", 1.0)
 
 
 def refuse_options(why: ForTorch, eps: float, nonfinite: str, grad_scale: float) -> None:

@@ -1,0 +1,67 @@
+"""The last steps of a run, in bounded memory."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+_FIELDS = ("grad_norm", "clip_coef", "learning_rate", "loss")
+_NAN = float("nan")
+
+
+class Row(NamedTuple):
+    """One step as a history and a log keep it. What is not known is None (NaN in a History)."""
+
+    step: int
+    grad_norm: float
+    clip_coef: float
+    learning_rate: float | None
+    loss: float | None
+    nonfinite_count: int = 0
+    first_tensor: str | None = None
+    first_element: int | None = None
+
+
+class History:
+    """Steps, norms, coefficients, learning rates and losses of the last `limit` steps.
+
+    Each column is an array of float64 ("step": of int64), oldest first. A step takes
+    40 bytes, and the memory grows with the run up to `limit` of them.
+    """
+
+    __slots__ = ("_columns", "_next", "limit", "total")
+
+    def __init__(self, limit: int) -> None:
+        if limit < 1:
+            raise ValueError(f"history must be a number of steps >= 1 (got {limit})")
+        self.limit = limit
+        self.total = 0  # steps ever added
+        self._next = 0  # where the next step goes once the limit is reached
+        self._columns: dict[str, array[Any]] = {"step": array("q")}
+        self._columns.update((name, array("d")) for name in _FIELDS)
+
+    def add(self, row: Row) -> None:
+        self.total += 1
+        values = [_NAN if value is None else value for value in row[:5]]
+        if len(self) < self.limit:
+            for column, value in zip(self._columns.values(), values):
+                column.append(value)
+            return
+        for column, value in zip(self._columns.values(), values):
+            column[self._next] = value
+        self._next = (self._next + 1) % self.limit
+
+    def __len__(self) -> int:
+        return len(self._columns["step"])
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} steps of {self.total}>"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __getitem__(self, column: str) -> array[Any]:
+        """A copy of a column, oldest step first."""
+        held = self._columns[column]
+        return held[self._next :] + held[: self._next]

@@ -1,0 +1,140 @@
+"""Monitor: clips the gradients of parameters, keeps the norms, and says what went wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .._monitor import InLibrary
+from .._recorder import Recorder, Step, Work, given_number
+from ._elsewhere import InTorch, elements
+from ._gradients import ForTorch, Memo, checked_names, gradients_of, look_at
+
+if TYPE_CHECKING:
+    from .._types import NonFinitePolicy
+
+
+class Monitor(Recorder):
+    """Clips the gradients of every step, keeps their norms, and says what went wrong.
+
+    Args:
+        parameters: a model (a torch.nn.Module), named parameters (what named_parameters()
+            gives), a parameter, or an iterable of parameters.
+        max_norm: the largest norm allowed, >= 0 (infinity: only watch), or what chooses one
+            in each step: gradclip.AutoClip(), ZClip, AdaGC, SkipStep.
+        norm_type, eps: as for clip_grad_norm_.
+        nonfinite: what to do about NaNs and infinities, as for clip_grad_norm_: "leave"
+            leaves the gradients as they are, and says to skip the step.
+        optimizer: whose learning rate (that of the first group) to log.
+        names: names of the parameters, one each, if the first argument does not have them.
+        log: a file for a line a step: CSV (.csv) with the columns step, grad_norm,
+            clip_coef, learning_rate, loss, nonfinite_count, first_tensor and first_element,
+            or JSON lines of these (.jsonl, .ndjson). Each line is written as its step ends;
+            a file that is there is gone on with.
+        tensorboard: a SummaryWriter of yours, for grad_norm, clip_coef, max_norm and
+            nonfinite_count under `tag`.
+        history: how many of the last steps to keep in memory, at 40 bytes each.
+
+    Warnings, attributes and exceptions are those of gradclip.Monitor. Gradients that the
+    library has no code for (on a GPU, sparse, DTensor) are measured and scaled by torch.
+
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> monitor = Monitor(model, max_norm=1.0, optimizer=optimizer)
+    >>> loss = model(torch.tensor([3.0, 4.0])).sum()
+    >>> loss.backward()
+    >>> done = monitor.clip_(loss=loss)
+    >>> if not done.skip:
+    ...     optimizer.step()
+    >>> done, model.weight.grad
+    (5.0, tensor([[0.6000, 0.8000]]))
+    """
+
+    __module__ = "gradclip.torch"  # where users know it from
+    _noun = "parameter"
+
+    def __init__(
+        self,
+        parameters: torch.nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]],
+        max_norm: Any,
+        norm_type: float = 2.0,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        optimizer: Optimizer | None = None,
+        names: Iterable[str] | None = None,
+        log: str | os.PathLike[str] | None = None,
+        tensorboard: Any = None,
+        tag: str = "gradclip",
+        history: int = 1_000_000,
+    ) -> None:
+        self._parameters, self._names = _named(parameters, names)
+        if optimizer is not None and not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be a torch.optim.Optimizer (got {optimizer!r})")
+        self._optimizer = optimizer
+        self._memo = Memo()
+        super().__init__(max_norm, norm_type, eps, nonfinite, log, tensorboard, tag, history)
+
+    def clip_(
+        self,
+        *,
+        loss: Tensor | float | None = None,
+        learning_rate: float | None = None,
+        grad_scale: Tensor | float = 1.0,
+        step: int | None = None,
+    ) -> Step:
+        """Clips the gradients of a step in place: once, after the last backward pass of it.
+
+        Args:
+            loss: of this step, for the log, the advice and the diagnosis.
+            learning_rate: the same; by default that of the optimizer, if there is one.
+            grad_scale: what the gradients are still multiplied by, as for clip_grad_norm_;
+                with a torch.amp.GradScaler call its unscale_() before, and leave this out.
+            step: the number of the step; by default one more than the last.
+
+        Returns:
+            The norm before clipping, a gradclip.Step (a float): leave the step out if its
+            .skip is true.
+        """
+        if learning_rate is None and self._optimizer is not None:
+            learning_rate = self._optimizer.param_groups[0]["lr"]
+        scale = given_number(grad_scale, "grad_scale")
+        seen = look_at(
+            gradients_of(self._parameters), self._names, self._norm_type == 2, self._memo
+        )
+        work: Work
+        if isinstance(seen, ForTorch):
+            work = InTorch(
+                self._parameters, self._names, self._norm_type, self._eps, scale, self._look
+            )
+        else:
+            work = InLibrary(
+                seen, self._names, self._norm_type, self._eps, scale, self._look, seen.written
+            )
+        return self._step(work, step, learning_rate, loss, scale)
+
+    def _look(self) -> tuple[list[tuple[int, int]], int]:
+        gradients = [(i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None]
+        counts = [(i, int((~torch.isfinite(elements(grad))).sum())) for i, grad in gradients]
+        return [(i, count) for i, count in counts if count], len(gradients)
+
+
+def _named(parameters: Any, names: Iterable[str] | None) -> tuple[list[Any], list[str] | None]:
+    if isinstance(parameters, torch.nn.Module):
+        parameters = parameters.named_parameters()
+    listed: list[Any] = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    found: list[str] | None = None
+    if listed and all(isinstance(entry, tuple) and len(entry) == 2 for entry in listed):
+        found = [str(name) for name, _ in listed]
+        listed = [parameter for _, parameter in listed]
+    for i, parameter in enumerate(listed):
+        if not isinstance(parameter, Tensor):
+            raise TypeError(f"parameters[{i}] is no tensor (got {parameter!r})")
+    if names is not None:
+        found = checked_names(names, len(listed))
+    return listed, found
