@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-python test-peers test-peers-torch wheel test-wheel gates accuracy cost bench format clean
+.PHONY: lib help demo test test-swift test-c test-mpi test-python test-peers test-peers-torch wheel test-wheel gates accuracy cost bench format clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -57,7 +57,7 @@ demo: $(VENV)/.ready ## train a network with and without clipping; draw it; walk
 
 # ------------------------------------------------------------------ tests --
 
-test: test-swift test-c test-cpp gates test-python test-rust test-go test-install ## run all tests and gates
+test: test-swift test-c test-cpp test-mpi gates test-python test-rust test-go test-install ## run all tests and gates
 	@echo "gradclip: all tests passed"
 
 test-swift: ## the Swift module's tests, and the formatting of the Swift code
@@ -67,6 +67,9 @@ test-swift: ## the Swift module's tests, and the formatting of the Swift code
 test-c: lib ## the shipped library from C: semantics, golden values, memory, examples
 	Tests/c/run.sh $(BUILD)
 	bindings/c/tests/run.sh
+
+test-mpi: lib ## gradclip_mpi.h with Open MPI and MPICH on up to 13 ranks, and the MPI examples
+	Tests/mpi/run.sh $(BUILD)
 
 gates: lib static ## what the shipped library promises: exports, size, dependencies, instruction sets
 	Tests/gates/run.sh $(BUILD)
