@@ -91,7 +91,7 @@ def test_a_nonfinite_step_is_skipped_and_its_culprit_named():
     assert text == str(caught[0].message)
     assert "step 2: 2 elements are not finite (1 NaN, 1 infinite)" in text
     assert "element 0, index (0,), of 'b' (gradient 1)" in text
-    assert "The loss of the step was 0.25" in text and "had not grown (the last: 1)" in text
+    assert "The loss of the step was 0.25" in text and "were at their level (the last: 1)" in text
 
 
 def test_who_went_first_goes_first():
@@ -103,31 +103,47 @@ def test_who_went_first_goes_first():
     assert monitor.diagnosis.step == 2, "the diagnosis is of the first of them"
 
 
-def test_the_diagnosis_says_where_norms_began_to_grow():
+def test_the_diagnosis_says_where_it_began():
     monitor = gradclip.Monitor(math.inf)
     with pytest.warns(gradclip.MonitorWarning):
-        for x, y in ((9.0, 9.0), (3.0, 4.0), (3.0, 40.0), (3e5, 4e5), (math.nan, math.inf)):
-            monitor.clip_(grads(x, y), loss=math.nan if math.isnan(x) else 1.0)
-    growth = monitor.diagnosis.growth
-    assert (growth.first_step, growth.last_step, growth.step) == (2, 4, 3)
-    assert (growth.first_norm, growth.last_norm) == (5.0, 5e5)
-    assert (growth.tensor, growth.name, growth.times) == (1, "b", 10.0)
+        for step, (x, y) in enumerate([(3.0, 4.0), (3.0, 4.0), (6.0, 40.0), (3e5, 4e5)]):
+            monitor.clip_(grads(x, y), loss=10.0**step)
+        monitor.clip_(grads(math.nan, math.inf), loss=math.nan)
+    first, second = monitor.diagnosis.spikes
+    assert (first.step, first.norm, first.level) == (3, math.hypot(6, 40), 5.0)
+    assert (first.tensor, first.name, first.times) == (1, "b", 10.0)
+    assert first.loss == 100.0 and first.since in (1, 2) and second.step == 4
     text = str(monitor.diagnosis)
     assert "The loss of the step was nan" in text
-    assert "grew from 5 in step 2 to 5e+05 in step 4. 'b' went first: in step 3" in text
+    assert "It began in step 3: the norm was 40.45, the loss 100, 8.09 times the level" in text
+    assert "Most of all had grown 'b', 10 times since step" in text
     assert "All 2 gradients have NaNs or infinities." in text
 
 
-def test_a_long_run_that_blows_up_is_looked_back_on_for_sixteen_steps():
+def test_slow_growth_is_noticed_and_noise_is_not():
     monitor = gradclip.Monitor(math.inf)
-    for _ in range(100):
-        monitor.clip_(grads(0.5))
-    for _ in range(16):
-        monitor.clip_(grads(2.0))
-    with pytest.warns(gradclip.MonitorWarning):
+    for step in range(40):
+        monitor.clip_(grads(1.0 + step % 4))
+    norm = 4.0
+    while norm < 1e6:
+        norm *= 1.3
+        monitor.clip_(grads(norm))
+    with pytest.warns(gradclip.MonitorWarning, match="It began in step 4[4-9]: "):
         monitor.clip_(grads(math.nan))
-    assert monitor.diagnosis.growth is None
-    assert len(monitor.diagnosis.norms) == 16
+    calm = gradclip.Monitor(math.inf)
+    for step in range(100):
+        calm.clip_(grads(1.0 + step % 4))
+    with pytest.warns(gradclip.MonitorWarning, match="were at their level"):
+        calm.clip_(grads(math.nan))
+    assert calm.diagnosis.spikes == () and len(calm.diagnosis.norms) == 16
+
+
+def test_a_spike_long_ago_is_not_the_beginning():
+    monitor = gradclip.Monitor(math.inf)
+    for step in range(1, 100):
+        monitor.clip_(grads(1000.0 if step == 20 else 1.0))
+    with pytest.warns(gradclip.MonitorWarning, match="were at their level"):
+        monitor.clip_(grads(math.nan))
 
 
 @pytest.mark.parametrize(

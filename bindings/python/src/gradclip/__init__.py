@@ -35,7 +35,7 @@ from ._plan import Plan
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._diagnosis import Culprit, Diagnosis, Growth
+    from ._diagnosis import Culprit, Diagnosis, Spike
     from ._monitor import Monitor
     from ._recorder import MonitorWarning, Step
     from ._report import Inspection, Report
@@ -46,7 +46,6 @@ __all__ = [
     "Culprit",
     "Diagnosis",
     "GradClipError",
-    "Growth",
     "Inspection",
     "InvalidArgumentError",
     "Monitor",
@@ -57,6 +56,7 @@ __all__ = [
     "OutOfMemoryError",
     "Plan",
     "Report",
+    "Spike",
     "Step",
     "UnsupportedError",
     "__version__",
@@ -74,11 +74,11 @@ __all__ = [
 _LATER = {
     "Culprit": "_diagnosis",
     "Diagnosis": "_diagnosis",
-    "Growth": "_diagnosis",
     "Inspection": "_report",
     "Monitor": "_monitor",
     "MonitorWarning": "_recorder",
     "Report": "_report",
+    "Spike": "_diagnosis",
     "Step": "_recorder",
 }
 

@@ -6,12 +6,15 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Sequence
+from statistics import median
 from typing import NamedTuple
 
 from ._norm import NonFinite
 
+_LEVEL = 32  # norms whose median is the level of a run
 _KEPT = 16  # steps whose tensors' norms are remembered
-_GROWN = 10.0  # how many times the norm must have grown to be worth telling
+_SPIKE = 5.0  # times the level
+_BEFORE = 64  # how many steps before the first that is not finite a spike may be its beginning
 _MOST_NAMED = 5
 
 
@@ -34,28 +37,27 @@ class Culprit(NamedTuple):
 Culprit.__module__ = "gradclip"  # where users know it from
 
 
-class Growth(NamedTuple):
-    """How the norms grew before they were not finite any more.
+class Spike(NamedTuple):
+    """A step whose norm was at least 5 times the level of the run before it.
 
     Attributes:
-        first_step, last_step: from the smallest norm of the last steps to the last finite one.
-        first_norm, last_norm: the total norms of these.
-        step: the first in which the total norm was at least twice first_norm.
-        tensor, name: the gradient that had grown most by then.
-        times: how many times it had.
+        step, norm, loss: of the step; the loss is None if it was not given.
+        level: the median of up to 32 norms before it.
+        tensor, name: the gradient that had grown most.
+        times: how many times, from step `since`, one of the last whose norm was at the level.
     """
 
-    first_step: int
-    last_step: int
-    first_norm: float
-    last_norm: float
+    step: int
+    norm: float
+    loss: float | None
+    level: float
     tensor: int
     name: str | None
     times: float
-    step: int
+    since: int
 
 
-Growth.__module__ = "gradclip"
+Spike.__module__ = "gradclip"
 
 
 class Diagnosis:
@@ -67,7 +69,8 @@ class Diagnosis:
         nonfinite: how many elements there are, and where the first is, a NonFinite.
         culprits: the gradients that have them, in the order of the list, a tuple of Culprit.
         tensors: how many gradients there are.
-        growth: how the norms grew in the steps before, a Growth; None if they did not.
+        spikes: the norms far above the level in the 64 steps before, a tuple of Spike: the
+            first of them is where it began.
         norms: step and total norm of the last steps before.
     """
 
@@ -80,7 +83,7 @@ class Diagnosis:
         nonfinite: NonFinite,
         culprits: Sequence[Culprit],
         tensors: int,
-        growth: Growth | None,
+        spikes: Sequence[Spike],
         norms: Sequence[tuple[int, float]],
         noun: str,
         grad_scale: float,
@@ -90,7 +93,7 @@ class Diagnosis:
         self.nonfinite = nonfinite
         self.culprits = tuple(culprits)
         self.tensors = tensors
-        self.growth = growth
+        self.spikes = tuple(spikes)
         self.norms = tuple(norms)
         self._noun = noun
         self._grad_scale = grad_scale
@@ -119,13 +122,15 @@ class Diagnosis:
                 f"The rest are finite.{given} A backward pass goes through a model from its "
                 f"end: {_label(last.tensor, last.name)} is the last of the list that has them."
             )
-        growth = self.growth
-        if growth is not None:
+        if self.spikes:
+            first, more = self.spikes[0], len(self.spikes) - 1
+            loss = "" if first.loss is None else f", the loss {first.loss:.4g}"
             lines.append(
-                f"Before that the norm grew from {growth.first_norm:.4g} in step "
-                f"{growth.first_step} to {growth.last_norm:.4g} in step {growth.last_step}. "
-                f"{_label(growth.tensor, growth.name)} went first: in step {growth.step} its norm "
-                f"was {growth.times:.3g} times that of step {growth.first_step}."
+                f"It began in step {first.step}: the norm was {first.norm:.4g}{loss}, "
+                f"{first.norm / first.level:.3g} times the level before ({first.level:.4g}). "
+                f"Most of all had grown {_label(first.tensor, first.name)}, {first.times:.3g} "
+                f"times since step {first.since}."
+                + (f" {more} more such norms followed." if more > 1 else "")
             )
             lines.append(
                 "Steps were too long for this model: clip, or lower the learning rate. "
@@ -133,7 +138,7 @@ class Diagnosis:
             )
         elif self.norms:
             lines.append(
-                "The norms before it had not grown "
+                "The norms before it were at their level "
                 f"(the last: {', '.join(f'{norm:.4g}' for _, norm in self.norms[-4:])}): "
                 "look for an operation or an input that makes such values."
             )
@@ -148,38 +153,50 @@ class Diagnosis:
 class Trail:
     """The norms of the last steps, each gradient's included, to look back on."""
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_norms", "_spikes", "_tensors")
 
     def __init__(self) -> None:
-        self._steps: deque[tuple[int, float, array[float]]] = deque(maxlen=_KEPT)
+        self._norms: deque[tuple[int, float]] = deque(maxlen=_LEVEL)
+        self._tensors: deque[array[float]] = deque(maxlen=_KEPT)  # of the last of these
+        self._spikes: deque[Spike] = deque(maxlen=_BEFORE)
 
-    def add(self, step: int, total_norm: float, tensor_norms: Sequence[float]) -> None:
-        self._steps.append((step, total_norm, array("d", tensor_norms)))
+    def add(
+        self,
+        step: int,
+        norm: float,
+        loss: float | None,
+        tensor_norms: Sequence[float],
+        names: Sequence[str] | None,
+    ) -> None:
+        if self._norms:
+            level = median(before for _, before in self._norms)
+            if 0 < _SPIKE * level <= norm and tensor_norms:
+                self._spikes.append(self._spike(step, norm, loss, level, tensor_norms, names))
+        self._norms.append((step, norm))
+        self._tensors.append(array("d", tensor_norms))
 
     def norms(self) -> list[tuple[int, float]]:
-        return [(step, norm) for step, norm, _ in self._steps]
+        return list(self._norms)[-_KEPT:]
 
-    def growth(self, names: Sequence[str] | None) -> Growth | None:
-        """What became of the norm from its smallest to the last; None if it grew less than
-        tenfold."""
-        steps = list(self._steps)
-        if not steps:
-            return None
-        # The last of the smallest: what came before it did no harm.
-        begin = min(range(len(steps)), key=lambda i: (steps[i][1], -i))
-        first_step, first_norm, _ = steps[begin]
-        last_step, last_norm, _ = steps[-1]
-        if not last_norm >= _GROWN * first_norm or first_norm == 0:
-            return None
-        at = next(i for i in range(begin + 1, len(steps)) if steps[i][1] >= 2 * first_norm)
-        times = [b / a if a > 0 else 0.0 for a, b in zip(steps[begin][2], steps[at][2])]
-        if not times:
-            return None
-        tensor = max(range(len(times)), key=times.__getitem__)
+    def spikes(self, step: int) -> list[Spike]:
+        """Those in the steps before one."""
+        return [spike for spike in self._spikes if spike.step >= step - _BEFORE]
+
+    def _spike(
+        self,
+        step: int,
+        norm: float,
+        loss: float | None,
+        level: float,
+        tensor_norms: Sequence[float],
+        names: Sequence[str] | None,
+    ) -> Spike:
+        remembered = list(zip(self.norms(), self._tensors))
+        (since, _), calm = min(remembered, key=lambda one: abs(one[0][1] - level))
+        times = [b / a if a > 0 else 0.0 for a, b in zip(calm, tensor_norms)]
+        tensor = max(range(len(times)), key=times.__getitem__, default=0)
         name = None if names is None else names[tensor]
-        return Growth(
-            first_step, last_step, first_norm, last_norm, tensor, name, times[tensor], steps[at][0]
-        )
+        return Spike(step, norm, loss, level, tensor, name, times[tensor] if times else 0.0, since)
 
 
 def _label(tensor: int, name: str | None) -> str:

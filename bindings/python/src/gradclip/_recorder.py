@@ -183,7 +183,7 @@ class Recorder:
             else:
                 skip = True
         done = _step_of(norm, number, max_norm, skip, learning_rate, loss, found)
-        self._note(done, grad_scale)
+        self._note(done, work.names)
         return done
 
     def _choose(self, work: Work, loss: float | None) -> tuple[Norm, float, bool]:
@@ -212,7 +212,7 @@ class Recorder:
             found,
             culprits,
             tensors,
-            self._trail.growth(names),
+            self._trail.spikes(step),
             self._trail.norms(),
             self._noun,
             grad_scale,
@@ -221,7 +221,7 @@ class Recorder:
             self.diagnosis = diagnosis
         self._warn(("nonfinite", found.tensor), str(diagnosis))
 
-    def _note(self, done: Step, grad_scale: float) -> None:
+    def _note(self, done: Step, names: Sequence[str] | None) -> None:
         found = done.nonfinite
         row = Row(
             done.step,
@@ -238,7 +238,7 @@ class Recorder:
         self.clipped += done.clipped
         self.skipped += done.skip
         if not found and done.tensor_norms is not None and math.isfinite(done):
-            self._trail.add(done.step, float(done), done.tensor_norms)
+            self._trail.add(done.step, float(done), done.loss, done.tensor_norms, names)
         failed = self._write(row, done)
         if failed is not None:
             self._warn("log", f"step {row.step}: nothing more is logged: {failed}")
