@@ -35,6 +35,8 @@ from ._plan import Plan
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._advise import advise
+    from ._advise.advice import Advice
     from ._diagnosis import Culprit, Diagnosis, Spike
     from ._monitor import Monitor
     from ._recorder import MonitorWarning, Step
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accumulator",
+    "Advice",
     "BadDataError",
     "Culprit",
     "Diagnosis",
@@ -60,6 +63,7 @@ __all__ = [
     "Step",
     "UnsupportedError",
     "__version__",
+    "advise",
     "clip_grad_norm",
     "clip_grad_norm_",
     "clip_grad_value_",
@@ -72,6 +76,7 @@ __all__ = [
 
 # What is loaded when it is first used, and where it is.
 _LATER = {
+    "Advice": "_advise.advice",
     "Culprit": "_diagnosis",
     "Diagnosis": "_diagnosis",
     "Inspection": "_report",
@@ -80,6 +85,7 @@ _LATER = {
     "Report": "_report",
     "Spike": "_diagnosis",
     "Step": "_recorder",
+    "advise": "_advise",
 }
 
 

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from .._errors import GradClipError
-from . import article
+from . import advise, article
 
-_COMMANDS = {"article": article}
+_COMMANDS = {"advise": advise, "article": article}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

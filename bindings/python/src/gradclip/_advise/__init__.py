@@ -1,0 +1,181 @@
+"""advise: which max_norm? A run's own gradient norms answer.
+
+The parts: readers/ turn files into a Log; findings.py gathers what the modules beside it
+see in it (sampling, after_clipping, warmup, percentiles, levels, scaling, spikes,
+divergence, rate); recommend.py and caveats.py judge; advice.py is the record, report.py
+and plot.py show it. All need NumPy, and are imported when they are used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._errors import InvalidArgumentError
+from .extra import MissingPackageError, require
+
+if TYPE_CHECKING:
+    from .advice import Advice
+    from .log import Log, Rows
+
+__all__ = ["MissingPackageError", "advise", "advise_log"]
+
+
+def advise(
+    norms: Iterable[float],
+    *,
+    learning_rate: float | Iterable[float] | None = None,
+    next_lr: float | None = None,
+    optimizer: str | None = None,
+    intent: str | None = None,
+    steps: Iterable[int] | None = None,
+    loss: Iterable[float] | None = None,
+    tensor_norms: Mapping[str, Iterable[float]] | None = None,
+    rows: Rows | None = None,
+    warmup: int | None = None,
+    max_norms: Iterable[float] = (),
+) -> Advice:
+    """Says what a run's gradient norms tell about max_norm. print() the result for the screen.
+
+    Args:
+        norms: total norms from before clipping, as clip_grad_norm_ returns them, one a
+            row in the order of the run; NaN and infinities included.
+        learning_rate: of the run: one number, or one for each row.
+        next_lr: the learning rate of the run to come. For SGD the record then has a
+            recommendation for it.
+        optimizer: "sgd" (with or without momentum) or "adam" (AdamW too).
+        intent: "safety net" or "regulariser"; both by default.
+        steps: the number of each row's step, increasing; by default the rows are taken
+            for steps 0, 1, 2, ...
+        loss: of each row.
+        tensor_norms: the norms of tensors by name, one for each row (2-norms).
+        rows: "every", "sampled" (one step of several) or "averaged" (means over
+            several), where the steps do not tell.
+        warmup: how many steps to leave out at the beginning; found by default.
+        max_norms: more candidates for the what-if table.
+
+    Returns:
+        An Advice, with all that `gradclip advise --json` prints; to_dict() gives that.
+
+    Raises:
+        InvalidArgumentError: an argument outside its range, or columns of unequal length.
+        MissingPackageError: NumPy is not installed.
+
+    >>> advice = advise([1.0, 1.2, 0.9, 1.1] * 100, learning_rate=0.1, next_lr=1.0)
+    >>> advice.verdict, advice.max_norm
+    ('steady', 1.2)
+    >>> advice.recommendations[-1].intent, advice.recommendations[-1].max_norm
+    ('next rate', 0.105)
+    """
+    require("numpy", "advise")
+    from .arrays import log_of
+
+    log = log_of(norms, learning_rate, steps, loss, tensor_norms)
+    rate = learning_rate if isinstance(learning_rate, (int, float)) else None
+    return advise_log(
+        log,
+        learning_rate=rate,
+        next_lr=next_lr,
+        optimizer=optimizer,
+        intent=intent,
+        rows=rows,
+        warmup=warmup,
+        max_norms=max_norms,
+    )
+
+
+def advise_log(
+    log: Log,
+    *,
+    learning_rate: float | None = None,
+    next_lr: float | None = None,
+    optimizer: str | None = None,
+    intent: str | None = None,
+    rows: Rows | None = None,
+    warmup: int | None = None,
+    max_norms: Iterable[float] = (),
+) -> Advice:
+    """advise() for a Log; learning_rate is one number, and goes before the log's own."""
+    from .advice import Advice
+    from .caveats import warnings_of
+    from .choosers import replay
+    from .findings import find
+    from .recommend import INTENTS, OPTIMIZERS, drift_words, next_of, recommendations_of, verdict_of
+    from .whatif import table
+
+    candidates = [_positive("max_norms", value) for value in max_norms]
+    for name, number in (("learning_rate", learning_rate), ("next_lr", next_lr)):
+        if number is not None:
+            _positive(name, number)
+    _one_of("optimizer", optimizer, OPTIMIZERS)
+    _one_of("intent", intent, INTENTS)
+    _one_of("rows", rows, ("every", "sampled", "averaged"))
+    if warmup is not None and (not isinstance(warmup, int) or warmup < 0):
+        raise InvalidArgumentError(f"warmup must be a whole number >= 0 (got {warmup!r})")
+
+    found = find(log, rows, warmup, learning_rate)
+    verdict, because = verdict_of(found)
+    stopped = verdict in ("empty", "after clipping")
+    nan, inf, first = _nonfinite(log)
+    spikes = found.spikes
+    advised = recommendations_of(found, verdict, intent, next_lr, optimizer)
+    return Advice(
+        source=log.source,
+        format=log.format,
+        taken=log.taken,
+        notes=log.notes,
+        rows=len(log),
+        every=found.sampling.every,
+        rows_are=found.sampling.words,
+        first_step=log.step_of(0) if len(log) else None,
+        last_step=log.step_of(len(log) - 1) if len(log) else None,
+        warmup=found.warmup.rows,
+        warmup_words=found.warmup.words,
+        finite=len(found.settled),
+        nan=nan,
+        inf=inf,
+        first_nonfinite=None if first is None or not found.sampling.every else log.step_of(first),
+        percentiles={} if stopped else found.percentiles,
+        drift=drift_words(found),
+        drift_factor=found.drift.factor,
+        spikes=len(spikes.rows),
+        spike_step=log.step_of(spikes.largest) if spikes.largest >= 0 else None,
+        spike_norm=float(log.norm[spikes.largest]) if spikes.largest >= 0 else None,
+        spike_tensors=spikes.tensors,
+        learning_rate=found.rate.value,
+        learning_rate_words=found.rate.words,
+        next_lr=next_lr,
+        verdict=verdict,
+        because=because,
+        what_if=[] if stopped else table(found, candidates, advised),
+        recommendations=advised,
+        choosers=replay(found) if verdict in ("steady", "heavy-tailed", "drifting") else [],
+        warnings=warnings_of(found),
+        next=next_of(found, verdict, next_lr),
+    )
+
+
+def _nonfinite(log: Log) -> tuple[int, int, int | None]:
+    """How many norms are NaN, how many infinite, and the row of the first of either."""
+    import numpy as np
+
+    bad = np.flatnonzero(~np.isfinite(log.norm))
+    nan = int(np.sum(np.isnan(log.norm)))
+    return nan, len(bad) - nan, int(bad[0]) if len(bad) else None
+
+
+def _positive(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise InvalidArgumentError(f"{name} must be a number > 0 (got {value!r})")
+    return number
+
+
+def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        listed = ", ".join(repr(one) for one in known)
+        raise InvalidArgumentError(f"{name} must be one of {listed} (got {value!r})")

@@ -1,0 +1,165 @@
+"""The record that advise() returns: everything that the report shows and --json prints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+
+class WhatIf(NamedTuple):
+    """A max_norm, and what it would have done on the same trajectory.
+
+    Attributes:
+        max_norm: the threshold; name: where it comes from: "p99", "constant", "asked".
+        clipped: the fraction of finite steps it clips.
+        mean_coef, worst_coef: the mean and the smallest clip_coef over all of them.
+        regime: inactive, safety net, limiter or normalised step.
+    """
+
+    max_norm: float
+    name: str
+    clipped: float
+    mean_coef: float
+    worst_coef: float
+    regime: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something to look at. cause is a fixed word, text is for the reader."""
+
+    cause: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to do for an intent.
+
+    Attributes:
+        intent: "safety net", "regulariser" or "next rate".
+        max_norm: the value, to 3 digits; None where no fixed value is recommended.
+        chooser: what to use instead, None where a fixed value is.
+        reason: why.
+    """
+
+    intent: str
+    max_norm: float | None
+    chooser: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A chooser, fed with the finite norms of the log from its beginning.
+
+    Attributes:
+        name: the chooser, with its options.
+        clipped, skipped: fractions of the steps.
+        mean_coef, worst_coef: over the steps that were not skipped.
+        last: its threshold at the end; None if it has none.
+    """
+
+    name: str
+    clipped: float
+    skipped: float
+    mean_coef: float
+    worst_coef: float
+    last: float | None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a log of gradient norms says about max_norm. print() it for the screen.
+
+    Attributes:
+        source, format: the file, and what kind of log it is.
+        taken: which columns were taken, and why; notes: what else is to be known of it.
+        rows: how many rows have a norm. every: whether there is one for every step.
+        rows_are: what a row stands for, in words.
+        first_step, last_step: of the log; None without rows.
+        warmup: how many rows were left out at the beginning; warmup_words: why.
+        finite: how many rows the percentiles come from: finite, after the warm-up.
+        nan, inf: how many rows are not finite. first_nonfinite: the step of the first;
+            None if there is none, or if not every step has a row.
+        percentiles: "min", "p1", "p10", "p50", "p90", "p99", "p99.9", "max", those that
+            there are rows enough for.
+        drift: how the level moves, in words; drift_factor: by which factor.
+        spikes: how many norms are over 5 times the level around them; spike_step,
+            spike_norm: of the largest; spike_tensors: the tensors that caused them, with
+            how often.
+        learning_rate: the one the percentiles answer for, None if unknown; next_lr: the
+            one that was asked for.
+        verdict: "empty", "too short", "after clipping", "loss scale", "diverged",
+            "drifting", "heavy-tailed" or "steady"; because: why.
+        what_if: what each max_norm would have done.
+        recommendations, choosers, warnings: see there.
+        next: what to do now.
+    """
+
+    __module__ = "gradclip"
+
+    source: str
+    format: str
+    taken: list[str]
+    notes: list[str]
+    rows: int
+    every: bool
+    rows_are: str
+    first_step: int | None
+    last_step: int | None
+    warmup: int
+    warmup_words: str
+    finite: int
+    nan: int
+    inf: int
+    first_nonfinite: int | None
+    percentiles: dict[str, float]
+    drift: str
+    drift_factor: float
+    spikes: int
+    spike_step: int | None
+    spike_norm: float | None
+    spike_tensors: list[tuple[str, int]]
+    learning_rate: float | None
+    learning_rate_words: str
+    next_lr: float | None
+    verdict: str
+    because: str
+    what_if: list[WhatIf] = field(default_factory=list)
+    recommendations: list[Recommendation] = field(default_factory=list)
+    choosers: list[Replayed] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
+    next: str = ""
+
+    @property
+    def max_norm(self) -> float | None:
+        """The max_norm recommended as a safety net; None if no fixed value is."""
+        for one in self.recommendations:
+            if one.intent == "safety net":
+                return one.max_norm
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain lists, dictionaries, strings and numbers, for JSON. What is
+        not finite is None."""
+        out: dict[str, Any] = _plain(
+            {**asdict(self), "what_if": [w._asdict() for w in self.what_if]}
+        )
+        return out
+
+    def __str__(self) -> str:
+        from .report import screen
+
+        return screen(self)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

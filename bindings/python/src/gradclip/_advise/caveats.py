@@ -1,0 +1,211 @@
+"""What the reader is warned of."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from .advice import Warned
+from .findings import Findings
+from .levels import Jump
+
+
+def warnings_of(found: Findings) -> list[Warned]:
+    """The warnings, the gravest first."""
+    return [
+        *_after_clipping(found),
+        *_diverged(found),
+        *_nonfinite(found),
+        *_overflow(found),
+        *_loss_scale(found),
+        *_level(found),
+        *_batch_size(found),
+        *_zero(found),
+        *_dominating(found),
+        *_rows(found),
+        *_short(found),
+        *_large(found),
+    ]
+
+
+def _after_clipping(found: Findings) -> list[Warned]:
+    if found.log.after_clipping:
+        what = "by its name the column holds norms from after clipping"
+    elif found.pile:
+        what = f"{found.pile.share:.1%} of the norms pile up at {found.pile.at:.4g}, the largest"
+    else:
+        return []
+    return [
+        Warned(
+            "after-clipping",
+            f"{what}: log what clip_grad_norm_ returns, the norm from before clipping",
+        )
+    ]
+
+
+def _diverged(found: Findings) -> list[Warned]:
+    if found.divergence is None:
+        return []
+    return [Warned("diverged", found.divergence.words)]
+
+
+def _nonfinite(found: Findings) -> list[Warned]:
+    log = found.log
+    bad = int(np.sum(~np.isfinite(log.norm)))
+    if not bad:
+        return []
+    text = f"{bad} norm(s) are not finite: clipping cannot repair NaN, skip the step"
+    names = Counter(name for row, name in log.culprits.items() if not np.isfinite(log.norm[row]))
+    if not names and log.tensors is not None:
+        places = log.tensors.largest[~np.isfinite(log.norm)]
+        names = Counter(log.tensors.names[int(i)] for i in places if i >= 0)
+    if names:
+        listed = ", ".join(f"{name!r} ({count} times)" for name, count in names.most_common(3))
+        text += f"; it began in {listed}"
+    return [Warned("nonfinite", text)]
+
+
+def _overflow(found: Findings) -> list[Warned]:
+    count = int(np.sum(np.isinf(found.log.norm)))
+    if not count:
+        return []
+    return [
+        Warned(
+            "overflow",
+            f"{count} norm(s) are infinite: gradients overflowed, or their norm did on its way "
+            "(float16, or squares summed in float32)",
+        )
+    ]
+
+
+def _loss_scale(found: Findings) -> list[Warned]:
+    if found.scaling.scaled is None:
+        return []
+    return [
+        Warned(
+            "loss-scale",
+            f"{found.scaling.scaled}: the norms are still multiplied by a loss scale. Unscale "
+            "before clipping (scaler.unscale_, or grad_scale=), and log again",
+        )
+    ]
+
+
+def _level(found: Findings) -> list[Warned]:
+    jumps = found.scaling.jumps
+    if not jumps or len(jumps) > 5:
+        return []
+    top = max(jumps, key=lambda jump: max(jump.factor, 1 / jump.factor))
+    step = found.log.step_of(top.row)
+    change = f"{top.factor:.2g} times" if top.factor > 1 else f"1/{1 / top.factor:.2g} of"
+    text = f"at step {step} the level of the norm changes at once to {change} what it was"
+    loss = _loss_change(found, top)
+    if loss is None:
+        text += ": has the batch size or the loss's reduction changed?"
+    elif abs(np.log(loss / top.factor)) < 0.35:
+        text += f", and the loss to {loss:.2g} times: its reduction or weight has changed"
+    else:
+        text += ", but the loss does not: has the batch size changed?"
+    return [Warned("level-change", text + " Ask for advice on each part by itself")]
+
+
+def _loss_change(found: Findings, jump: Jump) -> float | None:
+    loss = found.log.loss
+    if loss is None:
+        return None
+    before, after = loss[max(0, jump.row - 50) : jump.row], loss[jump.row : jump.row + 50]
+    before, after = before[before > 0], after[after > 0]
+    if len(before) < 5 or len(after) < 5:
+        return None
+    return float(np.median(after) / np.median(before))
+
+
+def _batch_size(found: Findings) -> list[Warned]:
+    size = found.log.batch_size
+    if size is None:
+        return []
+    known = np.flatnonzero(np.isfinite(size))
+    changes = known[1:][np.diff(size[known]) != 0]
+    if not len(changes):
+        return []
+    first = int(changes[0])
+    return [
+        Warned(
+            "batch-size",
+            f"the batch size changes {len(changes)} time(s), first to {size[first]:g} at step "
+            f"{found.log.step_of(first)}, and the level of the norm with it",
+        )
+    ]
+
+
+def _zero(found: Findings) -> list[Warned]:
+    if not found.zero:
+        return []
+    return [
+        Warned(
+            "zero",
+            f"{found.zero} norm(s) are 0: no gradient has arrived (a detached loss, a masked "
+            "batch, underflow in float16); left out of the percentiles",
+        )
+    ]
+
+
+def _dominating(found: Findings) -> list[Warned]:
+    tensors = found.log.tensors
+    if tensors is None or len(tensors.names) < 3 or not len(found.settled):
+        return []
+    largest, share = tensors.largest[found.settled], tensors.share[found.settled]
+    places, counts = np.unique(largest[(share > 0.9) & (largest >= 0)], return_counts=True)
+    if not len(places) or np.max(counts) <= len(found.settled) / 2:
+        return []
+    name = tensors.names[int(places[np.argmax(counts)])]
+    part = float(np.max(counts)) / len(found.settled)
+    return [
+        Warned(
+            "dominating",
+            f"{name!r} makes up over 90% of the norm in {part:.0%} of the rows: max_norm is about "
+            "this one tensor, and scales the others down with it. Clip it by itself",
+        )
+    ]
+
+
+def _rows(found: Findings) -> list[Warned]:
+    kind = found.sampling.rows
+    if kind == "every":
+        return []
+    cause = "averaged" if kind == "averaged" else "sampled"
+    if kind == "averaged":
+        text = "a mean hides single steps: they reach higher than its percentiles say"
+    else:
+        text = "most steps are not in the log, nor are most of the spikes"
+    return [
+        Warned(
+            cause,
+            f"the rows are {found.sampling.words}: {text}. No p99.9, no first NaN, no choosers. "
+            "Log every step (gradclip.Monitor does)",
+        )
+    ]
+
+
+def _short(found: Findings) -> list[Warned]:
+    count = len(found.settled)
+    if count >= 100 or not len(found.log) or found.divergence is not None:
+        return []
+    return [
+        Warned(
+            "too-short", f"{count} finite rows after the warm-up: p99 needs 100, p99.9 needs 1000"
+        )
+    ]
+
+
+def _large(found: Findings) -> list[Warned]:
+    level = found.percentiles.get("p50", 0.0)
+    if level < 1e4 or found.scaling.scaled:
+        return []
+    return [
+        Warned(
+            "large",
+            f"norms around {level:.3g} are unusual: still multiplied by a loss scale, or a loss "
+            "that is summed rather than averaged?",
+        )
+    ]

@@ -1,0 +1,92 @@
+"""Whether the run that wrote the log was lost before its end."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .log import Array, Log
+
+
+class Divergence(NamedTuple):
+    """The run is lost from this row on; words say how one can tell."""
+
+    row: int
+    words: str
+
+
+def divergence_of(log: Log, warmup: int) -> Divergence | None:
+    """Looks for a run that does not come back: norms (or losses) that are not finite up to the
+    end, norms that grow a hundredfold up to the end, a loss that loses what it had gained."""
+    return _ends(log) or _grows(log, warmup) or _lost(log)
+
+
+def _ends(log: Log) -> Divergence | None:
+    """Not finite up to the end: for three rows, or for the first time."""
+    if not len(log) or np.isfinite(log.norm[-1]):
+        return None
+    finite = np.flatnonzero(np.isfinite(log.norm))
+    first = int(finite[-1]) + 1 if len(finite) else 0
+    if len(log) - first < 3 and first > len(finite):
+        return None  # rows before were not finite either, and the run went on
+    words = f"from step {log.step_of(first)} to the end the norm is not finite"
+    good = finite[(finite < first) & (log.norm[finite] > 0)]
+    begin = _leaves(log.norm[good]) if len(good) else 0
+    if begin < len(good):
+        words += f"; it leaves its level at step {log.step_of(int(good[begin]))}"
+        first = int(good[begin])
+    return Divergence(first, words)
+
+
+def _leaves(norm: Array) -> int:
+    """The place of the first norm after which all are over 10 times the level of the first
+    half; len(norm) if the last is not."""
+    level = float(np.median(norm[: max(1, len(norm) // 2)]))
+    return int(np.flatnonzero(norm < 10 * level)[-1]) + 1
+
+
+def _grows(log: Log, warmup: int) -> Divergence | None:
+    good = np.flatnonzero(np.isfinite(log.norm) & (log.norm > 0))
+    good = good[good >= warmup]
+    if len(good) < 6:
+        return None
+    norm = log.norm[good]
+    tail = max(3, len(norm) // 50)
+    before, end = float(np.median(norm[: len(norm) // 2])), float(np.median(norm[-tail:]))
+    if end < 100 * before:
+        return None
+    first = int(good[min(_leaves(norm), len(good) - 1)])
+    return Divergence(
+        first,
+        f"from step {log.step_of(first)} on the norm grows, {end / before:.0f} times "
+        "its level of before at the end",
+    )
+
+
+def _lost(log: Log) -> Divergence | None:
+    if log.loss is None:
+        return None
+    good = np.flatnonzero(np.isfinite(log.loss))
+    if len(good) < 100:
+        return None
+    loss = log.loss[good].astype(float)
+    count = 20
+    size = len(loss) // count
+    blocks = loss[-count * size :].reshape(count, size)
+    levels = np.median(blocks, axis=1)
+    noise = 1.4826 * float(np.median(np.abs(blocks - levels[:, None])))
+    start = float(np.median(loss[: max(5, len(loss) // 100)]))
+    best, last = int(np.argmin(levels)), float(np.median(levels[-2:]))
+    gained, given_back = start - float(levels[best]), last - float(levels[best])
+    # Neither by chance: several times what one step differs from the next.
+    if min(gained, given_back) < 3 * noise or given_back <= 0.4 * gained:
+        return None
+    half = float(levels[best]) + given_back / 2
+    place = best + int(np.argmax(levels[best:] > half))
+    first = int(good[len(loss) - count * size + place * size])
+    return Divergence(
+        first,
+        f"about step {log.step_of(first)} the loss goes from {levels[best]:.3g} back to "
+        f"{last:.3g}, having begun at {start:.3g}, and stays",
+    )

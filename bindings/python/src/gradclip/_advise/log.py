@@ -1,0 +1,82 @@
+"""A log of gradient norms, however it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from .._errors import GradClipError
+
+Array = npt.NDArray[Any]  # one dimension, floats
+
+# What a row of the log stands for. "every": each optimizer step has one; "sampled":
+# one step of several was kept; "averaged": the mean over several steps; "thinned":
+# one of the last two, and the log does not say which.
+Rows = Literal["every", "sampled", "averaged", "thinned"]
+
+
+class LogError(GradClipError, ValueError):
+    """A file holds no log of gradient norms that could be read; the message says why."""
+
+    __module__ = "gradclip"
+
+
+@dataclass
+class Tensors:
+    """What a log with a norm for every tensor tells, row by row.
+
+    Attributes:
+        names: of the tensors.
+        largest: for each row the index of the tensor with the largest norm; of the
+            first that is not finite, if one is; -1 where the row has none.
+        share: its share of the sum of norm^p, of 1.
+    """
+
+    names: Sequence[str]
+    largest: Array
+    share: Array
+
+
+@dataclass
+class Log:
+    """The rows that hold a norm, in the order of the run. Arrays have one entry a row.
+
+    Attributes:
+        norm: total norms; may be NaN or infinite.
+        step: step numbers, increasing; None where the log has none.
+        learning_rate, loss, loss_scale, batch_size: NaN where a row has none; None
+            where no row has one.
+        tensors: which tensor was the largest, if the log has norms of tensors.
+        culprits: the tensor with the first non-finite element, by row, if the log
+            names it.
+        source: the name of the file; format: what kind of log it is.
+        taken: which columns (patterns, tags) were taken, and why, in words.
+        notes: what else is to be known of the reading: lines left out, a cut-off end.
+        hint: what the format says about its rows, if it does.
+        after_clipping: whether the column's own name says that.
+    """
+
+    norm: Array
+    step: Array | None = None
+    learning_rate: Array | None = None
+    loss: Array | None = None
+    loss_scale: Array | None = None
+    batch_size: Array | None = None
+    tensors: Tensors | None = None
+    culprits: dict[int, str] = field(default_factory=dict)
+    source: str = "norms"
+    format: str = "numbers"
+    taken: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    hint: Rows | None = None
+    after_clipping: bool = False
+
+    def __len__(self) -> int:
+        return len(self.norm)
+
+    def step_of(self, row: int) -> int:
+        """The number of the step that a row is of; rows count from 0 where the log does not."""
+        return int(self.step[row]) if self.step is not None else row

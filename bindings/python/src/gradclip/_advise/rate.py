@@ -1,0 +1,51 @@
+"""The learning rate of the log, and what another one asks of max_norm."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .log import Array, Log
+
+
+class Rate(NamedTuple):
+    """Attributes:
+    value: the learning rate that the percentiles answer for (the median after the
+        warm-up); None if nobody says.
+    lowest, highest: its range after the warm-up.
+    product: the median of learning rate * norm.
+    words: where it comes from.
+    """
+
+    value: float | None
+    lowest: float | None
+    highest: float | None
+    product: float | None
+    words: str
+
+
+def rate_of(log: Log, rows: Array, told: float | None) -> Rate:
+    """The learning rate of rows whose norms are finite; told is what the user says."""
+    norm = log.norm[rows]
+    if told is not None:
+        product = told * float(np.median(norm)) if len(norm) else None
+        return Rate(told, told, told, product, "as you say")
+    rates = None if log.learning_rate is None else log.learning_rate[rows]
+    if rates is None or not np.any(rates > 0):
+        return Rate(None, None, None, None, "not in the log")
+    known = rates > 0
+    values = rates[known]
+    return Rate(
+        float(np.median(values)),
+        float(np.min(values)),
+        float(np.max(values)),
+        float(np.median(values * norm[known])),
+        "from the log",
+    )
+
+
+def for_next(rate: Rate, next_lr: float) -> float | None:
+    """max_norm with which the median step of the log has the same length lr * norm at
+    next_lr: median(lr * norm) / next_lr, which is lr * p50 / next_lr for a constant lr."""
+    return None if rate.product is None else rate.product / next_lr

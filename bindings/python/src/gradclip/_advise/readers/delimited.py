@@ -1,0 +1,195 @@
+"""CSV, TSV and columns of numbers, with or without a header."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+
+from ..log import Log, LogError
+from .columns import Columns, choose
+from .rows import KINDS, LR, NORM, Rows, number, tensor_row
+from .source import Source
+
+_PLACES = {kind: place for place, kind in enumerate(KINDS)}
+_SAMPLE = 50
+
+
+def looks_like(head: str) -> bool:
+    """Whether the first lines are numbers alone, or a header and rows of as many cells."""
+    lines = [line for line in head.splitlines()[:_SAMPLE] if line.strip() and line[:1] != "#"]
+    if not lines:
+        return False
+    delimiter = delimiter_of(lines)
+    table = [_cells(line, delimiter) for line in lines]
+    first, rest = table[0], table[1:-1] or table[1:]  # the last may be cut
+    if all(number(cell) is not None for cell in first):
+        return True
+    if any(number(cell) is not None or "=" in cell or ": " in cell for cell in first):
+        return False
+    if any(len(cells) != len(first) for cells in rest):
+        return False
+    # Words between blanks make a table only if there are numbers under all of them.
+    words = [cell for cells in rest for cell in cells if number(cell) is None]
+    return not words if delimiter == " " else True
+
+
+def delimiter_of(lines: Sequence[str]) -> str:
+    """Comma, tab, semicolon or blanks, whichever the first line has."""
+    for delimiter in ",\t;":
+        if delimiter in lines[0]:
+            return delimiter
+    return " "
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    if delimiter == " ":
+        return line.split()
+    try:
+        return next(csv.reader([line.replace("\0", "")], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
+def read(source: Source, column: str | None) -> Log:
+    """Reads a table. Comments ("# ... learning_rate=0.1") may stand before it."""
+    comments: list[str] = []
+    lines = source.lines()
+    first = _first_line(lines, comments)
+    if first is None:
+        return Rows([True] * len(KINDS)).log(source=source.name, format="an empty file")
+    delimiter = delimiter_of([first])
+    header = [cell.strip() for cell in _cells(first, delimiter)]
+    rate = _rate_in(comments)
+    if all(number(cell) is not None for cell in header):
+        columns, names = (
+            _without_header(header, column),
+            [str(i) for i in range(1, len(header) + 1)],
+        )
+        lines = chain([first], lines)
+    else:
+        columns, names = choose(header, column), header
+    if columns.norm is None and not columns.tensors:
+        wanted = f"has no column {column!r}" if column else "has no column of gradient norms"
+        raise LogError(
+            f"{source.name} {wanted}; its columns are {_listed(names)}: name one with --column"
+        )
+    rows, short = _rows(lines, names, columns, delimiter, rate, source)
+    notes = _notes(source, rows, short)
+    kind = {",": "CSV", "\t": "TSV", ";": "CSV (semicolons)"}.get(delimiter, "columns of numbers")
+    if len(names) == 1:
+        kind = "a column of numbers"
+    if rate is not None and "learning_rate" not in columns.others:
+        columns.words.append(f"learning rate: {rate:g}, from the comment at the top")
+    return rows.log(
+        source=source.name,
+        format=kind,
+        taken=columns.words,
+        notes=notes,
+        hint="every" if {"clip_coef", "nonfinite_count"} <= set(names) else None,
+        after_clipping=columns.after_clipping,
+    )
+
+
+def _first_line(lines: Iterator[str], comments: list[str]) -> str | None:
+    for line in lines:
+        if line.startswith("#"):
+            comments.append(line)
+        elif line.strip():
+            return line
+    return None
+
+
+def _rate_in(comments: list[str]) -> float | None:
+    """The learning rate of a comment like "# char_rnn seed=1 learning_rate=0.008"."""
+    for word in " ".join(comments).split():
+        key, _, value = word.partition("=")
+        if key in ("learning_rate", "lr"):
+            return number(value)
+    return None
+
+
+def _without_header(cells: list[str], column: str | None) -> Columns:
+    place = "1" if column is None and len(cells) == 1 else column
+    if place is None:
+        raise LogError(
+            f"the columns have no names, and there are {len(cells)}: say which one holds the norm, "
+            f"--column 1 ... {len(cells)}"
+        )
+    if not place.isdigit() or not 1 <= int(place) <= len(cells):
+        raise LogError(f"--column must be a number from 1 to {len(cells)} here (got {column!r})")
+    why = "the only one" if len(cells) == 1 else "as asked for"
+    return Columns(place, False, {}, {}, 2.0, [f"norm: column {place}, {why}"])
+
+
+def _rows(
+    lines: Iterator[str],
+    names: list[str],
+    columns: Columns,
+    delimiter: str,
+    rate: float | None,
+    source: Source,
+) -> tuple[Rows, int]:
+    at = {name: place for place, name in reversed(list(enumerate(names)))}
+    places = [-1] * len(KINDS)
+    if columns.norm is not None:
+        places[NORM] = at[columns.norm]
+    for role, name in columns.others.items():
+        if role in _PLACES:
+            places[_PLACES[role]] = at[name]
+    tensors = {at[name]: tensor for name, tensor in columns.tensors.items()}
+    culprit = at.get(columns.others.get("culprit", ""), -1)
+    present = [place >= 0 for place in places]
+    present[NORM] = True
+    present[LR] = present[LR] or rate is not None
+    rows = Rows(present, list(tensors.values()), columns.p)
+    taken = [(kind, place) for kind, place in enumerate(places) if place >= 0]
+    last = max([place for _, place in taken] + list(tensors) + [0])
+    width, short = len(names), 0
+    row: list[float | None] = [None] * len(KINDS)
+    row[LR] = rate
+    for cells in _split(lines, delimiter):
+        if len(cells) <= last or (source.cut and width > 1 and _cut_short(cells, width, last)):
+            short += bool(cells)
+            continue
+        for kind, place in taken:
+            try:
+                row[kind] = float(cells[place])
+            except ValueError:
+                row[kind] = None
+        before = len(rows)
+        rows.add(row, tensor_row([cells[place] for place in tensors]) if tensors else None)
+        if culprit >= 0 and len(rows) > before and cells[culprit].strip():
+            rows.culprits[before] = cells[culprit].strip()
+    return rows, short
+
+
+def _cut_short(cells: list[str], width: int, last: int) -> bool:
+    """Whether the last line, which has no end, may have lost digits of what is taken."""
+    return len(cells) < width or last == width - 1
+
+
+def _split(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
+    if delimiter == " ":
+        return map(str.split, lines)
+    # A line at a time: a stray quotation mark must not swallow the lines after it.
+    return (_cells(line, delimiter) if '"' in line else line.split(delimiter) for line in lines)
+
+
+def _notes(source: Source, rows: Rows, short: int) -> list[str]:
+    notes = []
+    if source.cut and short:
+        notes.append("the file ends in the middle of a line, which was left out")
+        short -= 1
+    if short:
+        notes.append(f"{short} line(s) have too few cells and were left out")
+    if rows.without_norm:
+        notes.append(f"{rows.without_norm} row(s) have no norm (a blank cell) and were left out")
+    if source.too_long:
+        notes.append(f"{source.too_long} line(s) are longer than 4 MiB and were left out")
+    return notes
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in islice(names, 12))
+    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -1,0 +1,71 @@
+"""JSON lines: one object a line, as mmengine's scalars.json and many loggers write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ..log import Log
+from .columns import choose
+from .records import log_of
+from .source import Source
+
+
+def looks_like(head: str) -> bool:
+    """Whether the first line that is not blank is a whole object, and no table of lists."""
+    line = next((line for line in head.splitlines() if line.strip()), "")
+    value = _object(line)
+    if not isinstance(value, dict):
+        return False
+    norm = choose(map(str, value)).norm
+    return norm is None or not isinstance(value[norm], list)
+
+
+def read(source: Source, column: str | None) -> Log:
+    notes: list[str] = []
+    first = next((line for line in _decoded(source.head) if line.strip()), "{}")
+    keys = set(_object(first) or {})
+    # mmengine writes means over the last 10 steps or more even if it writes every step;
+    # mmdetection 2 writes means over its log interval.
+    open_mmlab = {"data_time", "memory", "time"} & keys and {"epoch", "iter"} & keys
+    hint: Any = "averaged" if open_mmlab else None
+    kind = "JSON lines of mmengine or mmdetection" if open_mmlab else "JSON lines"
+    if "nonfinite_count" in keys and "clip_coef" in keys:
+        hint = "every"
+    return log_of(_objects(source, notes), column, source.name, kind, hint, notes)
+
+
+def _objects(source: Source, notes: list[str]) -> Iterator[dict[str, Any]]:
+    unreadable = other = 0
+    cut = False
+    for line in source.lines():
+        if not line.strip("\0 \t\r"):
+            continue
+        value = _object(line)
+        if isinstance(value, dict):
+            yield value
+        elif source.cut:
+            cut = True
+        elif value is None:
+            unreadable += 1
+        else:
+            other += 1
+    if cut:
+        notes.append("the file ends in the middle of a line, which was left out")
+    if unreadable + other:
+        notes.append(f"{unreadable + other} line(s) are no JSON objects and were left out")
+    if source.too_long:
+        notes.append(f"{source.too_long} line(s) are longer than 4 MiB and were left out")
+
+
+def _object(line: str) -> Any:
+    """The line's value; None if it cannot be read."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _decoded(head: bytes) -> list[str]:
+    return head.decode("utf-8", "replace").lstrip("\ufeff").splitlines()

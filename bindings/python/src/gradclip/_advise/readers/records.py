@@ -1,0 +1,92 @@
+"""Records (JSON objects) as rows: which keys are taken is decided from the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import chain, islice
+from typing import Any
+
+from ..log import Log, LogError
+from ..log import Rows as RowKind
+from .columns import Columns, choose
+from .rows import KINDS, NORM, Rows, number, tensor_row
+
+_LOOKAHEAD = 1000
+
+
+def log_of(
+    records: Iterable[Mapping[str, Any]],
+    column: str | None,
+    source: str,
+    kind: str,
+    hint: RowKind | None,
+    notes: list[str],
+) -> Log:
+    """The log of records. notes may still grow while records are read.
+
+    Args:
+        records: flat or with objects inside, whose keys then become "outer/inner".
+        column: the key of the norm, if the user has named it.
+        source, kind, hint: see Log.
+    """
+    stream = iter(flat(record) for record in records)
+    first = list(islice(stream, _LOOKAHEAD))
+    if not first:
+        return Rows([True] * len(KINDS)).log(source=source, format=kind, notes=notes)
+    columns = choose(chain.from_iterable(first), column)
+    while columns.norm is None and not columns.tensors:
+        more = list(islice(stream, _LOOKAHEAD))
+        if not more:
+            raise LogError(_nothing(source, column, first))
+        first = first[-1:] + more
+        columns = choose(chain.from_iterable(more), column)
+    rows = _rows(chain(first, stream), columns)
+    if rows.without_norm:
+        notes.append(f"{rows.without_norm} record(s) have no norm and were left out")
+    return rows.log(
+        source=source,
+        format=kind,
+        taken=columns.words,
+        notes=notes,
+        hint=hint,
+        after_clipping=columns.after_clipping,
+    )
+
+
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """One level of objects inside objects is laid open: {"train": {"loss": 1}} has "train/loss"."""
+    if not any(isinstance(value, dict) for value in record.values()):
+        return dict(record)
+    out: dict[str, Any] = {}
+    for key, value in record.items():
+        if isinstance(value, dict):
+            out.update((f"{key}/{inner}", number) for inner, number in value.items())
+        else:
+            out[key] = value
+    return out
+
+
+def _rows(records: Iterable[dict[str, Any]], columns: Columns) -> Rows:
+    names = [columns.norm, *(columns.others.get(kind) for kind in KINDS[1:])]
+    rows = Rows(
+        [True, *(name is not None for name in names[1:])], list(columns.tensors.values()), columns.p
+    )
+    keys, culprit = list(columns.tensors), columns.others.get("culprit")
+    for record in records:
+        row = [None if name is None else number(record.get(name)) for name in names]
+        tensor_norms = None
+        if keys and (row[NORM] is not None or any(key in record for key in keys)):
+            tensor_norms = tensor_row([record.get(key) for key in keys])
+        before = len(rows)
+        rows.add(row, tensor_norms)
+        if culprit and len(rows) > before and isinstance(record.get(culprit), str):
+            rows.culprits[before] = record[culprit]
+    return rows
+
+
+def _nothing(source: str, column: str | None, records: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(chain.from_iterable(records)))
+    shown = ", ".join(repr(str(name)[:60]) for name in names[:12])
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    wanted = f"has no {column!r}" if column else "has no gradient norms"
+    return f"{source} {wanted}; its records have {shown or 'nothing'}{more}: name one with --column"

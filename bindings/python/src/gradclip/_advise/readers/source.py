@@ -1,0 +1,116 @@
+"""A file or standard input, read once from front to back in bounded memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Callable
+
+from ..log import LogError
+
+HEAD = 1 << 16
+LONGEST = 1 << 22  # bytes of a line; a longer one is left out
+_BUFFER = 1 << 20
+
+# Called with the bytes read so far, now and then.
+Progress = Callable[[int], None]
+
+
+class _Chained(io.RawIOBase):
+    """What has been read of a stream already, and then the rest of it."""
+
+    def __init__(self, head: bytes, rest: Any) -> None:
+        self._head, self._rest = memoryview(head), rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        if self._head:
+            count = min(len(self._head), len(into))
+            into[:count] = self._head[:count]
+            self._head = self._head[count:]
+            return count
+        chunk = self._rest.read(len(into))
+        into[: len(chunk)] = chunk
+        return len(chunk)
+
+
+class Source:
+    """The bytes of a log: `head`, its first 64 KiB, and then lines() or read().
+
+    After lines() has come to its end, `too_long` is how many lines were left out for
+    their length, and `cut` whether the last line has no end.
+    """
+
+    def __init__(self, path: str, progress: Progress | None = None) -> None:
+        self.name = "standard input" if path == "-" else os.path.basename(path) or path
+        self.size = 0
+        self.cut = False
+        self.too_long = 0
+        self.done = 0
+        self._progress = progress or (lambda done: None)
+        try:
+            raw: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb", buffering=_BUFFER)
+            if path != "-":
+                self.size = os.fstat(raw.fileno()).st_size
+            self.head = _fully(raw, HEAD)
+        except OSError as error:
+            raise LogError(f"{path} cannot be read: {error.strerror or error}") from error
+        self._raw = raw
+        self._file = io.BufferedReader(_Chained(self.head, raw), _BUFFER)
+
+    def close(self) -> None:
+        if self._raw is not sys.stdin.buffer:
+            self._raw.close()
+
+    def read(self, count: int) -> bytes:
+        """The next count bytes, or fewer at the end."""
+        chunk = self._file.read(count)
+        self._advance(len(chunk))
+        return chunk
+
+    def lines(self) -> Iterator[str]:
+        """The lines without their ends; bytes that are not UTF-8 are replaced."""
+        readline = self._file.readline
+        while True:
+            line = readline(LONGEST)
+            if not line:
+                return
+            self._advance(len(line))
+            self.cut = not line.endswith(b"\n")
+            if self.cut and len(line) == LONGEST:
+                self.too_long += 1
+                self._skip_line()
+                continue
+            if self.done == len(line) and line.startswith(b"\xef\xbb\xbf"):
+                line = line[3:]
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+    def _skip_line(self) -> None:
+        while True:
+            part = self._file.readline(LONGEST)
+            self._advance(len(part))
+            if not part or part.endswith(b"\n"):
+                self.cut = not part
+                return
+
+    def _advance(self, count: int) -> None:
+        before = self.done >> 20
+        self.done += count
+        if self.done >> 20 != before:
+            self._progress(self.done)
+
+
+def _fully(raw: BinaryIO, count: int) -> bytes:
+    """The first count bytes of a stream; a pipe gives them in pieces."""
+    parts, have = [], 0
+    while have < count:
+        part = raw.read(count - have)
+        if not part:
+            break
+        parts.append(part)
+        have += len(part)
+    return b"".join(parts)

@@ -1,0 +1,209 @@
+"""The report: one screen of text, at most 80 columns wide, that needs no colour."""
+
+from __future__ import annotations
+
+import textwrap
+
+from .advice import Advice, Replayed, WhatIf
+from .regimes import IN_WORDS
+
+WIDTH = 80
+_LABEL = 11  # columns for what a line is about
+_MOST_WARNINGS = 4
+_MOST_ROWS = 11  # of the what-if table
+
+
+def screen(advice: Advice) -> str:
+    """The report as lines of text."""
+    return "\n".join(lines(advice))
+
+
+def lines(advice: Advice) -> list[str]:
+    """The report, line by line. A line that begins with a capital word and two blanks is
+    what is labelled so; see labelled()."""
+    out = [
+        *labelled(
+            "Log", f"{advice.source}: {advice.format}, {_count(advice.rows, 'norm')}{_span(advice)}"
+        ),
+        *labelled("Taken", "; ".join(advice.taken) or "nothing"),
+        *labelled("Rows", advice.rows_are),
+        *_limited(labelled("Note", "; ".join(advice.notes)) if advice.notes else [], 3),
+        *labelled("Verdict", f"{advice.verdict.upper()}: {advice.because}"),
+    ]
+    if advice.verdict not in ("empty", "after clipping"):
+        out += _statistics(advice)
+        out += _what_if(advice)
+        out += _choosers(advice.choosers)
+        out += _recommended(advice)
+    out += _warnings(advice)
+    out += labelled("Next", advice.next)
+    return out
+
+
+def labelled(label: str, text: str) -> list[str]:
+    """Text that is about something, wrapped, with the lines after the first set in."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=label.ljust(_LABEL),
+        subsequent_indent=" " * _LABEL,
+        break_long_words=True,
+        break_on_hyphens=False,
+    )
+
+
+def _limited(given: list[str], most: int) -> list[str]:
+    if len(given) <= most:
+        return given
+    return [*given[: most - 1], given[most - 1][: WIDTH - 4] + " ..."]
+
+
+def _span(advice: Advice) -> str:
+    if advice.first_step is None or advice.rows < 2:
+        return ""
+    return f", steps {advice.first_step} to {advice.last_step}"
+
+
+def _statistics(advice: Advice) -> list[str]:
+    out = labelled("Warm-up", advice.warmup_words)
+    if advice.nan or advice.inf:
+        first = ""
+        if advice.first_nonfinite is not None:
+            first = f"; the first at step {advice.first_nonfinite}"
+        text = f"{advice.nan} NaN, {advice.inf} infinite{first}"
+    else:
+        text = "none"
+    out += labelled("Not finite", text)
+    if advice.percentiles:
+        cells = [(name, _short(value)) for name, value in advice.percentiles.items()]
+        for row, label in enumerate(("Norm", "")):
+            out.append(
+                label.ljust(_LABEL) + "  ".join(c[row].rjust(max(map(len, c))) for c in cells)
+            )
+    spikes = "none"
+    if advice.spikes:
+        spikes = f"{advice.spikes} over 5 times the level around them, the largest "
+        spikes += f"{_short(advice.spike_norm or 0.0)} at step {advice.spike_step}"
+        if advice.spike_tensors:
+            spikes += "; by " + ", ".join(
+                f"{name} ({count})" for name, count in advice.spike_tensors[:3]
+            )
+    out += labelled("Drift", f"{advice.drift}. Spikes: {spikes}")
+    return out
+
+
+def _what_if(advice: Advice) -> list[str]:
+    if not advice.what_if:
+        return []
+    out = ["", "What if    (on the same trajectory; a run that is clipped takes another)"]
+    out.append("     max_norm            clipped  mean coef    worst  regime")
+    for one in _most_telling(advice.what_if):
+        name = "" if one.name == "constant" else one.name
+        words = one.regime if one.regime != "normalised step" else "normalised step *"
+        out.append(
+            f"     {_short(one.max_norm):<9} {name:<9} {_percent(one.clipped):>7}  "
+            f"{one.mean_coef:>9.3f}  {one.worst_coef:>7.2g}  {words}"
+        )
+    if any(one.regime == "normalised step" for one in _most_telling(advice.what_if)):
+        out.append("     * " + IN_WORDS["normalised step"])
+    return out
+
+
+def _most_telling(rows: list[WhatIf]) -> list[WhatIf]:
+    """The table without some of the constants that say the same as their neighbours."""
+    rows = list(rows)
+    while len(rows) > _MOST_ROWS:
+        constants = [i for i, one in enumerate(rows) if one.name == "constant"]
+        if not constants:
+            break
+        same = [i for i in constants if _like_a_neighbour(rows, i)]
+        rows.pop((same or constants)[0 if same and rows[same[0]].clipped > 0.5 else -1])
+    return rows
+
+
+def _like_a_neighbour(rows: list[WhatIf], place: int) -> bool:
+    """Whether the row beside this one has its regime."""
+    return any(
+        rows[other].regime == rows[place].regime
+        for other in (place - 1, place + 1)
+        if 0 <= other < len(rows)
+    )
+
+
+def _choosers(replayed: list[Replayed]) -> list[str]:
+    if not replayed:
+        return []
+    out = ["", "Choosers   (each replayed over the log)"]
+    out.append("     chooser                       clipped  mean coef    worst  skipped")
+    for one in replayed:
+        out.append(
+            f"     {one.name:<28} {_percent(one.clipped):>8}  {one.mean_coef:>9.3f}"
+            f"  {one.worst_coef:>7.2g}  {_percent(one.skipped):>7}"
+        )
+    return out
+
+
+def _recommended(advice: Advice) -> list[str]:
+    if not advice.recommendations:
+        return []
+    rate = "a learning rate that the log does not tell (--lr)"
+    if advice.learning_rate is not None:
+        rate = f"learning rate {advice.learning_rate:.4g}, {advice.learning_rate_words}"
+    out = ["", *labelled("Advice", f"percentiles answer only for the log's own rate: {rate}")]
+    for one in advice.recommendations:
+        if one.max_norm is not None:
+            value = f"max_norm {_short(one.max_norm)}"
+        else:
+            value = one.chooser or "no max_norm"
+        intent = one.intent
+        if intent == "next rate":
+            intent = f"for lr {advice.next_lr:.4g}"
+        out += textwrap.wrap(
+            f"{intent}: {value}; {one.reason}",
+            WIDTH,
+            initial_indent="  -> ",
+            subsequent_indent="     ",
+            break_on_hyphens=False,
+        )
+    return out
+
+
+def _warnings(advice: Advice) -> list[str]:
+    if not advice.warnings:
+        return []
+    out = [""]
+    for one in advice.warnings[:_MOST_WARNINGS]:
+        out += textwrap.wrap(
+            one.text,
+            WIDTH,
+            initial_indent="  !  ",
+            subsequent_indent="     ",
+            break_on_hyphens=False,
+        )
+    more = len(advice.warnings) - _MOST_WARNINGS
+    if more > 0:
+        causes = ", ".join(one.cause for one in advice.warnings[_MOST_WARNINGS:])
+        out.append(f"  !  and {more} more (--json): {causes}"[:WIDTH])
+    return out
+
+
+def _percent(part: float) -> str:
+    """Of 1, so that neither what is not 0 nor what is not all looks so."""
+    if part in (0.0, 1.0):
+        return f"{part:.0%}"
+    if part < 0.0001:
+        return "<0.01%"
+    if part > 0.999:
+        return ">99.9%"
+    return f"{part:.2%}" if part < 0.01 else f"{part:.1%}"
+
+
+def _short(value: float) -> str:
+    """To 3 digits, without an exponent where that is not longer."""
+    if 1e3 <= value < 1e6:
+        return f"{float(f'{value:.3g}'):.0f}"
+    return f"{value:.3g}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

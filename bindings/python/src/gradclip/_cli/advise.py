@@ -1,0 +1,125 @@
+"""Reads a log of gradient norms and says what it tells about max_norm: what the log is,
+how the norms are distributed, what each max_norm would have done, what is recommended for
+which intent, and what to look at. Needs the packages of gradclip[cli].
+
+  gradclip advise trainer_state.json
+  gradclip advise run.csv --lr 0.002 --next-lr 0.2 --optimizer sgd --plot advice.png
+  cut -d, -f3 run.csv | gradclip advise -
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from .._advise.extra import require
+
+HELP = "which max_norm? what a training log says"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "log",
+        metavar="LOG",
+        help="CSV, JSON lines, trainer_state.json, text, a TensorBoard event file or its "
+        "directory; - for standard input",
+    )
+    reading = parser.add_argument_group("reading")
+    reading.add_argument("--column", metavar="NAME", help="the norm's column, key or tag")
+    reading.add_argument(
+        "--pattern",
+        metavar="REGEX",
+        help="for text: group 1 (or 'norm') is the norm; groups step, lr and loss are taken too",
+    )
+    reading.add_argument(
+        "--rows",
+        choices=("every", "sampled", "averaged"),
+        help="what a row stands for, if the log does not tell",
+    )
+    reading.add_argument("--warmup", type=int, metavar="STEPS", help="leave out so many steps")
+    asking = parser.add_argument_group("what is asked")
+    asking.add_argument("--lr", type=float, metavar="X", help="the log's learning rate")
+    asking.add_argument("--next-lr", type=float, metavar="X", help="that of the run to come")
+    asking.add_argument("--optimizer", choices=("sgd", "adam"), help="with its relatives")
+    asking.add_argument("--intent", choices=("safety-net", "regulariser"), help="default: both")
+    asking.add_argument(
+        "--max-norm",
+        type=float,
+        action="append",
+        default=[],
+        metavar="X",
+        help="another candidate for the what-if table; may be given several times",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="everything as one JSON object")
+    output.add_argument("--plot", metavar="FILE", help="draw it (.png, .svg, .pdf)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    require("numpy", "gradclip advise")
+    require("rich", "gradclip advise")
+    if arguments.plot:
+        require("matplotlib", "--plot")
+    from .._advise import advise_log
+    from .._advise.readers import read
+
+    with _progress(arguments.log) as progress:
+        log = read(arguments.log, arguments.column, arguments.pattern, progress)
+    intent = arguments.intent.replace("-", " ") if arguments.intent else None
+    advice = advise_log(
+        log,
+        learning_rate=arguments.lr,
+        next_lr=arguments.next_lr,
+        optimizer=arguments.optimizer,
+        intent=intent,
+        rows=arguments.rows,
+        warmup=arguments.warmup,
+        max_norms=arguments.max_norm,
+    )
+    if arguments.plot:
+        from .._advise.plot import draw
+
+        draw(log, advice, arguments.plot)
+    if arguments.json:
+        print(json.dumps(advice.to_dict(), indent=2, allow_nan=False))
+    else:
+        _show(str(advice))
+    return 0 if advice.rows else 1
+
+
+def _show(text: str) -> None:
+    """Prints the report; on a terminal, unless NO_COLOR is set, the labels in bold."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in text.split("\n"):
+        shown = Text(line)
+        shown.highlight_regex(r"^(?:[A-Z][a-z-]+(?: [a-z]+)?)(?=  )", "bold")
+        shown.highlight_regex(r"^  !  .*", "yellow")
+        shown.highlight_regex(r"(?<=^  -> )[^;]*", "bold green")
+        shown.highlight_regex(r"^Verdict +[A-Z -]+:", "bold")
+        console.print(shown)
+
+
+@contextlib.contextmanager
+def _progress(path: str) -> Iterator[Any]:
+    """A bar on standard error while a large log is read, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    total = None
+    if os.path.isfile(path):
+        total = os.path.getsize(path)
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=total)
+        yield lambda done: bar.update(task, completed=done)

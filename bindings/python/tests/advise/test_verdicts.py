@@ -1,0 +1,181 @@
+"""The adviser says of logs with known regimes what verdicts.md, written before it, demands."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import make
+
+import gradclip
+from gradclip._advise import advise_log
+from gradclip._advise.arrays import log_of
+
+TABLE = [
+    [cell.strip() for cell in line.strip().strip("|").split("|")]
+    for line in (Path(__file__).parent / "verdicts.md").read_text().splitlines()
+    if re.match(r"\| (?!log |-)", line)
+]
+
+
+def advice_on(name):
+    made = make(name)
+    if made.loss_scale is None:
+        return gradclip.advise(made.norms, **made.arguments)
+    log = log_of(made.norms, None, None, None, None)
+    log.loss_scale = made.loss_scale
+    return advise_log(log)
+
+
+def causes(advice):
+    return {warning.cause for warning in advice.warnings}
+
+
+def text_of(advice, cause):
+    (text,) = (warning.text for warning in advice.warnings if warning.cause == cause)
+    return text
+
+
+def test_the_table_is_whole():
+    assert len(TABLE) == 28 and all(len(row) == 6 for row in TABLE)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])
+def test_verdict(row):
+    name, _, rows, verdict, net, warnings = row
+    advice = advice_on(name)
+    assert advice.rows == int(rows)
+    assert advice.verdict == verdict
+    assert causes(advice) == {cause.strip() for cause in warnings.split(",") if cause.strip()}
+    if net == "none":
+        assert advice.max_norm is None
+    else:
+        value, tolerance = re.fullmatch(r"([\d.]+) ± ([\d.]+)%", net).groups()
+        assert advice.max_norm == pytest.approx(float(value), rel=float(tolerance) / 100)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])
+def test_report_is_one_screen(row):
+    lines = str(advice_on(row[0])).split("\n")
+    assert 5 <= len(lines) <= 42
+    assert max(map(len, lines)) <= 80
+    assert all(line.isascii() and line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])
+def test_json_is_strict_and_complete(row):
+    advice = advice_on(row[0])
+    text = json.dumps(advice.to_dict(), allow_nan=False)
+    assert set(json.loads(text)) == set(vars(advice))
+
+
+def test_warm_ups_are_left_out():
+    assert 50 <= advice_on("warm-up spike").warmup <= 250
+    advice = advice_on("warm-up of the rate")
+    assert advice.warmup == pytest.approx(400, abs=10) and "rate" in advice.warmup_words
+    assert advice_on("steady").warmup == 0
+    told = gradclip.advise(make("steady").norms, warmup=123)
+    assert told.warmup == 123 and told.finite == 2000 - 123
+
+
+def test_the_first_step_that_is_not_finite():
+    advice = advice_on("NaN bursts")
+    assert (advice.nan, advice.inf, advice.first_nonfinite) == (12, 0, 400)
+    assert "skip the step" in text_of(advice, "nonfinite")
+    assert "12 NaN" in str(advice) and "step 400" in str(advice)
+
+
+@pytest.mark.parametrize("name", ["sampled", "averaged"])
+def test_thin_rows_promise_nothing_about_single_steps(name):
+    made = make(name)
+    norms = made.norms.copy()
+    norms[100] = np.nan
+    advice = gradclip.advise(norms, **made.arguments)
+    assert not advice.every
+    assert advice.first_nonfinite is None and advice.nan == 1
+    assert "p99" in advice.percentiles and "p99.9" not in advice.percentiles
+    assert advice.choosers == []
+    assert "No p99.9, no first NaN, no choosers" in text_of(advice, name)
+
+
+@pytest.mark.parametrize(
+    ("rows", "known"),
+    [(9, ""), (99, ""), (100, "p99"), (999, "p99"), (1000, "p99 p99.9")],
+)
+def test_percentiles_need_rows(rows, known):
+    advice = gradclip.advise(make("steady").norms[:rows])
+    assert [name for name in advice.percentiles if name.startswith("p99")] == known.split()
+
+
+def test_a_thousand_sampled_rows_have_no_p999():
+    norms = make("steady").norms
+    advice = gradclip.advise(norms, steps=np.arange(len(norms)) * 10)
+    assert "p99" in advice.percentiles and "p99.9" not in advice.percentiles
+
+
+def test_percentiles_are_numpys():
+    norms = make("heavy-tailed").norms
+    advice = gradclip.advise(norms)
+    for name, value in advice.percentiles.items():
+        q = {"min": 0, "max": 100}.get(name) if name in ("min", "max") else float(name[1:])
+        assert value == np.percentile(norms, q)
+
+
+def test_drift_recommends_autoclip():
+    advice = advice_on("drifting")
+    assert [one.max_norm for one in advice.recommendations] == [None, None]
+    assert all(one.chooser.startswith("AutoClip(") for one in advice.recommendations)
+    assert "no fixed value fits: the norm drifts; use AutoClip" in " ".join(str(advice).split())
+    assert 12 < advice.drift_factor < 30
+
+
+def test_a_change_of_level_names_its_likely_cause():
+    assert "batch size" in text_of(advice_on("level change"), "level-change")
+    reduction = text_of(advice_on("loss reduction"), "level-change")
+    assert "reduction" in reduction and "batch size" not in reduction
+    for name in ("level change", "loss reduction"):
+        step = int(re.search(r"step (\d+)", text_of(advice_on(name), "level-change"))[1])
+        assert abs(step - 1000) <= 3
+
+
+def test_after_clipping_says_what_to_log_and_stops():
+    advice = advice_on("post-clip")
+    assert "what clip_grad_norm_ returns" in advice.next
+    assert advice.what_if == [] and advice.recommendations == [] and advice.percentiles == {}
+    assert "What if" not in str(advice)
+
+
+def test_a_diverged_log_asks_for_a_pilot():
+    made = make("diverged early")
+    advice = gradclip.advise(made.norms, learning_rate=0.2)
+    assert advice.next.startswith("too short: make a pilot run at lr 0.02 (lr/10), then lower")
+    assert advice_on("diverged early").next.startswith("too short: make a pilot run at lr/10")
+
+
+def test_a_run_that_comes_back_has_not_diverged():
+    norms = make("steady").norms
+    norms[-2:] = np.nan  # as NaN as the bursts before, and too few to be the end
+    norms[500:503] = np.nan
+    assert gradclip.advise(norms).verdict == "steady"
+
+
+def test_the_dominating_tensor_is_named():
+    assert "'head'" in text_of(advice_on("one tensor"), "dominating")
+
+
+def test_spikes_are_laid_at_the_door_of_their_tensor():
+    rng = np.random.default_rng(5)
+    rows = 1000
+    tensors = {name: rng.lognormal(0, 0.2, rows) for name in ("a", "b", "c", "d")}
+    spiky = [100, 300, 301, 555, 900]
+    tensors["c"][spiky] *= 60
+    tensors["a"][700] *= 60
+    norms = np.sqrt(sum(values**2 for values in tensors.values()))
+    advice = gradclip.advise(norms, tensor_norms=tensors)
+    assert advice.spikes == 6
+    assert advice.spike_tensors == [("c", 5), ("a", 1)]
+    assert advice.spike_step == np.argmax(norms)
+    assert "by c (5), a (1)" in " ".join(str(advice).split())

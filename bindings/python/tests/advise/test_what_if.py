@@ -1,0 +1,154 @@
+"""The what-if table, and what is recommended for another learning rate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic import lognormal, steady
+
+import gradclip
+
+
+def row(advice, max_norm):
+    (found,) = (one for one in advice.what_if if one.max_norm == max_norm)
+    return found
+
+
+def test_a_row_is_what_clipping_every_norm_gives():
+    """The oracle is the library itself: each norm as a gradient of one element."""
+    norms = steady(400)
+    for one in gradclip.advise(norms, max_norms=[2.5]).what_if:
+        coefs = []
+        for norm in norms:
+            grad = np.array([norm])
+            coefs.append(gradclip.defer_clip([grad], one.max_norm).clip_coef)
+        assert one.clipped == np.mean(np.array(coefs) < 1)
+        assert one.mean_coef == pytest.approx(np.mean(coefs), rel=1e-12)
+        assert one.worst_coef == pytest.approx(min(coefs), rel=1e-12)
+
+
+def test_candidates_are_constants_percentiles_and_what_is_asked_for():
+    advice = gradclip.advise(steady(), max_norms=[2.5])
+    assert {0.1, 0.5, 1, 5, 10, 35, 2.5} <= {one.max_norm for one in advice.what_if}
+    names = [one.name for one in advice.what_if]
+    assert {"p10", "p50", "p90", "p99", "p99.9", "asked for"} <= set(names)
+    values = [one.max_norm for one in advice.what_if]
+    assert values == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("over", "regime"),
+    [
+        (0, "inactive"),
+        (9, "inactive"),
+        (10, "safety net"),
+        (1000, "safety net"),
+        (1001, "limiter"),
+        (5000, "limiter"),
+        (5001, "normalised step"),
+        (10000, "normalised step"),
+    ],
+)
+def test_regimes_begin_where_the_words_say(over, regime):
+    norms = np.random.default_rng(3).uniform(0.5, 0.99, 10000)
+    norms[:over] += 1
+    np.random.default_rng(4).shuffle(norms)
+    assert row(gradclip.advise(norms, max_norms=[1.0]), 1.0).regime == regime
+
+
+def test_the_table_says_what_it_assumes():
+    text = " ".join(str(gradclip.advise(steady())).split())
+    assert "on the same trajectory" in text
+    assert "log, advise, run with the new max_norm, and advise again" in text
+    assert "the rate is really lr*max_norm/norm" in text
+
+
+def test_next_rate_is_lr_times_median_over_next_lr():
+    norms = lognormal(7, 0.3, 300)
+    advice = gradclip.advise(norms, learning_rate=0.002, next_lr=0.2, optimizer="sgd")
+    (one,) = (one for one in advice.recommendations if one.intent == "next rate")
+    assert one.max_norm == pytest.approx(0.002 * np.median(norms) / 0.2, rel=0.005)
+    assert "Tried on two small models" in one.reason
+    assert row(advice, one.max_norm).name == "next rate"
+
+
+def test_next_rate_follows_a_schedule():
+    norms = lognormal(2, 0.3, 1000)
+    rates = np.linspace(0.1, 0.01, 1000)
+    advice = gradclip.advise(norms, learning_rate=rates, next_lr=0.5)
+    (one,) = (one for one in advice.recommendations if one.intent == "next rate")
+    assert one.max_norm == pytest.approx(np.median(rates * norms) / 0.5, rel=0.005)
+    assert "for SGD" in one.reason and "Adam" in one.reason
+
+
+def test_for_adam_no_rule_is_offered():
+    advice = gradclip.advise(steady(), learning_rate=0.001, next_lr=0.1, optimizer="adam")
+    (one,) = (one for one in advice.recommendations if one.intent == "next rate")
+    assert one.max_norm is None and "cancels" in one.reason
+
+
+def test_without_the_logs_rate_the_rule_asks_for_it():
+    advice = gradclip.advise(steady(), next_lr=0.1)
+    (one,) = (one for one in advice.recommendations if one.intent == "next rate")
+    assert one.max_norm is None and "--lr" in one.reason
+
+
+def test_percentiles_answer_only_for_the_logs_own_rate():
+    text = " ".join(str(gradclip.advise(steady(), learning_rate=0.05)).split())
+    assert "percentiles answer only for the log's own rate: learning rate 0.05" in text
+
+
+def test_an_intent_is_asked_for():
+    for intent, quantile in (("safety net", 0.99), ("regulariser", 0.1)):
+        advice = gradclip.advise(steady(), intent=intent)
+        (one,) = advice.recommendations
+        assert one.intent == intent
+        assert one.max_norm == pytest.approx(np.quantile(steady(), quantile), rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": 0}, r"learning_rate must be a number > 0 \(got 0\)"),
+        ({"learning_rate": [0.1]}, r"learning_rate must be as long as norms, 2000 \(got 1\)"),
+        ({"next_lr": float("nan")}, r"next_lr must be a number > 0 \(got nan\)"),
+        ({"optimizer": "sdg"}, r"optimizer must be one of 'sgd', 'adam' \(got 'sdg'\)"),
+        ({"intent": "net"}, r"intent must be one of .* \(got 'net'\)"),
+        ({"rows": "some"}, r"rows must be one of .* \(got 'some'\)"),
+        ({"warmup": -1}, r"warmup must be a whole number >= 0 \(got -1\)"),
+        ({"max_norms": [0.0]}, r"max_norms must be a number > 0 \(got 0.0\)"),
+        ({"steps": [1, 1]}, r"steps must be as long as norms"),
+        ({"steps": np.zeros(2000)}, r"steps must be increasing"),
+        ({"loss": ["a"] * 2000}, r"loss must be numbers"),
+        ({"tensor_norms": {"w": [1.0]}}, r"tensor_norms\['w'\] must be as long as norms"),
+    ],
+)
+def test_arguments_out_of_range_are_named(arguments, message):
+    with pytest.raises(gradclip.InvalidArgumentError, match=message):
+        gradclip.advise(steady(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("norms", "message"),
+    [
+        ([1.0, -2.0], r"norms must be >= 0 \(norms\[1\] is -2.0\)"),
+        ([[1.0]], r"norms must have one dimension \(got 2\)"),
+        ("run.csv", r"`gradclip advise FILE` reads files"),
+        (["x"], r"norms must be numbers"),
+    ],
+)
+def test_norms_must_be_norms(norms, message):
+    with pytest.raises(gradclip.InvalidArgumentError, match=message):
+        gradclip.advise(norms)
+
+
+def test_a_generator_and_gradclips_own_norms_are_taken():
+    assert gradclip.advise(gradclip.Norm(x) for x in steady()).rows == 2000
+
+
+def test_the_module_and_the_function_do_not_clash(python):
+    python(
+        "-c",
+        "import gradclip; gradclip.advise([1.0]); import gradclip._advise.report, gradclip._cli.advise;"
+        "assert callable(gradclip.advise) and gradclip.advise([1.0]).verdict == 'too short'",
+    )
