@@ -133,7 +133,7 @@ class Inspection(Sequence[Report]):
         )
 
     def __str__(self) -> str:
-        return "\n".join([*self.problems, self._summary(), self.table(_MOST_ROWS)])
+        return "\n".join([*self.problems, self.summary, self.table(_MOST_ROWS)])
 
     @property
     def problems(self) -> list[str]:
@@ -149,6 +149,17 @@ class Inspection(Sequence[Report]):
             *self._dominating(),
             *self._subnormal(),
         ]
+
+    @property
+    def summary(self) -> str:
+        """One line: the total norm, and of how many gradients and elements."""
+        elements = sum(report.length for report in self._reports)
+        none = sum(report.dtype is None for report in self._reports)
+        missing = f", {none} of them None" if none else ""
+        return (
+            f"total_norm {self.total_norm:.6g}, norm_type {self.norm_type:g}, "
+            f"{_plural(len(self), 'gradient')}{missing}, {_plural(elements, 'element')}"
+        )
 
     def table(self, rows: int | None = None) -> str:
         """A table of the reports, the largest share of the norm first: all, or so many rows."""
@@ -170,15 +181,6 @@ class Inspection(Sequence[Report]):
         return "\n".join(lines)
 
     # ---------------------------------------------------------------- problems --
-
-    def _summary(self) -> str:
-        elements = sum(report.length for report in self._reports)
-        none = sum(report.dtype is None for report in self._reports)
-        missing = f", {none} of them None" if none else ""
-        return (
-            f"total_norm {self.total_norm:.6g}, norm_type {self.norm_type:g}, "
-            f"{_plural(len(self), 'gradient')}{missing}, {_plural(elements, 'element')}"
-        )
 
     def _not_finite(self) -> list[str]:
         bad = [report for report in self._reports if report.nonfinite_count]

@@ -187,7 +187,8 @@ def test_fairseq(log):
     text = "2020-04-05 18:38:41 | INFO | fairseq.trainer | loading train data for epoch 0\n"
     text += "".join(
         f"2020-04-05 18:40:00 | INFO | train_inner | epoch 001:    {i} / 8223 loss=13.5, "
-        f"nll_loss=1.1, ppl=2.16, wps=80656, bsz=510, num_updates={i}, lr=0.000332268, gnorm={norm}, clip=2, "
+        f"nll_loss=1.1, ppl=2.16, wps=80656, bsz=510, num_updates={i}, lr=0.000332268, "
+        f"gnorm={norm}, clip=2, "
         "loss_scale=64, train_wall=26\n"
         for i, norm in ((100, "1.152"), (200, "2.5"))
     )
@@ -223,7 +224,8 @@ def test_torchtitan(log):
     line = (
         "[rank0]:\x1b[36m[titan] 2025-01-10 18:26:08 - root - INFO - \x1b[31mstep: {i:2d}  "
         "\x1b[32mloss:  8.1309  \x1b[38;2;180;60;0mgrad_norm:  {norm}  "
-        "\x1b[33mmemory: 10.5GiB(11%)  \x1b[34mtps: 1,234  \x1b[36mtflops: 5.5  \x1b[35mmfu: 1.1%\x1b[39m\n"
+        "\x1b[33mmemory: 10.5GiB(11%)  \x1b[34mtps: 1,234  \x1b[36mtflops: 5.5  "
+        "\x1b[35mmfu: 1.1%\x1b[39m\n"
     )
     found = log(
         "".join(line.format(i=i, norm=n) for i, n in ((1, "1.2345"), (10, "2.5"), (20, "3")))
@@ -461,7 +463,8 @@ def test_of_several_columns_the_one_from_before_clipping(log):
     [
         "grad_norm", "Grad Norm", "gradnorm", "train/grad_norm", "total_norm", "gnorm", "norm",
         "grad_2.0_norm_total", "grad_norm_total", "global_grad_norm", "gradients/norm",
-        "optim/grad-norm", "total_grad_norm", "gradient_norm", "train_grad_norm_step", "grad/total_norm", "l2_grad_norm",
+        "optim/grad-norm", "total_grad_norm", "gradient_norm", "train_grad_norm_step",
+        "grad/total_norm", "l2_grad_norm",
     ],
 )  # fmt: skip
 def test_names_of_the_norm(log, name):

@@ -147,8 +147,10 @@ def test_a_generator_and_gradclips_own_norms_are_taken():
 
 
 def test_the_module_and_the_function_do_not_clash(python):
-    python(
-        "-c",
-        "import gradclip; gradclip.advise([1.0]); import gradclip._advise.report, gradclip._cli.advise;"
-        "assert callable(gradclip.advise) and gradclip.advise([1.0]).verdict == 'too short'",
-    )
+    code = """
+import gradclip
+gradclip.advise([1.0])
+import gradclip._advise.report, gradclip._cli.advise
+assert callable(gradclip.advise) and gradclip.advise([1.0]).verdict == "too short"
+"""
+    python("-c", code)

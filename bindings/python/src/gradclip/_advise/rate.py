@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ def rate_of(log: Log, rows: Array, told: float | None) -> Rate:
     """The learning rate of rows whose norms are finite; told is what the user says."""
     norm = log.norm[rows]
     if told is not None:
-        product = told * float(np.median(norm)) if len(norm) else None
+        product = told * float(np.median(norm)) if len(norm) else None  # perhaps infinite
         return Rate(told, told, told, product, "as you say")
     rates = None if log.learning_rate is None else log.learning_rate[rows]
     if rates is None or not np.any(rates > 0):
@@ -40,12 +41,18 @@ def rate_of(log: Log, rows: Array, told: float | None) -> Rate:
         float(np.median(values)),
         float(np.min(values)),
         float(np.max(values)),
-        float(np.median(values * norm[known])),
+        _median_product(values, norm[known]),
         "from the log",
     )
+
+
+def _median_product(rates: Array, norm: Array) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.median(rates * norm))
 
 
 def for_next(rate: Rate, next_lr: float) -> float | None:
     """max_norm with which the median step of the log has the same length lr * norm at
     next_lr: median(lr * norm) / next_lr, which is lr * p50 / next_lr for a constant lr."""
-    return None if rate.product is None else rate.product / next_lr
+    value = 0.0 if rate.product is None else rate.product / next_lr
+    return value if 0 < value < math.inf else None

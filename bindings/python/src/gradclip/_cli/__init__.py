@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from .._errors import GradClipError
-from . import advise, article
+from . import advise, article, inspect
 
-_COMMANDS = {"advise": advise, "article": article}
+_COMMANDS = {"advise": advise, "article": article, "inspect": inspect}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -130,11 +130,11 @@ class Rows:
 def in_order(log: Log, epoch: Array | None = None) -> Log:
     """The log with increasing steps: iterations that begin anew with every epoch are made to
     go on, and what a resumed run did again replaces what it did before."""
-    if log.step is None or len(log) < 2:
+    if log.step is None:
         return log
     step = log.step
-    if np.any(np.isnan(step)):
-        log.notes.append("the steps have no number in some rows: rows are counted instead")
+    if not np.all(np.abs(step) < 2**53):
+        log.notes.append("some rows have no step number: rows are counted instead")
         log.step = None
         return log
     back = np.flatnonzero(np.diff(step) <= 0) + 1

@@ -1,0 +1,212 @@
+"""The command line around the adviser."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic import lognormal, make
+
+import gradclip
+from gradclip._cli import main
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "run.csv"
+    norms = lognormal(7, 0.3, 300)
+    rows = "".join(f"{i},{norm!r},0.002\n" for i, norm in enumerate(norms.tolist()))
+    path.write_text("step,grad_norm,lr\n" + rows)
+    return str(path)
+
+
+def test_prints_what_the_function_returns(log, capsys):
+    assert main(["advise", log, "--next-lr", "0.2", "--optimizer", "sgd"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["advise", log, "--next-lr", "0.2", "--optimizer", "sgd", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    norms = lognormal(7, 0.3, 300)
+    advice = gradclip.advise(
+        norms, learning_rate=0.002, next_lr=0.2, optimizer="sgd", steps=range(300)
+    )
+    assert told["percentiles"] == advice.to_dict()["percentiles"]
+    assert told["what_if"] == advice.to_dict()["what_if"]
+    assert told["recommendations"] == advice.to_dict()["recommendations"]
+    assert "\x1b" not in shown
+    assert shown.split("\n")[4:] == [*str(advice).split("\n")[4:], ""] or "rate 0.002" in shown
+
+
+def test_options_reach_the_adviser(log, capsys):
+    options = ["--json", "--lr", "0.5", "--warmup", "100", "--intent", "safety-net"]
+    assert (
+        main(["advise", log, *options, "--max-norm", "6", "--max-norm", "8", "--rows", "sampled"])
+        == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert told["learning_rate"] == 0.5 and told["warmup"] == 100
+    assert [one["intent"] for one in told["recommendations"]] == ["safety net"]
+    assert [one["max_norm"] for one in told["what_if"] if one["name"] == "asked for"] == [6, 8]
+    assert not told["every"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--lr", "-1"],
+        ["--next-lr", "nan"],
+        ["--warmup", "-5"],
+        ["--max-norm", "0"],
+        ["--column", "x"],
+    ],
+)
+def test_wrong_options_are_one_line(log, capsys, options):
+    assert main(["advise", log, *options]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("gradclip: ") and err.count("\n") == 1 and options[1].lstrip("-") in err
+
+
+def test_an_empty_log_is_a_failure_for_scripts(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    path.write_text("step,grad_norm\n")
+    assert main(["advise", str(path)]) == 1
+    assert "EMPTY" in capsys.readouterr().out
+
+
+def test_as_a_module_from_a_pipe(python, log):
+    import gradclip._ffi as ffi
+
+    lines = Path(log).read_text().splitlines()
+    column = "\n".join(line.split(",")[1] for line in lines) + "\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "gradclip", "advise", "-"],
+        input=column, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "GRADCLIP_LIBRARY": str(Path(ffi.library_path).resolve())},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == ""
+    assert "standard input: a column of numbers, 300 norms" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [("NO_COLOR", False), ("TERM", True)])
+def test_colour_is_for_terminals_and_can_be_turned_off(python, log, variable, coloured):
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    environment.update({"TERM": "xterm-256color", "COLUMNS": "80"})
+    environment[variable] = {"NO_COLOR": "1", "TERM": "xterm-256color"}[variable]
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gradclip", "advise", log],
+        stdout=child,
+        stderr=child,
+        env=environment,
+    )
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            part = os.read(parent, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(parent)
+    assert process.wait(60) == 0
+    assert b"safety net" in shown
+    assert (b"\x1b[32m" in shown or b"\x1b[1;32m" in shown) == coloured
+
+
+@pytest.mark.parametrize("missing", ["numpy", "rich"])
+def test_without_the_extra_it_says_how_to_install_it(python, log, tmp_path, missing):
+    (tmp_path / f"{missing}.py").write_text("raise ImportError('blocked by the test')\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from gradclip._cli import main;"
+        f"sys.exit(main(['advise', {log!r}]))"
+    )
+    done = python("-c", code, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "pip install 'gradclip[cli]'" in done.stderr
+    assert missing in done.stderr
+
+
+def test_without_matplotlib_only_the_plot_is_refused(python, log, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('blocked by the test')\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from gradclip._cli import main;"
+        f"assert main(['advise', {log!r}]) == 0;"
+        f"sys.exit(main(['advise', {log!r}, '--plot', 'x.png']))"
+    )
+    done = python("-c", code, check=False)
+    assert done.returncode == 2 and "pip install 'gradclip[cli]'" in done.stderr
+
+
+def test_importing_gradclip_does_not_load_the_adviser(python):
+    python(
+        "-c",
+        "import sys, gradclip; assert not any('_advise' in name for name in sys.modules);"
+        "gradclip.Advice; assert 'numpy' not in sys.modules",
+    )
+
+
+def test_the_function_without_numpy_says_how_to_install_it(python, tmp_path):
+    (tmp_path / "numpy.py").write_text("raise ImportError('blocked by the test')\n")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import gradclip
+try:
+    gradclip.advise([1.0])
+except ImportError as error:
+    assert isinstance(error, gradclip.GradClipError)
+    assert "pip install 'gradclip[cli]'" in str(error)
+else:
+    raise SystemExit("no error")
+"""
+    python("-c", code)
+
+
+def test_large_logs_show_a_progress_bar_on_a_terminal(tmp_path):
+    """On standard error, so that the report can be piped on."""
+    path = tmp_path / "large.csv"
+    path.write_text("grad_norm,lr\n" + "1.25,0.1\n1.5,0.1\n" * 200_000)
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gradclip", "advise", str(path)],
+        stdout=subprocess.PIPE, stderr=child, text=True,
+        env={**os.environ, "TERM": "xterm-256color"},
+    )  # fmt: skip
+    os.close(child)
+    out = process.communicate(timeout=120)[0]
+    shown = os.read(parent, 1 << 16)
+    os.close(parent)
+    assert process.returncode == 0 and "400000 norms" in out
+    assert b"reading" in shown
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+@pytest.mark.parametrize(
+    "name", ["NaN bursts", "drifting", "warm-up of the rate", "0 rows", "1 row"]
+)
+def test_plots(name, ending, tmp_path, capsys):
+    made = make(name)
+    path, picture = tmp_path / "log.csv", tmp_path / f"picture.{ending}"
+    rates = made.arguments.get("learning_rate", [0.1] * len(made.norms))
+    path.write_text(
+        "grad_norm,lr,x\n"
+        + "".join(f"{n!r},{r!r},\n" for n, r in zip(made.norms.tolist(), list(rates)))
+    )
+    assert main(["advise", str(path), "--plot", str(picture), "--next-lr", "1"]) in (0, 1)
+    data = picture.read_bytes()
+    assert data.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending])
+    assert len(data) > 3000
+
+
+def test_a_plot_that_cannot_be_written_is_one_line(log, tmp_path, capsys):
+    assert main(["advise", log, "--plot", str(tmp_path / "picture.gifx")]) == 2
+    assert ".png" in capsys.readouterr().err
+    assert main(["advise", log, "--plot", str(tmp_path / "none" / "picture.png")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
