@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import warnings
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _calls
 from ._diagnosis import Culprit, Diagnosis, Trail
 from ._history import History, Row
 from ._norm import NonFinite, Norm
 from ._steplog import StepLog
+
+if TYPE_CHECKING:
+    from ._advise.advice import Advice
 
 _POLICIES = ("leave", "propagate", "zero")
 _ENOUGH = 100  # steps before a Monitor says that it clips most of them
@@ -140,18 +144,21 @@ class Recorder:
             f"{self.clipped} clipped, {self.skipped} skipped>"
         )
 
-    def advise(self, **options: Any) -> Any:
+    def advise(self, **options: Any) -> Advice:
         """What gradclip.advise says to the norms of this run so far.
 
-        The learning rates are those that clip_ was given, if it was; `learning_rate`,
+        Steps, learning rates and losses are those that clip_ was given, if it was;
         `next_lr` and the other options of gradclip.advise may be given here.
         """
-        from . import advise  # type: ignore[attr-defined, unused-ignore]
+        from . import advise
 
-        if "learning_rate" not in options:
-            rates = self.history["learning_rate"]
-            if len(rates) and not any(map(math.isnan, rates)):
-                options["learning_rate"] = rates
+        steps = self.history["step"]
+        if all(map(operator.lt, steps, steps[1:])):  # as advise demands it
+            options.setdefault("steps", steps)
+        for name in ("learning_rate", "loss"):
+            values = self.history[name]
+            if name not in options and not all(map(math.isnan, values)):
+                options[name] = values
         return advise(self.history["grad_norm"], **options)
 
     # ------------------------------------------------------------------- a step --

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import lognormal, make
 
@@ -210,3 +211,21 @@ def test_a_plot_that_cannot_be_written_is_one_line(log, tmp_path, capsys):
     assert ".png" in capsys.readouterr().err
     assert main(["advise", log, "--plot", str(tmp_path / "none" / "picture.png")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_monitors_history_and_its_log_get_the_same_advice(tmp_path, capsys):
+    path = tmp_path / "run.csv"
+    rng = np.random.default_rng(9)
+    with gradclip.Monitor(max_norm=4.0, log=path) as monitor:
+        for step, norm in enumerate(lognormal(2, 0.3, 1200)):
+            grad = rng.normal(size=4)
+            grad *= norm / np.linalg.norm(grad)
+            monitor.clip_({"w": grad}, learning_rate=0.1, loss=1 / (step + 1))
+    told = monitor.advise(next_lr=0.5).to_dict()
+    assert main(["advise", str(path), "--next-lr", "0.5", "--json"]) == 0
+    read = json.loads(capsys.readouterr().out)
+    for record in (told, read):
+        for about_the_file in ("source", "format", "taken", "notes", "rows_are"):
+            del record[about_the_file]
+    assert told == read
+    assert told["verdict"] == "steady" and told["learning_rate"] == 0.1

@@ -97,6 +97,8 @@ def advise_log(
     max_norms: Iterable[float] = (),
 ) -> Advice:
     """advise() for a Log; learning_rate is one number, and goes before the log's own."""
+    import numpy as np
+
     from .advice import Advice
     from .caveats import warnings_of
     from .choosers import replay
@@ -114,12 +116,15 @@ def advise_log(
     if warmup is not None and (not isinstance(warmup, int) or warmup < 0):
         raise InvalidArgumentError(f"warmup must be a whole number >= 0 (got {warmup!r})")
 
-    found = find(log, rows, warmup, learning_rate)
-    verdict, because = verdict_of(found)
-    stopped = verdict in ("empty", "after clipping")
+    with np.errstate(over="ignore"):  # norms near the largest float64: quotients may be infinite
+        found = find(log, rows, warmup, learning_rate)
+        verdict, because = verdict_of(found)
+        stopped = verdict in ("empty", "after clipping")
+        advised = recommendations_of(found, verdict, intent, next_lr, optimizer)
+        what_if = [] if stopped else table(found, candidates, advised)
+        warned = warnings_of(found)
     nan, inf, first = _nonfinite(log)
     spikes = found.spikes
-    advised = recommendations_of(found, verdict, intent, next_lr, optimizer)
     return Advice(
         source=log.source,
         format=log.format,
@@ -148,10 +153,10 @@ def advise_log(
         next_lr=next_lr,
         verdict=verdict,
         because=because,
-        what_if=[] if stopped else table(found, candidates, advised),
+        what_if=what_if,
         recommendations=advised,
         choosers=replay(found) if verdict in ("steady", "heavy-tailed", "drifting") else [],
-        warnings=warnings_of(found),
+        warnings=warned,
         next=next_of(found, verdict, next_lr),
     )
 

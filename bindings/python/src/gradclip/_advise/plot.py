@@ -86,7 +86,7 @@ def _figure(canvas: Any, log: Log, advice: Advice) -> None:
             handles, labels, loc="lower right", bbox_to_anchor=(1.005, 1.0), ncols=len(labels),
             frameon=False, fontsize=8.5, handletextpad=0.4, columnspacing=1.2, borderpad=0,
         )  # fmt: skip
-    if moving:
+    if moving and rate is not None:
         below = canvas.add_subplot(grid[1, 0], sharex=trace)
         shown = _thin(len(steps))
         below.plot(steps[shown], rate[shown], color=_RATE, linewidth=1.3)

@@ -41,14 +41,9 @@ def rate_of(log: Log, rows: Array, told: float | None) -> Rate:
         float(np.median(values)),
         float(np.min(values)),
         float(np.max(values)),
-        _median_product(values, norm[known]),
+        float(np.median(values * norm[known])),
         "from the log",
     )
-
-
-def _median_product(rates: Array, norm: Array) -> float:
-    with np.errstate(over="ignore"):
-        return float(np.median(rates * norm))
 
 
 def for_next(rate: Rate, next_lr: float) -> float | None:

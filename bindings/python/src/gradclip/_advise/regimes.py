@@ -30,8 +30,7 @@ IN_WORDS = {
 
 def what_if(norm: Array, max_norm: float, name: str) -> WhatIf:
     """What max_norm would have done to finite norms (at least one)."""
-    with np.errstate(over="ignore"):  # a quotient that overflows is over 1
-        coef = np.minimum(1.0, max_norm / (norm + EPS))
+    coef = np.minimum(1.0, max_norm / (norm + EPS))
     clipped = float(np.mean(coef < 1))
     return WhatIf(
         max_norm, name, clipped, float(np.mean(coef)), float(np.min(coef)), regime_of(clipped)

@@ -75,11 +75,7 @@ def _statistics(advice: Advice) -> list[str]:
         text = "none"
     out += labelled("Not finite", text)
     if advice.percentiles:
-        cells = [(name, _short(value)) for name, value in advice.percentiles.items()]
-        for row, label in enumerate(("Norm", "")):
-            out.append(
-                label.ljust(_LABEL) + "  ".join(c[row].rjust(max(map(len, c))) for c in cells)
-            )
+        out += _percentiles(advice.percentiles)
     spikes = "none"
     if advice.spikes:
         spikes = f"{advice.spikes} over 5 times the level around them, the largest "
@@ -90,6 +86,17 @@ def _statistics(advice: Advice) -> list[str]:
             )
     out += labelled("Drift", f"{advice.drift}. Spikes: {spikes}")
     return out
+
+
+def _percentiles(values: dict[str, float]) -> list[str]:
+    cells = [(name, _short(value)) for name, value in values.items()]
+    widths = [max(map(len, cell)) for cell in cells]
+    between = 2 if _LABEL + sum(widths) + 2 * (len(cells) - 1) <= WIDTH else 1
+    rows = (
+        (" " * between).join(cell[row].rjust(width) for cell, width in zip(cells, widths))
+        for row in (0, 1)
+    )
+    return [label.ljust(_LABEL) + row for label, row in zip(("Norm", ""), rows)]
 
 
 def _what_if(advice: Advice) -> list[str]:

@@ -36,8 +36,7 @@ def spikes_of(log: Log, rows: Array) -> Spikes:
     levels = np.array([np.median(norm[a:b]) for a, b in zip(edges[:-1], edges[1:])])
     centres = (edges[:-1] + edges[1:]) / 2
     around = np.interp(np.arange(len(norm)), centres, levels)
-    with np.errstate(over="ignore"):
-        times = norm / around
+    times = norm / around
     found = np.flatnonzero(times > FACTOR)
     if not len(found):
         return Spikes(rows[:0], -1, 0.0, [])
