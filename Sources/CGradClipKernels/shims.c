@@ -21,6 +21,18 @@ void *gk_allocate(size_t size) {
 
 void gk_release(void *memory) { free(memory); }
 
+#ifndef __AVX2__
+void gk_lookup(const gk_table8 *tables, const gk_u32x8 *index, gk_f64x8 *values) {
+    static const uint8_t order[8] = {GK_ORDER8};
+    for (int i = 0; i < 8; i++) {
+        uint32_t at = (*index)[order[i]];
+        const gk_table8 *table = &tables[at >> 3];
+        uint64_t bits = (uint64_t)table->high[at & 7] << 32 | table->low[at & 7];
+        memcpy((char *)values + 8 * i, &bits, sizeof bits);
+    }
+}
+#endif
+
 static _Thread_local char message[GK_MESSAGE];
 
 char *gk_thread_message(void) { return message; }

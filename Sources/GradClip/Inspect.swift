@@ -84,6 +84,7 @@ private struct InspectShare {
         self.workspace = workspace
         type = pass.pointee.type
         options = pass.pointee.options
+        if type.term == GK_POWER { preparePowerTables(workspace, power: type.power) }
         partial = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
     }
 

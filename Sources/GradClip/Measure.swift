@@ -156,7 +156,8 @@ func measure(
 
 /// Zeroed limbs of a workspace: `index` 0 or 1.
 func wideLimbs(_ workspace: UnsafeMutableRawPointer, _ index: Int) -> UnsafeMutablePointer<Int64> {
-    let limbs = (workspace + Int(GK_SCRATCH)).assumingMemoryBound(to: Int64.self) + index &* Int(GK_WIDE_LIMBS)
+    let limbs =
+        (workspace + Int(GK_SCRATCH + GK_TABLES)).assumingMemoryBound(to: Int64.self) + index &* Int(GK_WIDE_LIMBS)
     for i in 0..<Int(GK_WIDE_LIMBS) { limbs[i] = 0 }
     return limbs
 }

@@ -19,6 +19,7 @@ struct NormShare {
         self.workspace = workspace
         grads = pass.pointee.grads
         type = pass.pointee.type
+        if type.term == GK_POWER { preparePowerTables(workspace, power: type.power) }
         partial = Partial(
             type, scratch: workspace, wide: pass.pointee.options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
         partial.takeGuesses(from: pass.pointee.guesses)

@@ -46,25 +46,45 @@ func floatExtremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
 /// The elements that a visitor sees of `count`.
 @inline(__always) private func padded(_ count: Int) -> UInt64 { UInt64((count &+ 15) & ~15) }
 
+/// The largest magnitude of float64 elements, if all are finite.
+struct WideTracker {
+    var largest = SIMD8<Double>(repeating: 0)
+    /// Has the highest bit set where an exponent field was all ones.
+    var carries = SIMD8<UInt64>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ size: SIMD8<Double>) {
+        largest = larger(size, largest)
+        carries |= unsafeBitCast(size, to: SIMD8<UInt64>.self) &+ (1 << 52)
+    }
+
+    @inline(never) var isFinite: Bool {
+        let four = carries.lowHalf | carries.highHalf
+        let two = four.lowHalf | four.highHalf
+        return (two.x | two.y) &>> 63 == 0
+    }
+}
+
 private struct WideExtremesVisitor: WideVisitor {
-    var largest = SIMD8<UInt64>(repeating: 0)
-    /// Bits less 1, which orders zero behind everything.
-    var smallest = SIMD8<UInt64>(repeating: .max)
-    var zeros = SIMD8<UInt64>(repeating: 0)
+    var tracker = WideTracker()
+    /// Bits less 1, which makes a NaN of zero.
+    var smallest = SIMD8<Double>(repeating: .infinity)
+    var zeros = SIMD8<Double>(repeating: 0)
 
     @inline(__always) init() {}
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        see(unsafeBitCast(magnitude(values.0), to: SIMD8<UInt64>.self))
-        see(unsafeBitCast(magnitude(values.1), to: SIMD8<UInt64>.self))
+        see(magnitude(values.0))
+        see(magnitude(values.1))
     }
 
-    @inline(__always) private mutating func see(_ sizes: SIMD8<UInt64>) {
-        largest = larger(sizes, largest)
-        let wrapped = sizes &- 1
-        smallest = smaller(wrapped, smallest)
-        let one = SIMD8<UInt64>(repeating: 1)
-        zeros = zeros &+ choose(one, above: sizes, one, else: SIMD8(repeating: 0))
+    @inline(__always) private mutating func see(_ size: SIMD8<Double>) {
+        tracker.see(size)
+        let wrapped = unsafeBitCast(size, to: SIMD8<UInt64>.self) &- 1
+        smallest = smaller(unsafeBitCast(wrapped, to: SIMD8<Double>.self), smallest)
+        zeros += choose(
+            SIMD8(repeating: .leastNonzeroMagnitude), above: size, SIMD8(repeating: 1), else: SIMD8(repeating: 0))
     }
 }
 
@@ -72,12 +92,12 @@ private struct WideExtremesVisitor: WideVisitor {
 func extremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
     var visitor = WideExtremesVisitor()
     visit(Float64Element.self, data, count, &visitor)
+    if !visitor.tracker.isFinite { return nil }
     var result = Extremes()
-    result.largest = visitor.largest.max()
-    if result.largest >= Double.infinity.bitPattern { return nil }
-    let least = visitor.smallest.min()
-    if least != .max { result.smallest = least &+ 1 }
-    result.nonzero = padded(count) &- visitor.zeros.wrappedSum()
+    result.largest = largestLane(visitor.tracker.largest).bitPattern
+    let least = largestLane(-visitor.smallest).magnitude
+    if least < .infinity { result.smallest = least.bitPattern &+ 1 }
+    result.nonzero = padded(count) &- UInt64(ordered(visitor.zeros))
     return result
 }
 

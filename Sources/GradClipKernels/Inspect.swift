@@ -64,34 +64,32 @@ func inspectFloats(
 
 private struct WideInspectVisitor: WideVisitor {
     var sum = SIMD8<Double>(repeating: 0)
-    var largest = SIMD8<UInt64>(repeating: 0)
-    var zeros = SIMD8<UInt64>(repeating: 0)
-    var subnormals = SIMD8<UInt64>(repeating: 0)
-    var infinities = SIMD8<UInt64>(repeating: 0)
-    var negatives = SIMD8<UInt64>(repeating: 0)
+    var largest = SIMD8<Double>(repeating: 0)
+    // Counts, below 2^53.
+    var zeros = SIMD8<Double>(repeating: 0)
+    var subnormals = SIMD8<Double>(repeating: 0)
+    var infinities = SIMD8<Double>(repeating: 0)
+    var negatives = SIMD8<Double>(repeating: 0)
 
     @inline(__always) init() {}
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        see(unsafeBitCast(values.0, to: SIMD8<UInt64>.self))
-        see(unsafeBitCast(values.1, to: SIMD8<UInt64>.self))
+        see(values.0)
+        see(values.1)
     }
 
-    @inline(__always) private mutating func see(_ bits: SIMD8<UInt64>) {
-        let zero = SIMD8<UInt64>(repeating: 0)
-        let one = SIMD8<UInt64>(repeating: 1)
-        let limit = SIMD8<UInt64>(repeating: Double.infinity.bitPattern)
-        let below = SIMD8<UInt64>(repeating: Double.infinity.bitPattern - 1)
-        let sizes = bits & 0x7fff_ffff_ffff_ffff
-        zeros = zeros &+ choose(one, above: sizes, one, else: zero)
-        let normal = SIMD8<UInt64>(repeating: Double.leastNormalMagnitude.bitPattern)
-        subnormals = subnormals &+ choose(normal, above: sizes, one, else: zero)
-        largest = larger(choose(sizes, above: below, zero, else: sizes), largest)
-        let infinite = choose(sizes, above: below, one, else: zero) &- choose(sizes, above: limit, one, else: zero)
-        infinities = infinities &+ infinite
-        negatives = negatives &+ (infinite & (bits &>> 63))
-        let finite = choose(sizes, above: below, zero, else: bits)
-        sum += unsafeBitCast(finite, to: SIMD8<Double>.self) * (1 / Double(GK_BLOCK))
+    @inline(__always) private mutating func see(_ values: SIMD8<Double>) {
+        let size = magnitude(values)
+        let zero = SIMD8<Double>(repeating: 0)
+        let one = SIMD8<Double>(repeating: 1)
+        let most = SIMD8<Double>(repeating: .greatestFiniteMagnitude)
+        zeros += choose(SIMD8(repeating: .leastNonzeroMagnitude), above: size, one, else: zero)
+        subnormals += choose(SIMD8(repeating: .leastNormalMagnitude), above: size, one, else: zero)
+        infinities += choose(size, above: most, one, else: zero)
+        negatives += choose(-most, above: values, one, else: zero)
+        let finite = choose(SIMD8(repeating: .infinity), above: size, values, else: zero)
+        largest = larger(magnitude(finite), largest)
+        sum += finite * (1 / Double(GK_BLOCK))
     }
 }
 
@@ -100,21 +98,14 @@ func inspectTensor(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeM
     var visitor = WideInspectVisitor()
     visit(Float64Element.self, data, count, &visitor)
     let padding = UInt64((16 &- count & 15) & 15)
-    let zeros = visitor.zeros.wrappedSum()
-    let negatives = visitor.negatives.wrappedSum()
-    statistics.pointee.largest = max(statistics.pointee.largest, visitor.largest.max())
+    let zeros = UInt64(ordered(visitor.zeros))
+    let negatives = UInt64(ordered(visitor.negatives))
+    statistics.pointee.largest = max(statistics.pointee.largest, largestLane(visitor.largest).bitPattern)
     statistics.pointee.zero &+= zeros &- padding
-    statistics.pointee.subnormal &+= visitor.subnormals.wrappedSum() &- zeros
-    statistics.pointee.positive_infinity &+= visitor.infinities.wrappedSum() &- negatives
+    statistics.pointee.subnormal &+= UInt64(ordered(visitor.subnormals)) &- zeros
+    statistics.pointee.positive_infinity &+= UInt64(ordered(visitor.infinities)) &- negatives
     statistics.pointee.negative_infinity &+= negatives
     add(ordered(visitor.sum), statistics)
-}
-
-/// The sum of the lanes, in one order.
-@inline(__always) private func ordered(_ v: SIMD8<Double>) -> Double {
-    let four = v.lowHalf + v.highHalf
-    let two = four.lowHalf + four.highHalf
-    return two.x + two.y
 }
 
 /// sum += x with the rounding error kept (Knuth's TwoSum).

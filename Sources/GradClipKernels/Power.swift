@@ -13,8 +13,16 @@
 import CGradClipKernels
 
 /// log2 of a positive magnitude, as exponent + fraction with |fraction| <= 1/2.
+#if GRADCLIP_HARDWARE_F16
 @inline(__always)
-func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) {
+func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) { logarithmOnce(x) }
+#else
+@inline(never)
+func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) { logarithmOnce(x) }
+#endif
+
+@inline(__always)
+private func logarithmOnce(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) {
     // Subnormals first become normal.
     let least = SIMD8<Double>(repeating: .leastNormalMagnitude)
     let normal = choose(least, above: x, x * powerOfTwo(54), else: x)
@@ -38,8 +46,16 @@ func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<
 }
 
 /// 2^z for z <= 1/2; 0 below -1000. Relative error 2^-52.
+#if GRADCLIP_HARDWARE_F16
 @inline(__always)
-func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> {
+func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> { exponentialOnce(z) }
+#else
+@inline(never)
+func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> { exponentialOnce(z) }
+#endif
+
+@inline(__always)
+private func exponentialOnce(_ z: SIMD8<Double>) -> SIMD8<Double> {
     let shifter = 1.5 * powerOfTwo(52)
     let least = SIMD8<Double>(repeating: -1001)
     let clamped = choose(least, above: z, least, else: z)
@@ -71,21 +87,19 @@ struct Dominant {
     let exponent: Double
     let fraction: Double
 
+    @inline(__always) init(power: Double, exponent: Double, fraction: Double) {
+        self.power = power
+        self.exponent = exponent
+        self.fraction = fraction
+    }
+
     @inline(never) init(_ value: Double, power: Double) {
         let parts = logarithm(SIMD8(repeating: value))
-        self.power = power
-        exponent = parts.exponent[0]
-        fraction = parts.fraction[0]
+        self.init(power: power, exponent: parts.exponent[0], fraction: parts.fraction[0])
     }
 
     /// (|x| / d)^p; 0 for x = 0.
-    #if GRADCLIP_HARDWARE_F16
-    @inline(__always) func term(_ x: SIMD8<Double>) -> SIMD8<Double> { termOnce(x) }
-    #else
-    @inline(never) func term(_ x: SIMD8<Double>) -> SIMD8<Double> { termOnce(x) }
-    #endif
-
-    @inline(__always) private func termOnce(_ x: SIMD8<Double>) -> SIMD8<Double> {
+    @inline(never) func term(_ x: SIMD8<Double>) -> SIMD8<Double> {
         let size = magnitude(x)
         let parts = logarithm(size)
         let z = ((parts.exponent - exponent) + (parts.fraction - fraction)) * power

@@ -73,6 +73,31 @@ private struct TermVisitor<T: Term>: RoundingVisitor {
     }
 }
 
+#if GRADCLIP_HARDWARE_F16
+/// Cubes of floats, whose magnitudes are tracked as integers: other execution units.
+private struct FloatCubeVisitor: Visitor {
+    var cascade: Cascade<Cube, Two>
+    var largest = SIMD16<UInt32>(repeating: 0)
+
+    @inline(__always) init(bound: Int) { cascade = Cascade(bound: bound) }
+
+    @inline(__always) mutating func see(_ values: SIMD16<Float>) {
+        largest = larger(magnitudes(values), largest)
+        cascade.add((gk_f64_from_f32(values.lowHalf), gk_f64_from_f32(values.highHalf)))
+    }
+}
+
+@inline(never)
+private func sumCubes(_ data: UnsafeRawPointer, _ length: Int, bound: Int) -> RoundedBlock {
+    var visitor = FloatCubeVisitor(bound: bound)
+    visit(Float32Element.self, data, length, &visitor)
+    let largest = largestLane(visitor.largest)
+    return RoundedBlock(
+        sums: visitor.cascade.lanes.sums(2), isFinite: largest < infinityBits,
+        largest: Double(Float(bitPattern: largest)))
+}
+#endif
+
 private struct AnyTermVisitor: RoundingVisitor {
     let term: Int
     /// Of terms, which are their own magnitudes.
@@ -97,9 +122,11 @@ func sumBlock<E: WideLoad>(
 ) -> RoundedBlock {
     // Of floats p = 1 and 2 are exact (ReduceExact.swift).
     switch term {
+    #if GRADCLIP_HARDWARE_F16
     case GK_ABS where E.size == 8: sumBlock(E.self, data, length, TermVisitor(Absolute.self, bound: bound))
     case GK_SQUARE where E.size == 8: sumBlock(E.self, data, length, TermVisitor(Square.self, bound: bound))
-    case GK_CUBE where E.size == 4: sumBlock(E.self, data, length, TermVisitor(Cube.self, bound: bound))
+    case GK_CUBE where E.size == 4: sumCubes(data, length, bound: bound)
+    #endif
     default: sumBlock(E.self, data, length, AnyTermVisitor(term, bound: bound))
     }
 }
@@ -168,24 +195,21 @@ func separate<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ 
     for i in 0..<count { x[i] = x[i] * first * second }
 }
 
-/// Finite or not, and the largest finite magnitude if so.
+/// Finite or not, and the largest magnitude if so.
 @inline(never)
 func wideRange<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> (isFinite: Bool, largest: Double) {
-    var visitor = LargestVisitor()
+    var visitor = RangeVisitor()
     visit(E.self, data, count, &visitor)
-    let largest = visitor.bits.max()
-    return (largest < Double.infinity.bitPattern, Double(bitPattern: largest))
+    return (visitor.tracker.isFinite, largestLane(visitor.tracker.largest))
 }
 
-private struct LargestVisitor: WideVisitor {
-    var bits = SIMD8<UInt64>(repeating: 0)
+private struct RangeVisitor: WideVisitor {
+    var tracker = WideTracker()
 
     @inline(__always) init() {}
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        let low = unsafeBitCast(magnitude(values.0), to: SIMD8<UInt64>.self)
-        bits = larger(low, bits)
-        let high = unsafeBitCast(magnitude(values.1), to: SIMD8<UInt64>.self)
-        bits = larger(high, bits)
+        tracker.see(magnitude(values.0))
+        tracker.see(magnitude(values.1))
     }
 }

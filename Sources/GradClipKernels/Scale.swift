@@ -66,7 +66,7 @@ func scaleTensor<E: NarrowElement>(
     _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
     _ scaling: gk_scaling
 ) {
-    let limit: UInt32 = scaling.zero_nonfinite ? infinityBits - 1 : .max
+    let limit: UInt32 = scaling.zero_nonfinite ? infinityBits - 1 : 0x7fff_ffff
     if scaling.factor == 1 {
         guard scaling.zero_nonfinite else {
             if source != UnsafeRawPointer(destination) {

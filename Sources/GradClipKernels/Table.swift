@@ -13,7 +13,6 @@ private func reduce(
     let element = Int(dtype)
     let term = Int(r.pointee.term)
     switch (element, term) {
-    case (GK_F64, GK_POWER): reducePowers(data, length, r)
     case (GK_F32, GK_SQUARE): reduceExactly(Float32Element.self, Square.self, data, length, r)
     case (GK_F32, GK_ABS): reduceExactly(Float32Element.self, Absolute.self, data, length, r)
     case (GK_F64, GK_SQUARE) where r.pointee.wide != nil: reduceWide(data, length, r)
@@ -41,8 +40,10 @@ private func reduceElsewhere(
 ) {
     switch (element, term) {
     case (GK_F64, GK_EXTREMES): reduceExtremes(data, length, r)
+    case (GK_F64, GK_POWER): reducePowers(data, length, r)
     case (GK_F64, _): reduceRounded(Float64Element.self, data, length, r)
     case (GK_F32, GK_EXTREMES): reduceFloatExtremes(data, length, r)
+    case (GK_F32, GK_POWER) where tablesServe(r): reduceFloatPowers(data, length, r)
     case (GK_F32, GK_POWER): reduceThroughDoubles(data, length, r)
     #if GRADCLIP_HARDWARE_F16
     case (GK_F32, _): reduceRounded(Float32Element.self, data, length, r)

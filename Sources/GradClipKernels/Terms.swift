@@ -9,10 +9,14 @@ protocol Term {
 }
 
 /// A term chosen per call rather than per loop: for the orders that are asked for
-/// so rarely that a loop of their own is not worth its size.
+/// so rarely that a loop of their own is not worth its size, and at the baseline for all.
 enum AnyTerm {
     @inline(never) static func apply(_ x: SIMD8<Double>, _ term: Int) -> SIMD8<Double> {
         switch term {
+        #if !GRADCLIP_HARDWARE_F16
+        case GK_ABS: Absolute.apply(x)
+        case GK_SQUARE: Square.apply(x)
+        #endif
         case GK_CUBE: Cube.apply(x)
         case GK_FOURTH: Fourth.apply(x)
         case GK_ROOT: Root.apply(x)

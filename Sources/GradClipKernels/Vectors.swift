@@ -1,11 +1,12 @@
 // Vector operations that the kernels share.
 import CGradClipKernels
 
-/// x in the lanes where a > b, y in the others (NaN: y).
+/// x in the lanes where a > b, y in the others (NaN: y). Of UInt32 a and b must be
+/// below 2^31, as magnitudes are: SSE2 has no unsigned comparisons.
 @inline(__always)
 func choose(_ a: SIMD16<UInt32>, above b: SIMD16<UInt32>, _ x: SIMD16<UInt32>, else y: SIMD16<UInt32>) -> SIMD16<UInt32>
 {
-    gk_choose_u32(a, b, x, y)
+    gk_choose_u32(unsafeBitCast(a, to: SIMD16<Int32>.self), unsafeBitCast(b, to: SIMD16<Int32>.self), x, y)
 }
 
 @inline(__always)
@@ -38,13 +39,17 @@ func zeroing(_ values: SIMD16<Float>, where a: SIMD16<UInt32>, above b: UInt32) 
 
 @inline(__always) func larger(_ a: SIMD16<Int32>, _ b: SIMD16<Int32>) -> SIMD16<Int32> { gk_choose_i32(a, b, a, b) }
 @inline(__always) func smaller(_ a: SIMD16<Int32>, _ b: SIMD16<Int32>) -> SIMD16<Int32> { gk_choose_i32(b, a, a, b) }
-@inline(__always) func larger(_ a: SIMD16<UInt32>, _ b: SIMD16<UInt32>) -> SIMD16<UInt32> { gk_choose_u32(a, b, a, b) }
+@inline(__always) func larger(_ a: SIMD16<UInt32>, _ b: SIMD16<UInt32>) -> SIMD16<UInt32> {
+    choose(a, above: b, a, else: b)
+}
 @inline(__always) func larger(_ a: SIMD8<UInt64>, _ b: SIMD8<UInt64>) -> SIMD8<UInt64> { gk_choose_u64(a, b, a, b) }
-@inline(__always) func smaller(_ a: SIMD8<UInt64>, _ b: SIMD8<UInt64>) -> SIMD8<UInt64> { gk_choose_u64(b, a, a, b) }
 
-/// The larger of two magnitudes; NaN in `next` is passed over.
+/// The larger and the smaller of two magnitudes; NaN in `next` is passed over.
 @inline(__always) func larger(_ next: SIMD8<Double>, _ so: SIMD8<Double>) -> SIMD8<Double> {
     gk_choose_f64(next, so, next, so)
+}
+@inline(__always) func smaller(_ next: SIMD8<Double>, _ so: SIMD8<Double>) -> SIMD8<Double> {
+    gk_choose_f64(so, next, next, so)
 }
 
 @inline(__always) func magnitude(_ v: SIMD8<Double>) -> SIMD8<Double> {
@@ -75,4 +80,11 @@ func zeroing(_ values: SIMD16<Float>, where a: SIMD16<UInt32>, above b: UInt32) 
     var result = v[0]
     for i in 1..<8 where v[i] > result { result = v[i] }
     return result
+}
+
+/// The sum of the lanes, in one order.
+@inline(never) func ordered(_ v: SIMD8<Double>) -> Double {
+    let four = v.lowHalf + v.highHalf
+    let two = four.lowHalf + four.highHalf
+    return two.x + two.y
 }

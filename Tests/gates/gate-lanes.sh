@@ -4,7 +4,7 @@
 # masks an index to the number of lanes. Exempt are functions that run rarely, or
 # mask a length (convert).
 . "$(dirname "$0")/common.sh"
-exempt='separateNonfinite|sumInIntegers|convert'
+exempt='separateNonfinite|sumInIntegers|convert|findFar'
 
 case $(uname -m) in x86_64) ;; *) ok "not asked of $(uname -m)"; exit 0 ;; esac
 unstripped=$build/lib-unstripped/$(basename "$(readlink -f "$library")")

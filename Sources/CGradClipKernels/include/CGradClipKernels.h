@@ -74,10 +74,29 @@ typedef struct gk_reduction {
     uint64_t offset;    // index of the next element in its tensor
     int64_t *wide;      // GK_WIDE_LIMBS limbs for the exact sum of float64 terms, or NULL
     uint64_t wide_pending;
-    void *scratch;      // GK_SCRATCH bytes, aligned to 64
+    void *scratch;      // GK_SCRATCH bytes, aligned to 64, then a gk_power_tables for GK_POWER
     uint64_t paths[4];  // blocks summed with one, two, three accumulators, and in integers
 } gk_reduction;
 enum { GK_SCRATCH = GK_BLOCK * 8 };
+
+// float64 values for gk_lookup8() and gk_lookup16(), as lower and upper halves.
+typedef struct gk_table8 {
+    uint32_t low[8], high[8];
+} gk_table8;
+typedef struct gk_table16 {
+    gk_table8 first, second;
+} gk_table16;
+
+// What |x|^power of floats takes (FloatPower.swift): filled in at the baseline, for all.
+enum { GK_POWER_COEFFICIENTS = 11, GK_POWER_NEAR = 15, GK_POWER_FAR = 20 };
+typedef struct gk_power_tables {
+    double coefficient[GK_POWER_COEFFICIENTS][8]; // binomials of power over 1, 2 ...; eight times each
+    gk_table8 centre;                          // c^power for c = 17/16, 19/16 ... 31/16
+    gk_table8 inverse;                         // 1/c
+    gk_table16 scale;                          // 2^(-k power), k = 0 ... 14; then 0
+    double far[GK_POWER_FAR];                  // 2^(-15 k power)
+    uint64_t serve;                            // whether they do for this power
+} gk_power_tables;
 
 // How a tensor is multiplied.
 typedef struct gk_scaling {
@@ -153,9 +172,11 @@ static inline int64_t gk_take_number(int64_t *next) { return __atomic_fetch_add(
 
 // ---------------------------------------------- scratch, errors, formats --
 
-// What a pass over tensors needs besides: GK_SCRATCH bytes for one block, then limbs
-// for two exact sums of float64 terms, then room to gather small tensors in.
-enum { GK_GATHERED = 4096, GK_WORKSPACE = GK_SCRATCH + 2 * GK_WIDE_LIMBS * 8 + GK_GATHERED };
+// What a pass over tensors needs besides: GK_SCRATCH bytes for one block, then
+// GK_TABLES for tables of powers, then limbs for two exact sums of float64 terms,
+// then room to gather small tensors in.
+enum { GK_TABLES = 1152, GK_GATHERED = 4096 };
+enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + 2 * GK_WIDE_LIMBS * 8 + GK_GATHERED };
 
 // Calls body with GK_WORKSPACE bytes of its own stack, aligned to 64.
 void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
@@ -223,13 +244,66 @@ typedef uint64_t gk_u64x8 __attribute__((ext_vector_type(8)));
     GK_INLINE VECTOR NAME(VECTOR a, VECTOR b, VECTOR x, VECTOR y) { return a > b ? x : y; }
 typedef float gk_f32x8 __attribute__((ext_vector_type(8)));
 typedef double gk_f64x8 __attribute__((ext_vector_type(8)));
-GK_CHOOSE(gk_choose_u32, gk_u32x16)
+GK_INLINE gk_u32x16 gk_choose_u32(gk_i32x16 a, gk_i32x16 b, gk_u32x16 x, gk_u32x16 y) { return a > b ? x : y; }
 GK_CHOOSE(gk_choose_i32, gk_i32x16)
 GK_CHOOSE(gk_choose_f32, gk_f32x16)
 GK_CHOOSE(gk_choose_u64, gk_u64x8)
 GK_CHOOSE(gk_choose_f64, gk_f64x8)
 GK_INLINE gk_f64x8 gk_f64_from_f32(gk_f32x8 v) { return __builtin_convertvector(v, gk_f64x8); }
 GK_INLINE gk_f32x8 gk_f32_from_f64(gk_f64x8 v) { return __builtin_convertvector(v, gk_f32x8); }
+
+// Lookups in small tables, by numbers below 8 and 16, and the widening of floats that
+// goes with them. The results are in the order 0, 1, 4, 5, 2, 3, 6, 7, in which two
+// halves of a vector interleave at the least cost.
+typedef uint32_t gk_u32x8 __attribute__((ext_vector_type(8)));
+#define GK_ORDER8 0, 1, 4, 5, 2, 3, 6, 7
+GK_INLINE gk_f64x8 gk_f64_in_order(gk_f32x8 v) {
+    return gk_f64_from_f32(__builtin_shufflevector(v, v, GK_ORDER8));
+}
+#if defined(__AVX2__)
+GK_INLINE gk_u32x8 gk_pick(const uint32_t *table, gk_u32x8 index) {
+    gk_u32x8 values;
+    __builtin_memcpy(&values, table, sizeof values);
+    typedef int vector __attribute__((vector_size(32)));
+    return (gk_u32x8)__builtin_ia32_permvarsi256((vector)values, (vector)index);
+}
+// The empty instruction keeps the compiler from looking through the interleaving,
+// which makes it compute some of the lanes one by one.
+GK_INLINE gk_f64x8 gk_interleave(gk_u32x8 low, gk_u32x8 high) {
+    gk_u32x8 first = __builtin_shufflevector(low, high, 0, 8, 1, 9, 4, 12, 5, 13);
+    gk_u32x8 second = __builtin_shufflevector(low, high, 2, 10, 3, 11, 6, 14, 7, 15);
+    __asm__("" : "+x"(first), "+x"(second));
+    return (gk_f64x8)__builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+GK_INLINE gk_f64x8 gk_lookup8(const gk_table8 *table, gk_u32x8 index) {
+    return gk_interleave(gk_pick(table->low, index), gk_pick(table->high, index));
+}
+GK_INLINE gk_f64x8 gk_lookup16(const gk_table16 *table, gk_u32x8 index) {
+    gk_u32x8 first = gk_pick(table->first.low, index), second = gk_pick(table->second.low, index);
+    gk_u32x8 low = index > 7 ? second : first;
+    first = gk_pick(table->first.high, index), second = gk_pick(table->second.high, index);
+    return gk_interleave(low, index > 7 ? second : first);
+}
+#else
+void gk_lookup(const gk_table8 *tables, const gk_u32x8 *index, gk_f64x8 *values);
+GK_INLINE gk_f64x8 gk_lookup16(const gk_table16 *table, gk_u32x8 index) {
+    gk_f64x8 values;
+    gk_lookup(&table->first, &index, &values);
+    return values;
+}
+GK_INLINE gk_f64x8 gk_lookup8(const gk_table8 *table, gk_u32x8 index) {
+    return gk_lookup16((const gk_table16 *)table, index);
+}
+#endif
+#if defined(__AVX2__)
+GK_INLINE bool gk_any(gk_u32x16 v) {
+    typedef long long vector __attribute__((vector_size(32)));
+    vector both = (vector)(v.lo | v.hi);
+    return !__builtin_ia32_ptestz256(both, both);
+}
+#else
+GK_INLINE bool gk_any(gk_u32x16 v) { return __builtin_reduce_or(v) != 0; }
+#endif
 
 // Of Double.squareRoot() the compiler makes a call to libm.
 GK_INLINE double gk_square_root(double x) { return __builtin_elementwise_sqrt(x); }

@@ -1,0 +1,59 @@
+// The tables of FloatPower.swift. Not linked into the folders of the other levels: they
+// are filled in once for a call.
+import CGradClipKernels
+
+/// Fills in the tables for a power behind the scratch memory of a reduction.
+public func preparePowerTables(_ scratch: UnsafeMutableRawPointer, power: Double) {
+    let tables = (scratch + Int(GK_SCRATCH)).assumingMemoryBound(to: gk_power_tables.self)
+    tables.pointee.serve = 0
+    if power < 0 || power > 16 { return }
+    withUnsafeMutableBytes(of: &tables.pointee.coefficient) { bytes in
+        let coefficient = bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: SIMD8<Double>.self)
+        var next = power
+        for k in 0..<Int(GK_POWER_COEFFICIENTS) {
+            coefficient[k] = SIMD8(repeating: next)
+            next = next * (power - Double(k + 1)) / Double(k + 2)
+        }
+        // What the series leaves out is at most `next` * 17^-12 or so.
+        if next.magnitude < 0x1p-6 { tables.pointee.serve = 1 }
+    }
+    let steps = SIMD8<Double>(0, 1, 2, 3, 4, 5, 6, 7)
+    let centres = steps * 0.125 + 1.0625
+    let parts = logarithm(centres)
+    store(powersOfTwo(parts.exponent, power) * powersOfTwo(parts.fraction, power), &tables.pointee.centre)
+    store(1 / centres, &tables.pointee.inverse)
+    store(powersOfTwo(0 - steps, power), &tables.pointee.scale.first)
+    var rest = powersOfTwo(-8 - steps, power)
+    rest[7] = 0
+    store(rest, &tables.pointee.scale.second)
+    withUnsafeMutableBytes(of: &tables.pointee.far) { bytes in
+        for k in 0..<Int(GK_POWER_FAR) {
+            bytes.storeBytes(
+                of: powersOfTwo(SIMD8(repeating: Double(k &* -15)), power)[0], toByteOffset: k &* 8, as: Double.self)
+        }
+    }
+}
+
+/// 2^(p * y) for |p * y| below 1000 or so; exact products of p's upper bits keep the error near 2^-53 for integers y.
+@inline(never) private func powersOfTwo(_ y: SIMD8<Double>, _ power: Double) -> SIMD8<Double> {
+    let shifter = 1.5 * powerOfTwo(52)
+    let upper = Double(bitPattern: power.bitPattern & ~0x1fff)
+    let large = y * upper
+    let moved = large + shifter
+    let rest = (large - (moved - shifter)) + y * (power - upper)
+    let least = SIMD8<Double>(repeating: -1000)
+    let result = exponential(rest - 1)
+    let scaled =
+        unsafeBitCast(result, to: SIMD8<UInt64>.self) &+ ((unsafeBitCast(moved, to: SIMD8<UInt64>.self) &+ 1) &<< 52)
+    return choose(least, above: large, SIMD8(repeating: 0), else: unsafeBitCast(scaled, to: SIMD8<Double>.self))
+}
+
+@inline(__always) private func store(_ values: SIMD8<Double>, _ table: inout gk_table8) {
+    for i in 0..<8 {
+        let bits = values[i].bitPattern
+        withUnsafeMutableBytes(of: &table) { bytes in
+            bytes.storeBytes(of: UInt32(truncatingIfNeeded: bits), toByteOffset: i &* 4, as: UInt32.self)
+            bytes.storeBytes(of: UInt32(truncatingIfNeeded: bits &>> 32), toByteOffset: 32 &+ i &* 4, as: UInt32.self)
+        }
+    }
+}
