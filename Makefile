@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-mpi test-python test-peers test-peers-torch wheel test-wheel gates accuracy cost bench format clean
+.PHONY: lib help demo test test-swift test-c test-mpi test-python test-peers test-peers-torch example-fcos wheel test-wheel gates accuracy cost bench format clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -94,6 +94,9 @@ test-peers: test-peers-torch ## compare live with other frameworks (installs abo
 
 test-peers-torch: lib ## compare live with torch, and test gradclip.torch (installs about 1 GB)
 	bindings/python/tests/run-torch.sh $(BUILD)
+
+example-fcos: lib ## the detector whose loss became NaN, and the max_norm that saves it (a minute; installs about 1 GB)
+	bindings/python/examples/fcos.sh $(BUILD) --quick
 
 wheel: lib ## build/dist: a wheel for any Python here, checked by auditwheel, and the sdist
 	bindings/python/package.sh $(BUILD)

@@ -111,12 +111,12 @@ def test_the_diagnosis_says_where_it_began():
         monitor.clip_(grads(math.nan, math.inf), loss=math.nan)
     first, second = monitor.diagnosis.spikes
     assert (first.step, first.norm, first.level) == (3, math.hypot(6, 40), 5.0)
-    assert (first.tensor, first.name, first.times) == (1, "b", 10.0)
+    assert (first.tensor, first.name, first.grown_from, first.grown_to) == (1, "b", 4.0, 40.0)
     assert first.loss == 100.0 and first.since in (1, 2) and second.step == 4
     text = str(monitor.diagnosis)
     assert "The loss of the step was nan" in text
     assert "It began in step 3: the norm was 40.45, the loss 100, 8.09 times the level" in text
-    assert "Most of all had grown 'b', 10 times since step" in text
+    assert f"Most of all had grown 'b': from 4 in step {first.since} to 40." in text
     assert "All 2 gradients have NaNs or infinities." in text
 
 

@@ -43,8 +43,9 @@ class Spike(NamedTuple):
     Attributes:
         step, norm, loss: of the step; the loss is None if it was not given.
         level: the median of up to 32 norms before it.
-        tensor, name: the gradient that had grown most.
-        times: how many times, from step `since`, one of the last whose norm was at the level.
+        tensor, name: the gradient whose norm had grown most, in absolute terms, since step
+            `since`, one of the last 16 whose total norm was at the level.
+        grown_from, grown_to: its norms.
     """
 
     step: int
@@ -53,8 +54,9 @@ class Spike(NamedTuple):
     level: float
     tensor: int
     name: str | None
-    times: float
     since: int
+    grown_from: float
+    grown_to: float
 
 
 Spike.__module__ = "gradclip"
@@ -128,8 +130,8 @@ class Diagnosis:
             lines.append(
                 f"It began in step {first.step}: the norm was {first.norm:.4g}{loss}, "
                 f"{first.norm / first.level:.3g} times the level before ({first.level:.4g}). "
-                f"Most of all had grown {_label(first.tensor, first.name)}, {first.times:.3g} "
-                f"times since step {first.since}."
+                f"Most of all had grown {_label(first.tensor, first.name)}: from "
+                f"{first.grown_from:.3g} in step {first.since} to {first.grown_to:.3g}."
                 + (f" {more} more such norms followed." if more > 1 else "")
             )
             lines.append(
@@ -193,10 +195,13 @@ class Trail:
     ) -> Spike:
         remembered = list(zip(self.norms(), self._tensors))
         (since, _), calm = min(remembered, key=lambda one: abs(one[0][1] - level))
-        times = [b / a if a > 0 else 0.0 for a, b in zip(calm, tensor_norms)]
-        tensor = max(range(len(times)), key=times.__getitem__, default=0)
+        # There may be fewer: a gradient that is None at the end of the list has no norm.
+        before = [*calm, *[0.0] * (len(tensor_norms) - len(calm))]
+        tensor = max(range(len(tensor_norms)), key=lambda i: tensor_norms[i] - before[i])
         name = None if names is None else names[tensor]
-        return Spike(step, norm, loss, level, tensor, name, times[tensor] if times else 0.0, since)
+        return Spike(
+            step, norm, loss, level, tensor, name, since, before[tensor], tensor_norms[tensor]
+        )
 
 
 def _label(tensor: int, name: str | None) -> str:
