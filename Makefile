@@ -57,7 +57,7 @@ demo: $(VENV)/.ready ## train a network with and without clipping; draw it; walk
 
 # ------------------------------------------------------------------ tests --
 
-test: test-swift test-c test-cpp test-mpi gates test-python test-rust test-go test-install ## run all tests and gates
+test: test-swift test-c test-cpp test-mpi gates test-python test-rust test-go test-install test-package ## run all tests and gates
 	@echo "gradclip: all tests passed"
 
 test-swift: ## the Swift module's tests, and the formatting of the Swift code

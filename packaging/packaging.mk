@@ -8,7 +8,7 @@ OBJECTS    := $(SCRATCH)/release/gradclip.product/Objects.LinkFileList
 INSTALL    := BUILD="$(BUILD)" VERSION="$(VERSION)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" \
 	INCLUDEDIR="$(INCLUDEDIR)" DATADIR="$(DATADIR)" packaging/install.sh
 
-.PHONY: static man install uninstall dist test-install test-cpp test-package
+.PHONY: static man install uninstall dist docs-swift test-install test-cpp test-package
 
 static: $(BUILD)/lib/libgradclip.a ## build build/lib/libgradclip.a
 
@@ -41,5 +41,8 @@ test-install: lib static man ## the installed library and the archive, used as t
 test-cpp: lib ## gradclip.hpp: gcc and clang, C++17 and C++20, with exceptions and without
 	Tests/cpp/run.sh $(BUILD)
 
-test-package: ## the Swift module as a versioned dependency of another package
+test-package: docs-swift ## the Swift module as a versioned dependency of another package, and its documentation
 	bindings/swift/tests/run.sh $(BUILD)
+
+docs-swift: ## build/docc: the documentation of the Swift module
+	bindings/swift/docc.sh $(BUILD)

@@ -2,7 +2,10 @@
 // check against these before anything is done.
 
 /// An argument that is out of range: its name, its rule, its value.
+///
+/// A call that throws it has written nothing.
 public struct ArgumentError: Error, Sendable {
+    /// What kind of error it is.
     public enum Reason: Sendable {
         // (The payloads keep the enum from being Hashable; see NonfinitePolicy.)
         case invalid(Void = ())
@@ -10,6 +13,7 @@ public struct ArgumentError: Error, Sendable {
         case outOfMemory(Void = ())
         case badData(Void = ())
     }
+    /// A value that was given.
     public enum Value: Sendable {
         case none
         case number(Double)
@@ -19,12 +23,15 @@ public struct ArgumentError: Error, Sendable {
     }
 
     public let reason: Reason
+    /// The argument's name, as C spells it: "max_norm".
     public let argument: StaticString
     /// For an argument that is an array: which element; -1 otherwise.
     public let index: Int
     /// The field of that element, ".dtype" for instance, or "".
     public let field: StaticString
+    /// What holds for valid values, "must be finite" for instance.
     public let rule: StaticString
+    /// The value that was given.
     public let value: Value
 
     package init(
@@ -74,8 +81,12 @@ extension ClipOptions {
     package func check() throws(ArgumentError) {
         try GradClip.check(eps: eps)
         try GradClip.check(gradScale: gradScale)
-        if threads < 0 { throw ArgumentError("threads", "must be >= 0", .integer(threads)) }
+        try GradClip.check(threads: threads)
     }
+}
+
+package func check(threads: Int) throws(ArgumentError) {
+    if threads < 0 { throw ArgumentError("threads", "must be >= 0", .integer(threads)) }
 }
 
 /// Bytes of an element; 0 for a dtype that is none.

@@ -28,7 +28,7 @@ private func logarithmOnce(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, frac
     let normal = choose(least, above: x, x * powerOfTwo(54), else: x)
     let correction = choose(least, above: x, SIMD8(repeating: 54), else: SIMD8(repeating: 0))
     // x = 2^e * m with m in [sqrt(1/2), sqrt(2)).
-    let rootHalf = Double(0.5).squareRoot().bitPattern
+    let rootHalf = gk_square_root(0.5).bitPattern
     let bits = unsafeBitCast(normal, to: SIMD8<UInt64>.self)
     let biased = (bits &- rootHalf &+ (2048 << 52)) &>> 52
     let m = unsafeBitCast(bits &- ((biased &- 2048) &<< 52), to: SIMD8<Double>.self)

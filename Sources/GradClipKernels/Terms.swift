@@ -50,13 +50,13 @@ enum Fourth: Term {
 
 enum Root: Term {
     @inline(__always) static var twiceOrder: Int { 1 }
-    @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> { magnitude(x).squareRoot() }
+    @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> { gk_square_root_f64(magnitude(x)) }
 }
 
 enum ThreeHalves: Term {
     @inline(__always) static var twiceOrder: Int { 3 }
     @inline(__always) static func apply(_ x: SIMD8<Double>) -> SIMD8<Double> {
         let size = magnitude(x)
-        return size * size.squareRoot()
+        return size * gk_square_root_f64(size)
     }
 }

@@ -305,8 +305,9 @@ GK_INLINE bool gk_any(gk_u32x16 v) {
 GK_INLINE bool gk_any(gk_u32x16 v) { return __builtin_reduce_or(v) != 0; }
 #endif
 
-// Of Double.squareRoot() the compiler makes a call to libm.
+// Of squareRoot() the compiler makes a call to libm, in debug builds always.
 GK_INLINE double gk_square_root(double x) { return __builtin_elementwise_sqrt(x); }
+GK_INLINE gk_f64x8 gk_square_root_f64(gk_f64x8 v) { return __builtin_elementwise_sqrt(v); }
 
 GK_INLINE gk_u32x16 gk_widen_u16x16(gk_u16x16 v) { return __builtin_convertvector(v, gk_u32x16); }
 GK_INLINE gk_u16x16 gk_narrow_u32x16(gk_u32x16 v) { return __builtin_convertvector(v, gk_u16x16); }

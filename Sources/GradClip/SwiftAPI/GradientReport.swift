@@ -1,0 +1,66 @@
+// The report on every gradient, for Swift callers.
+#if !hasFeature(Embedded)
+
+/// What ``inspect(_:normType:options:)`` tells of one gradient.
+///
+/// Norm, magnitude and mean are of its finite elements, and of gradient / gradScale.
+public struct GradientReport: Sendable, Equatable {
+    public let norm: Double
+    /// The largest magnitude; 0 if there is none.
+    public let maxAbs: Double
+    /// 0 if there is no element.
+    public let mean: Double
+    /// How many elements there are.
+    public let count: Int
+    public let nanCount: Int
+    public let positiveInfinityCount: Int
+    public let negativeInfinityCount: Int
+    /// Elements that are +0 or -0.
+    public let zeroCount: Int
+    /// Elements below the smallest normal number of the type, 0 left out.
+    public let subnormalCount: Int
+    /// The index of the first NaN or infinity.
+    public let firstNonfinite: Int?
+
+    init(_ report: TensorReport) {
+        norm = report.norm
+        maxAbs = report.maxAbs
+        mean = report.mean
+        count = Int(report.length)
+        nanCount = Int(report.nanCount)
+        positiveInfinityCount = Int(report.positiveInfinityCount)
+        negativeInfinityCount = Int(report.negativeInfinityCount)
+        zeroCount = Int(report.zeroCount)
+        subnormalCount = Int(report.subnormalCount)
+        firstNonfinite = report.firstNonfinite == .max ? nil : Int(report.firstNonfinite)
+    }
+}
+
+/// Looks at every gradient: who is large, who is NaN. Nothing is written.
+///
+/// - Parameters:
+///   - grads: the gradients; those that are not counted are reported too, but left out
+///     of the total.
+///   - normType: the order p; any number but NaN.
+///   - options: what differs from the defaults; the policy does not matter.
+/// - Returns: A report on each gradient, and the norm and the counts over all of them.
+/// - Throws: ``ArgumentError`` for an argument out of range.
+public func inspect(
+    _ grads: [Gradient], normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws(ArgumentError) -> (reports: [GradientReport], total: ClipResult) {
+    let total = ClipResult()
+    let blank = [TensorReport](repeating: TensorReport(), count: grads.count)
+    var found = (reports: blank, total: total)
+    try withList(grads, writes: false) { list throws(ArgumentError) in
+        try options.check()
+        try check(normType: normType)
+        let stride = MemoryLayout<TensorReport>.stride
+        found.total = found.reports.withUnsafeMutableBytes { reports in
+            inspect(
+                list, normType: normType, options: options, reports: reports.baseAddress, stride: stride,
+                size: MemoryLayout<TensorReport>.size)
+        }
+    }
+    return (found.reports.map(GradientReport.init), found.total)
+}
+#endif
