@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from array import array
+from types import SimpleNamespace
 
 import pytest
 
@@ -344,6 +345,81 @@ def test_a_writer_of_tensorboard_gets_every_step():
     ]
 
 
+# ------------------------------------------------------------------ choosers --
+
+
+class Halve:
+    """A chooser of a user's own: halves what is longer than 2, skips what is longer than 100."""
+
+    def __init__(self):
+        self.fed = []
+
+    def feed(self, norm):
+        self.fed.append(norm)
+        coef = 0.5 if norm > 2 else 1.0
+        return SimpleNamespace(threshold=2.0, clip_coef=coef, skip=not norm <= 100)
+
+
+class LossWatcher:
+    def feed(self, norm, loss=None):
+        return SimpleNamespace(
+            threshold=math.inf, clip_coef=1.0, skip=loss is not None and loss > 5
+        )
+
+
+class EachToOne:
+    per_tensor = True
+
+    def __init__(self):
+        self.fed = []
+
+    def feed(self, norms):
+        self.fed.append(norms)
+        coefs = tuple(1.0 if not norm else min(1.0, 1 / norm) for norm in norms)
+        return SimpleNamespace(threshold=1.0, clip_coef=min(coefs), tensor_coefs=coefs, skip=False)
+
+
+def test_a_chooser_is_fed_every_norm_and_decides():
+    chooser = Halve()
+    monitor = gradclip.Monitor(chooser)
+    held = [grads(1.0), grads(3.0, 4.0), grads(300.0)]
+    done = [monitor.clip_(each, grad_scale=0.5) for each in held]
+    assert chooser.fed == [2.0, 10.0, 600.0]
+    assert held == [grads(2.0), grads(3.0, 4.0), grads(300.0)], "scaled by 2, by 1, and left alone"
+    assert [step.clip_coef for step in done] == [1.0, 0.5, 1.0]
+    assert [step.max_norm for step in done] == [2.0] * 3
+    assert [step.skip for step in done] == [False, False, True]
+    assert (monitor.clipped, monitor.skipped) == (1, 1)
+    assert "Halve object" in repr(monitor)
+
+
+def test_a_chooser_that_takes_the_loss_gets_it():
+    monitor = gradclip.Monitor(LossWatcher())
+    assert [monitor.clip_(grads(1.0), loss=loss).skip for loss in (1.0, 9.0, None)] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_step_that_is_not_finite_is_skipped_whatever_the_chooser_says():
+    held = grads(math.nan, 9.0)
+    with pytest.warns(gradclip.MonitorWarning, match="of 'w'"):
+        done = gradclip.Monitor(LossWatcher()).clip_(held)
+    assert done.skip and held["b"][0] == 9.0
+
+
+def test_a_chooser_for_each_gradient_by_itself():
+    chooser = EachToOne()
+    shared = array("d", [2.0])
+    held = [array("d", [3.0, 4.0]), None, shared, array("d"), shared, array("d", [0.5])]
+    done = gradclip.Monitor(chooser).clip_(held)
+    assert chooser.fed == [[5.0, None, 2.0, None, None, 0.5]]
+    assert held[0].tolist() == [3.0 * 0.2, 4.0 * 0.2]
+    assert shared[0] == 1.0 and held[5][0] == 0.5, "same memory is scaled once"
+    assert done.clip_coef == 0.2 and done == pytest.approx(math.sqrt(25 + 4 + 0.25))
+
+
 # ------------------------------------------------------------------- refused --
 
 
@@ -354,6 +430,7 @@ def test_a_writer_of_tensorboard_gets_every_step():
         ({"max_norm": math.nan}, ValueError, "max_norm"),
         ({"max_norm": "five"}, TypeError, "max_norm must be a number .got 'five'"),
         ({"eps": -1.0}, ValueError, "eps"),
+        ({"max_norm": Halve(), "nonfinite": "zero"}, ValueError, "must be 'leave' with a chooser"),
         ({"nonfinite": "ignore"}, ValueError, "nonfinite must be one of .* .got 'ignore'"),
         ({"log": "run.txt"}, ValueError, "log must be .* .got 'run.txt'"),
         ({"history": 0}, ValueError, "history must be .* .got 0"),

@@ -153,6 +153,14 @@ def clip_coef(max_norm: float, total_norm: float, eps: float) -> float:
     return coefficient.value
 
 
+def scale(tensors: Rows, factor: float, row: int | None = None) -> None:
+    """Multiplies all gradients by a factor, or that of one row."""
+    table, first, count = tensors.table, tensors.table.first, tensors.count
+    if row is not None:
+        first, count = _ffi.gradclip_tensor.from_buffer(table.words, 32 * row), 1
+    call(_ffi.gradclip_scale, first, count, factor, None)
+
+
 def clip_grad_value_(tensors: Rows, clip_value: float) -> None:
     call(_ffi.gradclip_clip_grad_value, tensors.table.first, tensors.count, clip_value, None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Callable
@@ -29,6 +28,8 @@ class InLibrary:
         eps: float,
         grad_scale: float,
         look: Callable[[], tuple[list[tuple[int, int]], int]],
+        count: int,
+        place_of_row: Callable[[], list[int]],
         written: Callable[[], None] = lambda: None,
     ) -> None:
         self.names = names
@@ -37,6 +38,8 @@ class InLibrary:
         self._eps = eps
         self._grad_scale = grad_scale
         self.culprits = look
+        self._count = count
+        self._place_of_row = place_of_row
         self._written = written
 
     def clip(self, max_norm: float, nonfinite: str) -> Norm:
@@ -54,32 +57,42 @@ class InLibrary:
             self._written()
         return norm
 
-    def measure(self, nonfinite: str) -> Norm:
+    def measure(self) -> Norm:
         return _calls.get_total_norm(
-            self._rows, self._norm_type, False, nonfinite, self._grad_scale, True
+            self._rows, self._norm_type, False, "leave", self._grad_scale, True
         )
 
-    def scale(self, max_norm: float, total_norm: Norm, nonfinite: str) -> Norm:
-        if math.isinf(total_norm):  # larger than a float64 holds: the library has to see it
-            return self.clip(max_norm, nonfinite)
-        norm = _calls.clip_grads_with_norm_(
-            self._rows, max_norm, total_norm, self._eps, nonfinite, self._grad_scale
-        )
-        norm.tensor_norms = total_norm.tensor_norms
-        if nonfinite == "zero" or norm.factor != 1.0:
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        norm.clip_coef = clip_coef
+        norm.clipped = clip_coef != 1.0
+        norm.factor = clip_coef / self._grad_scale
+        if each is None:
+            _calls.scale(self._rows, norm.factor)
+        else:
+            for row, place in enumerate(self._place_of_row()):
+                _calls.scale(self._rows, each[place] / self._grad_scale, row)
+        if norm.factor != 1.0:
             self._written()
         return norm
+
+    def places(self) -> tuple[list[int], int]:
+        lengths = self._rows.table.words[1::4]
+        return [p for p, length in zip(self._place_of_row(), lengths) if length], self._count
 
 
 class Monitor(Recorder):
     """Clips the gradients of every step, keeps their norms, and says what went wrong.
 
     Args:
-        max_norm: the largest norm allowed, >= 0 (infinity: only watch), or what chooses one
-            in each step: gradclip.AutoClip(), ZClip, AdaGC, SkipStep.
-        norm_type, eps: as for clip_grad_norm_.
+        max_norm: the largest norm allowed, >= 0 (infinity: only watch), or a chooser, which
+            is fed the norm of each step and decides about it: gradclip.AutoClip(), ZClip,
+            AdaGC, SkipStep, or any object whose feed(norm) returns an object with
+            threshold, clip_coef and skip.
+        norm_type: as for clip_grad_norm_.
+        eps: the same; a chooser has its own.
         nonfinite: what to do about NaNs and infinities, as for clip_grad_norm_: "leave"
-            leaves the gradients as they are, and says to skip the step.
+            leaves the gradients as they are, and says to skip the step. With a chooser
+            nothing else is possible.
         names: names of the gradients, one each; by default the keys of dictionaries.
         log: a file for a line a step: CSV (.csv) with the columns step, grad_norm,
             clip_coef, learning_rate, loss, nonfinite_count, first_tensor and first_element,
@@ -165,5 +178,21 @@ class Monitor(Recorder):
             found = [(r.tensor, r.nonfinite_count) for r in reports if r.nonfinite_count]
             return found, sum(report.shape is not None for report in reports)
 
-        work = InLibrary(tensors, tensors.names, self._norm_type, self._eps, grad_scale, look)
+        def place_of_row() -> list[int]:
+            rows = tensors.row_of or range(len(tensors.arrays))
+            first: dict[int, int] = {}
+            for i, row in enumerate(rows):
+                first.setdefault(row, tensors.leaf(i))
+            return [first[row] for row in range(tensors.count)]
+
+        work = InLibrary(
+            tensors,
+            tensors.names,
+            self._norm_type,
+            self._eps,
+            grad_scale,
+            look,
+            len(tensors.leaves),
+            place_of_row,
+        )
         return self._step(work, step, learning_rate, loss, grad_scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 import os
@@ -58,9 +59,13 @@ class Work(Protocol):
 
     def clip(self, max_norm: float, nonfinite: str) -> Norm: ...
 
-    def measure(self, nonfinite: str) -> Norm: ...
+    def measure(self) -> Norm: ...
 
-    def scale(self, max_norm: float, total_norm: Norm, nonfinite: str) -> Norm: ...
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        """Clips as a chooser decided, and returns the norm with that filled in."""
+
+    def places(self) -> tuple[list[int], int]:
+        """Where in the list the gradients are, same memory once; how long the list is."""
 
     def culprits(self) -> tuple[list[tuple[int, int]], int]:
         """Place and number of non-finite elements of each that has some; how many there are."""
@@ -84,8 +89,9 @@ class Recorder:
     ) -> None:
         self._chooser: Any = None
         self._max_norm = math.nan
-        if hasattr(max_norm, "feed") or hasattr(max_norm, "clip_"):
+        if callable(getattr(max_norm, "feed", None)):
             self._chooser = max_norm
+            self._takes_loss = "loss" in inspect.signature(max_norm.feed).parameters
         else:
             self._max_norm = given_number(max_norm, "max_norm")
         if nonfinite not in _POLICIES:
@@ -98,6 +104,8 @@ class Recorder:
         self._eps = given_number(eps, "eps")
         if self._chooser is None:  # the library says what is wrong with a number, before a step
             _calls.clip_coef(self._max_norm, 0.0, self._eps)
+        elif nonfinite != "leave":
+            raise ValueError(f"nonfinite must be 'leave' with a chooser (got {nonfinite!r})")
         self._nonfinite = nonfinite
         self._tensorboard = tensorboard
         self._tag = tag.rstrip("/") + "/" if tag else ""
@@ -174,10 +182,8 @@ class Recorder:
         learning_rate = optional_number(learning_rate, "learning_rate")
         loss = optional_number(loss, "loss")
         number = self.step + 1 if step is None else int(step)
-        policy = self._nonfinite
-        skip = False
         if self._chooser is None:
-            max_norm = self._max_norm
+            max_norm, skip = self._max_norm, False
             # Written is only what is finite, until it is known who is not.
             norm = work.clip(max_norm, "leave")
         else:
@@ -185,22 +191,29 @@ class Recorder:
         found = norm.nonfinite
         if found:
             self._diagnose(work, number, loss, found, grad_scale)
-            if policy != "leave":
-                norm = work.clip(max_norm, policy)
-            else:
-                skip = True
+            skip = self._nonfinite == "leave"
+            if not skip:
+                norm = work.clip(max_norm, self._nonfinite)
         done = _step_of(norm, number, max_norm, skip, learning_rate, loss, found)
         self._note(done, work.names)
         return done
 
     def _choose(self, work: Work, loss: float | None) -> tuple[Norm, float, bool]:
         """The norm, the threshold that the chooser sets for it, and whether it says to skip."""
-        norm = work.measure(self._nonfinite)
-        decision = self._chooser.feed(float(norm), loss=loss)
-        max_norm = float(decision.threshold)
+        norm = work.measure()
+        fed: Any = float(norm)
+        if getattr(self._chooser, "per_tensor", False):
+            places, count = work.places()
+            fed = [None] * count
+            for place in places:
+                fed[place] = norm.tensor_norms[place] if norm.tensor_norms else 0.0
+        options = {"loss": loss} if self._takes_loss else {}
+        decision = self._chooser.feed(fed, **options)
+        threshold = float(decision.threshold)
         if decision.skip or norm.nonfinite:
-            return norm, max_norm, bool(decision.skip)
-        return work.scale(max_norm, norm, "leave"), max_norm, False
+            return norm, threshold, True
+        each = getattr(decision, "tensor_coefs", None)
+        return work.multiply(norm, float(decision.clip_coef), each), threshold, False
 
     def _diagnose(
         self, work: Work, step: int, loss: float | None, found: NonFinite, grad_scale: float

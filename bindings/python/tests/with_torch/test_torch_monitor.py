@@ -3,6 +3,7 @@
 import copy
 import csv
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -232,6 +233,26 @@ def test_torch_names_the_culprit(elsewhere):
     assert done.skip and done.nonfinite.count == 2 and done.nonfinite.nan_count == 1
     assert monitor.culprits == (gradclip.Culprit(1, "b", 2, 1),)
     assert parameters[0].grad.item() == 6.0
+
+
+class EachToOne:
+    per_tensor = True
+
+    def feed(self, norms):
+        self.fed = norms
+        coefs = tuple(1.0 if not norm else min(1.0, 1 / norm) for norm in norms)
+        return SimpleNamespace(threshold=1.0, clip_coef=min(coefs), tensor_coefs=coefs, skip=False)
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, Subclass])
+def test_a_chooser_for_each_gradient_by_itself(kind):
+    parameters = [torch.zeros(1), parameter(torch.tensor([6.0, 8.0]).as_subclass(kind))]
+    parameters += [torch.zeros(2), parameter(torch.tensor([0.5])), torch.zeros(3)]
+    chooser = EachToOne()
+    done = gt.Monitor(parameters, chooser).clip_(grad_scale=2.0)
+    assert chooser.fed == [None, 5.0, None, 0.25, None]
+    torch.testing.assert_close(torch.Tensor(parameters[1].grad), torch.tensor([0.6, 0.8]))
+    assert parameters[3].grad.item() == 0.25 and done.clip_coef == 0.2
 
 
 def test_torch_does_not_overflow_either(monkeypatch):

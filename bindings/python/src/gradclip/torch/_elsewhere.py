@@ -40,53 +40,57 @@ class InTorch:
         # Refuses what the library would: it is not asked again.
         _calls.get_total_norm(NOTHING, norm_type, False, "leave", grad_scale, False)
 
+    @torch.no_grad()
     def clip(self, max_norm: float, nonfinite: str) -> Norm:
-        return self.scale(max_norm, self.measure(nonfinite), nonfinite)
+        norm = self.measure()
+        if norm.nonfinite and nonfinite == "leave":
+            return norm
+        if norm.nonfinite and nonfinite == "zero":
+            self._zero()
+            found, norm = norm.nonfinite, self.measure()
+            norm.nonfinite = found
+        coef = math.nan
+        if not math.isnan(norm):
+            coef = _calls.clip_coef(max_norm, norm, self._eps)
+        return self.multiply(norm, coef, None)
 
     @torch.no_grad()
-    def measure(self, nonfinite: str) -> Norm:
+    def measure(self) -> Norm:
         norms = self._norms([elements(grad) for _, grad in self._grads])
-        found = ALL_FINITE
-        if not all(map(math.isfinite, norms)):
-            found = self._nonfinite()
-            if found and nonfinite == "zero":
-                norms = self._norms([_zeroed(elements(grad)) for _, grad in self._grads])
         tensor_norms = [0.0] * self._count
         for (place, _), each in zip(self._grads, norms):
             tensor_norms[place] = each
         total = torch.linalg.vector_norm(torch.tensor(norms, dtype=torch.float64), self._norm_type)
         norm = Norm(total.item() if norms else 0.0)
         norm.clip_coef, norm.clipped, norm.factor = 1.0, False, 1.0
-        norm.nonfinite = found
+        norm.nonfinite = ALL_FINITE if all(map(math.isfinite, norms)) else self._nonfinite()
         norm.tensor_norms = tuple(tensor_norms)
         return norm
 
     @torch.no_grad()
-    def scale(self, max_norm: float, total_norm: Norm, nonfinite: str) -> Norm:
-        norm = total_norm
-        if norm.nonfinite and nonfinite == "leave":
-            return norm
-        if norm.nonfinite and nonfinite == "zero":
-            for place, grad in self._grads:
-                if grad.layout != torch.strided:
-                    raise UnsupportedError(
-                        f"nonfinite='zero' needs gradients that are not sparse, and that of "
-                        f"{self._label(place)} has the layout {grad.layout}"
-                    )
-            for _, grad in self._grads:
-                _zeroed(grad, out=grad)
-        norm.clip_coef = coef = self._coefficient(max_norm, norm)
-        norm.clipped = coef != 1.0
-        norm.factor = coef / self._grad_scale
-        if norm.factor != 1.0:
-            for _, grad in self._grads:
-                grad.mul_(norm.factor)
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        norm.clip_coef = clip_coef
+        norm.clipped = clip_coef != 1.0
+        norm.factor = clip_coef / self._grad_scale
+        for place, grad in self._grads:
+            factor = norm.factor if each is None else each[place] / self._grad_scale
+            if factor != 1.0:
+                grad.mul_(factor)
         return norm
 
-    def _coefficient(self, max_norm: float, norm: Norm) -> float:
-        if math.isnan(norm):
-            return math.nan
-        return _calls.clip_coef(max_norm, norm, self._eps)
+    def places(self) -> tuple[list[int], int]:
+        return [place for place, grad in self._grads if grad.numel()], self._count
+
+    def _zero(self) -> None:
+        for place, grad in self._grads:
+            if grad.layout != torch.strided:
+                label = f"parameter {place}" if self.names is None else repr(self.names[place])
+                raise UnsupportedError(
+                    "nonfinite='zero' needs gradients that are not sparse, and that of "
+                    f"{label} has the layout {grad.layout}"
+                )
+        for _, grad in self._grads:
+            torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0, out=grad)
 
     def _norms(self, tensors: list[Tensor]) -> list[float]:
         norms: list[Tensor] = []
@@ -127,9 +131,6 @@ class InTorch:
         name = None if self.names is None else self.names[place]
         return NonFinite(count, nan_count, place, name, element, index)
 
-    def _label(self, place: int) -> str:
-        return f"parameter {place}" if self.names is None else repr(self.names[place])
-
 
 def elements(grad: Tensor) -> Tensor:
     """The elements that a gradient holds: a dense tensor."""
@@ -151,7 +152,3 @@ def _first(grad: Tensor, wrong: Tensor) -> tuple[int, ...]:
         return tuple(index)
     place: list[int] = _coalesced(grad).indices()[:, index[0]].tolist()
     return (*place, *index[1:])
-
-
-def _zeroed(tensor: Tensor, out: Tensor | None = None) -> Tensor:
-    return torch.nan_to_num(tensor, nan=0.0, posinf=0.0, neginf=0.0, out=out)

@@ -125,6 +125,14 @@ class Gradients:
             index=index,
         )
 
+    def place_of_row(self) -> list[int]:
+        """Where in the list the gradient of each row stood, the first if it is there twice."""
+        places = range(len(self.tensors)) if self.place_of is None else self.place_of
+        first: dict[int, int] = {}
+        for i, place in enumerate(places):
+            first.setdefault(i if self.row_of is None else self.row_of[i], place)
+        return [first[row] for row in range(self.count)]
+
     def norms(self, of_rows: list[float]) -> tuple[float, ...]:
         """For each of the list but the last ones that are None; None entries have 0."""
         of_tensors = of_rows if self.row_of is None else [of_rows[row] for row in self.row_of]

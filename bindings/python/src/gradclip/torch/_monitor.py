@@ -25,11 +25,13 @@ class Monitor(Recorder):
     Args:
         parameters: a model (a torch.nn.Module), named parameters (what named_parameters()
             gives), a parameter, or an iterable of parameters.
-        max_norm: the largest norm allowed, >= 0 (infinity: only watch), or what chooses one
-            in each step: gradclip.AutoClip(), ZClip, AdaGC, SkipStep.
-        norm_type, eps: as for clip_grad_norm_.
+        max_norm: the largest norm allowed, >= 0 (infinity: only watch), or a chooser, as for
+            gradclip.Monitor.
+        norm_type: as for clip_grad_norm_.
+        eps: the same; a chooser has its own.
         nonfinite: what to do about NaNs and infinities, as for clip_grad_norm_: "leave"
-            leaves the gradients as they are, and says to skip the step.
+            leaves the gradients as they are, and says to skip the step. With a chooser
+            nothing else is possible.
         optimizer: whose learning rate (that of the first group) to log.
         names: names of the parameters, one each, if the first argument does not have them.
         log: a file for a line a step: CSV (.csv) with the columns step, grad_norm,
@@ -114,7 +116,15 @@ class Monitor(Recorder):
             )
         else:
             work = InLibrary(
-                seen, self._names, self._norm_type, self._eps, scale, self._look, seen.written
+                seen,
+                self._names,
+                self._norm_type,
+                self._eps,
+                scale,
+                self._look,
+                len(self._parameters),
+                seen.place_of_row,
+                seen.written,
             )
         return self._step(work, step, learning_rate, loss, scale)
 
