@@ -7,8 +7,6 @@ protocol NarrowElement {
     static var size: Int { get }
     /// Bits of the significand, the implicit one included.
     static var significandBits: Int { get }
-    /// Every value is a multiple of 2 to this power.
-    static var finestUnit: Int { get }
     static func load(_ data: UnsafeRawPointer) -> SIMD16<Float>
     /// Rounds to nearest, ties to even; NaN stays NaN.
     static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer)
@@ -17,7 +15,6 @@ protocol NarrowElement {
 enum Float32Element: NarrowElement {
     @inline(__always) static var size: Int { 4 }
     @inline(__always) static var significandBits: Int { 24 }
-    @inline(__always) static var finestUnit: Int { -149 }
     @inline(__always) static func load(_ data: UnsafeRawPointer) -> SIMD16<Float> {
         data.loadUnaligned(as: SIMD16<Float>.self)
     }
@@ -29,7 +26,6 @@ enum Float32Element: NarrowElement {
 enum BFloat16Element: NarrowElement {
     @inline(__always) static var size: Int { 2 }
     @inline(__always) static var significandBits: Int { 8 }
-    @inline(__always) static var finestUnit: Int { -133 }
     @inline(__always) static func load(_ data: UnsafeRawPointer) -> SIMD16<Float> {
         let bits = gk_widen_u16x16(data.loadUnaligned(as: SIMD16<UInt16>.self))
         return unsafeBitCast(bits &<< 16, to: SIMD16<Float>.self)
@@ -48,7 +44,6 @@ enum BFloat16Element: NarrowElement {
 enum Float16Element: NarrowElement {
     @inline(__always) static var size: Int { 2 }
     @inline(__always) static var significandBits: Int { 11 }
-    @inline(__always) static var finestUnit: Int { -24 }
     #if GRADCLIP_HARDWARE_F16
     @inline(__always) static func load(_ data: UnsafeRawPointer) -> SIMD16<Float> {
         gk_f32_from_f16(data.loadUnaligned(as: SIMD16<UInt16>.self))

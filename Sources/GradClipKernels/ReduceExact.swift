@@ -1,4 +1,5 @@
-// p = 1 and p = 2 over float32, float16 and bfloat16: exact.
+// p = 1 and p = 2 over float32, float16 and bfloat16: exact. Elements of two bytes
+// are converted first, a block at a time: no slower than loops of their own.
 //
 // A block is summed with the bound T and the number of accumulators that the
 // block before it needed. The same loop tracks the largest and the smallest
@@ -17,12 +18,11 @@ extension Square: ExactTerm { @inline(__always) static var order: Int { 2 } }
 /// How many accumulators hold the terms of a block exactly; 4: none do.
 ///
 /// A magnitude with exponent field f lies below 2^(f-126) and is a multiple of
-/// 2^(f-126-significandBits), or of the type's finest unit if that is coarser;
-/// subnormals behave as f = 1. `exponent` is the field that gives T.
+/// 2^(f-150); subnormals behave as f = 1. `exponent` is the field that gives T.
 @inline(__always)
-func levelsNeeded<E: NarrowElement, T: ExactTerm>(_: E.Type, _: T.Type, _ range: BlockRange, exponent: Int) -> Int {
+func levelsNeeded<T: ExactTerm>(_: T.Type, _ range: BlockRange, exponent: Int) -> Int {
     if range.smallest == .max { return 1 }
-    let unit = max(range.lowestField &- 126 &- E.significandBits, E.finestUnit)
+    let unit = range.lowestField &- 150
     let depth = T.order &* (exponent &- 126 &- unit)
     return depth <= unitDepth(1) ? 1 : depth <= unitDepth(2) ? 2 : depth <= unitDepth(3) ? 3 : 4
 }
@@ -62,11 +62,11 @@ struct RangeTracker {
 }
 
 @inline(__always)
-func sumBlock<E: NarrowElement, T: ExactTerm, L: Levels>(
-    _: E.Type, _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int
+func sumBlock<T: ExactTerm, L: Levels>(
+    _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int
 ) -> (Cascade<T, L>, BlockRange) {
     var visitor = ExactVisitor<T, L>(bound: T.order &* (exponent &- 126))
-    visit(E.self, data, length, &visitor)
+    visit(Float32Element.self, data, length, &visitor)
     return (visitor.cascade, visitor.tracker.range)
 }
 
@@ -84,13 +84,13 @@ private struct ExactVisitor<T: ExactTerm, L: Levels>: Visitor {
 
 /// Sums a block if `exponent` and L suffice for it; otherwise adds nothing.
 @inline(never)
-func trySum<E: NarrowElement, T: ExactTerm, L: Levels>(
-    _: E.Type, _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, _ r: Reduction
+func trySum<T: ExactTerm, L: Levels>(
+    _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, _ r: Reduction
 ) -> (done: Bool, range: BlockRange) {
-    let (cascade, range) = sumBlock(E.self, T.self, L.self, data, length, exponent: exponent)
+    let (cascade, range) = sumBlock(T.self, L.self, data, length, exponent: exponent)
     guard
         range.isFinite && range.field <= exponent
-            && levelsNeeded(E.self, T.self, range, exponent: exponent) <= L.count
+            && levelsNeeded(T.self, range, exponent: exponent) <= L.count
     else { return (false, range) }
     cascade.lanes.sums(L.count).add(to: &r.pointee.exact)
     withUnsafeMutableBytes(of: &r.pointee.paths) { paths in
@@ -99,35 +99,33 @@ func trySum<E: NarrowElement, T: ExactTerm, L: Levels>(
     return (true, range)
 }
 
-/// Two and three accumulators for squares of floats, one and two for the rest:
-/// what their exponents ask for in practice. The integers take over beyond that.
+/// Two and three accumulators for squares, one and two for magnitudes: what their
+/// exponents ask for in practice. The integers take over beyond that.
 @inline(__always)
-func trySum<E: NarrowElement, T: ExactTerm>(
-    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, levels: Int, _ r: Reduction
+func trySum<T: ExactTerm>(
+    _: T.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, levels: Int, _ r: Reduction
 ) -> (done: Bool, range: BlockRange) {
-    if E.significandBits > 11 && T.order == 2 {
+    if T.order == 2 {
         return levels <= 2
-            ? trySum(E.self, T.self, Two.self, data, length, exponent: exponent, r)
-            : trySum(E.self, T.self, Three.self, data, length, exponent: exponent, r)
+            ? trySum(T.self, Two.self, data, length, exponent: exponent, r)
+            : trySum(T.self, Three.self, data, length, exponent: exponent, r)
     }
-    if levels <= 1 { return trySum(E.self, T.self, One.self, data, length, exponent: exponent, r) }
-    if levels == 2 || E.significandBits != 8 {
-        return trySum(E.self, T.self, Two.self, data, length, exponent: exponent, r)
-    }
-    return trySum(E.self, T.self, Three.self, data, length, exponent: exponent, r)
+    return levels <= 1
+        ? trySum(T.self, One.self, data, length, exponent: exponent, r)
+        : trySum(T.self, Two.self, data, length, exponent: exponent, r)
 }
 
 /// The sum of one block, element by element, for exponents too far apart for
 /// three accumulators.
 @inline(never)
-func sumInIntegers<E: NarrowElement, T: ExactTerm>(
-    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
+func sumInIntegers<T: ExactTerm>(
+    _: T.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
 ) {
     r.pointee.paths.3 &+= 1
     var i = 0
     while i < length {
         let count = min(16, length &- i)
-        let values = magnitudes(loadTail(E.self, data + i &* E.size, count))
+        let values = magnitudes(loadTail(Float32Element.self, data + i &* 4, count))
         for lane in 0..<count {
             let bits = values[lane]
             let field = max(1, Int(bits &>> 23))
@@ -140,30 +138,30 @@ func sumInIntegers<E: NarrowElement, T: ExactTerm>(
 }
 
 @inline(__always)
-func reduceExactly<E: NarrowElement, T: ExactTerm>(
-    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
+func reduceExactly<T: ExactTerm>(
+    _: T.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
 ) {
-    forEachBlock(data, length, E.size, r) { block, count in addBlock(E.self, T.self, block, count, r) }
+    forEachBlock(data, length, 4, r) { block, count in addBlock(T.self, block, count, r) }
 }
 
 @inline(never)
-func addBlock<E: NarrowElement, T: ExactTerm>(
-    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction
+func addBlock<T: ExactTerm>(
+    _: T.Type, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction
 ) {
     let guess = Int(r.pointee.exponent)
-    let first = trySum(E.self, T.self, data, count, exponent: guess, levels: Int(r.pointee.levels), r)
+    let first = trySum(T.self, data, count, exponent: guess, levels: Int(r.pointee.levels), r)
     if !first.done {
         if !first.range.isFinite {
-            separateNonfinite(E.self, data, count, r)
+            separateNonfinite(Float32Element.self, data, count, r)
             return addBlock(
-                Float32Element.self, T.self, UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped), count, r)
+                T.self, UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped), count, r)
         }
-        addFiniteBlock(E.self, T.self, data, count, first.range, r)
+        addFiniteBlock(T.self, data, count, first.range, r)
     }
     // T stays while it is not far too large. A third accumulator is expected only after
     // two blocks in a row that needed one: few do.
     let exponent = first.done && first.range.field &+ 4 > guess ? guess : first.range.field
-    let needed = Int32(truncatingIfNeeded: levelsNeeded(E.self, T.self, first.range, exponent: exponent))
+    let needed = Int32(truncatingIfNeeded: levelsNeeded(T.self, first.range, exponent: exponent))
     r.pointee.exponent = Int32(truncatingIfNeeded: exponent)
     r.pointee.levels = needed > 2 && r.pointee.needed <= 2 ? 2 : needed
     r.pointee.needed = needed
@@ -171,11 +169,11 @@ func addBlock<E: NarrowElement, T: ExactTerm>(
 
 /// Sums a block whose range is known.
 @inline(__always)
-func addFiniteBlock<E: NarrowElement, T: ExactTerm>(
-    _: E.Type, _: T.Type, _ data: UnsafeRawPointer, _ count: Int, _ range: BlockRange, _ r: Reduction
+func addFiniteBlock<T: ExactTerm>(
+    _: T.Type, _ data: UnsafeRawPointer, _ count: Int, _ range: BlockRange, _ r: Reduction
 ) {
-    let levels = levelsNeeded(E.self, T.self, range, exponent: range.field)
-    if !trySum(E.self, T.self, data, count, exponent: range.field, levels: levels, r).done {
-        sumInIntegers(E.self, T.self, data, count, r)
+    let levels = levelsNeeded(T.self, range, exponent: range.field)
+    if !trySum(T.self, data, count, exponent: range.field, levels: levels, r).done {
+        sumInIntegers(T.self, data, count, r)
     }
 }

@@ -13,14 +13,10 @@ private func reduce(
     let element = Int(dtype)
     let term = Int(r.pointee.term)
     switch (element, term) {
-    case (GK_F32, GK_SQUARE): reduceExactly(Float32Element.self, Square.self, data, length, r)
-    case (GK_F32, GK_ABS): reduceExactly(Float32Element.self, Absolute.self, data, length, r)
+    case (GK_F32, GK_SQUARE): reduceExactly(Square.self, data, length, r)
+    case (GK_F32, GK_ABS): reduceExactly(Absolute.self, data, length, r)
     case (GK_F64, GK_SQUARE) where r.pointee.wide != nil: reduceWide(data, length, r)
     case (GK_F64, GK_ABS) where r.pointee.wide != nil: reduceWide(data, length, r)
-    #if GRADCLIP_HARDWARE_F16
-    case (GK_F16, GK_SQUARE): reduceExactly(Float16Element.self, Square.self, data, length, r)
-    case (GK_BF16, GK_SQUARE): reduceExactly(BFloat16Element.self, Square.self, data, length, r)
-    #endif
     default: reduceElsewhere(element, term, data, length, r)
     }
 }
