@@ -1,5 +1,5 @@
 #!/bin/sh
-# dist.sh: called by `make dist`, which sets BUILD and VERSION: BUILD/dist/
+# dist.sh: called by `make dist`, which sets BUILD and VERSION: BUILD/archive/
 # gradclip-VERSION-linux-MACHINE.tar.gz, everything a program needs that does not want
 # to build the library. The same tree gives the same bytes.
 set -eu
@@ -24,8 +24,8 @@ install -m 644 "$1" "$work/$name/python/"
 
 # Everything is as old as the last commit, or as the header without git.
 epoch=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || date -r "$root/include/gradclip.h" +%s)}
-mkdir -p "$build/dist"
+mkdir -p "$build/archive"
 tar --create --format=ustar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=u+w,go-w \
-    --directory="$work" "$name" | gzip -9 -n >"$build/dist/$name.tar.gz"
-(cd "$build/dist" && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256")
-echo "$build/dist/$name.tar.gz: $(wc -c <"$build/dist/$name.tar.gz") bytes"
+    --directory="$work" "$name" | gzip -9 -n >"$build/archive/$name.tar.gz"
+(cd "$build/archive" && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256")
+echo "$build/archive/$name.tar.gz: $(wc -c <"$build/archive/$name.tar.gz") bytes"

@@ -32,7 +32,7 @@ install: lib static man ## install under PREFIX (DESTDIR, LIBDIR, INCLUDEDIR, DA
 uninstall: ## remove what install put there
 	$(INSTALL) uninstall
 
-dist: lib static man wheel ## build/dist: an archive with libraries, headers and wheel, for people without Swift
+dist: lib static man wheel ## build/archive: an archive of libraries, headers and wheel, for people without Swift
 	BUILD="$(BUILD)" VERSION="$(VERSION)" packaging/dist.sh
 
 test-install: lib static man ## the installed library and the archive, used as their users do

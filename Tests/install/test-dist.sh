@@ -5,12 +5,12 @@
 
 make_quietly dist
 name=gradclip-$version-linux-$(uname -m)
-archive=$build/dist/$name.tar.gz
+archive=$build/archive/$name.tar.gz
 cp "$archive" "$work/first.tar.gz"
 sleep 1
 BUILD=$build VERSION=$version "$root/packaging/dist.sh" >"$work/dist.log"
 cmp "$archive" "$work/first.tar.gz" || fail "the same tree gives another archive"
-(cd "$build/dist" && sha256sum --quiet -c "$name.tar.gz.sha256") || fail "the checksum beside the archive is not its own"
+(cd "$build/archive" && sha256sum --quiet -c "$name.tar.gz.sha256") || fail "the checksum beside the archive is not its own"
 tar -tvzf "$archive" --numeric-owner >"$work/listing"
 if awk '$2 != "0/0"' "$work/listing" | grep .; then fail "an owner is not 0"; fi
 [ "$(awk '{ print $4, $5 }' "$work/listing" | sort -u | wc -l)" = 1 ] || fail "the files are of different ages"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # bindings/python/tests/run-wheel.sh BUILD_DIR: install the wheel in BUILD_DIR/dist on every
 # supported Python that is here, without a compiler or Swift in PATH, and use it; then build
-# and use what the sdist beside it carries, with Swift. Says which Pythons were not here.
+# and use what the sdist beside it carries, with Swift. The wheel is small. Says which Pythons were not here.
 #
 # Pythons are looked for in PATH, in pyenv's and uv's folders, and in PYTHONS.
 set -eu
@@ -40,6 +40,10 @@ bare() {
     (cd "$work/empty" && env -i PATH="$venv/bin" HOME="$work/empty" "$@")
 }
 mkdir "$work/empty"
+
+largest=204800
+size=$(wc -c <"$wheel")
+[ "$size" -le "$largest" ] || { echo "FAILED: the wheel has $size bytes, $largest are allowed" >&2; exit 1; }
 
 missing= passed=0
 for version in 3.9 3.10 3.11 3.12 3.13 3.13t; do
