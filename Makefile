@@ -31,7 +31,7 @@ $(BUILD)/lib/$(FILE): $(SOURCES)
 	$(SWIFT_BUILD)
 	@mkdir -p $(BUILD)/lib $(BUILD)/lib-unstripped
 	cp $(SCRATCH)/release/libgradclip.so $(BUILD)/lib-unstripped/$(FILE)
-	strip --strip-unneeded -R .swift_modhash -o $@ $(BUILD)/lib-unstripped/$(FILE)
+	strip --strip-unneeded -R .swift_modhash -R .comment -o $@ $(BUILD)/lib-unstripped/$(FILE)
 	ln -sf $(FILE) $(BUILD)/lib/$(SONAME)
 	ln -sf $(SONAME) $(BUILD)/lib/libgradclip.so
 

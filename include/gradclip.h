@@ -141,6 +141,9 @@ enum {
     /* There are NaNs or infinities and the policy is to leave them: no gradient
      * was written. The result is filled in and says where they are. */
     GRADCLIP_NON_FINITE = 1,
+    /* A chooser's verdict: this step is an outlier and is to be skipped. No gradient
+     * was written. */
+    GRADCLIP_SKIP_STEP = 2,
     /* An argument is outside its range; gradclip_last_error() names it. */
     GRADCLIP_ERROR_INVALID_ARGUMENT = -1,
     /* The request is valid but this library cannot do it (a dtype, a device). */
@@ -521,6 +524,236 @@ typedef struct gradclip_report {
 gradclip_status gradclip_inspect(const gradclip_tensor *grads, size_t count, double norm_type,
                                  const gradclip_options *options,
                                  gradclip_report *reports, size_t report_size, gradclip_result *result);
+
+/* ------------------------------------------------------------- choosers -- */
+
+/*
+ * Choosers of max_norm. A chooser is told the norm of every step and decides what
+ * to do about it, from the norms before:
+ *
+ *     gradclip_chooser_options options;
+ *     gradclip_chooser *chooser;
+ *     gradclip_chooser_options_init(&options, sizeof options, GRADCLIP_AUTOCLIP);
+ *     gradclip_chooser_create(&options, &chooser);
+ *     for (every step) {
+ *         ... backward pass ...
+ *         if (gradclip_chooser_clip(chooser, grads, count, 2.0, NULL, NULL, NULL, NULL) != GRADCLIP_OK)
+ *             continue;
+ *         ... optimizer ...
+ *     }
+ *     gradclip_chooser_free(chooser);
+ *
+ * AUTOCLIP (Seetharaman et al., arXiv 2007.14469). threshold = the given percentile
+ * of the norms so far, interpolated as numpy.percentile does. mode 0: this step's
+ * norm among them (the paper); mode 1: not (PyPI's autoclip). window = 0: of all
+ * norms (the paper); otherwise of the last `window`. Of more than 10^6 norms it
+ * keeps a histogram, and the threshold is that of the exact rule to a part in 1024
+ * (norms below 2^-1022 apart).
+ *
+ * ZCLIP (Kumar et al., arXiv 2504.02507; PyPI's zclip). Mean m and variance v of the
+ * norms n: over the first warmup_steps as they are, then moving averages,
+ * m <- decay m + (1 - decay) x, v <- decay v + (1 - decay) (x - m)^2, where x is the
+ * norm, or for a spike the threshold before the cap. With s = sqrt(v) and
+ * z = (n - m) / (s + eps) a spike is z > z_threshold, and then
+ *   mode 0: threshold = clip_factor (m + z_threshold^2 s / z)
+ *   mode 1: threshold = m
+ * mode 2: a spike is n > m + z_threshold s, and that is the threshold.
+ * Without a spike there is none. max_norm caps the threshold, in the warm-up too.
+ *
+ * ADAGC (Wang et al., arXiv 2502.11034; PyPI's pytorch_optimizer). Each tensor i has
+ * its own threshold lambda_rel max(gamma_i, eps), where gamma_i <- decay gamma_i +
+ * (1 - decay) (norm after clipping). Before step warmup_steps all are clipped
+ * together, by min(1, max_norm / (total_norm + eps)), and gamma_i is the smallest
+ * norm after clipping.
+ *
+ * SKIPSTEP (OLMo-core). Skip a step whose loss or norm is more than z_threshold
+ * standard deviations (of n - 1) above the mean of the last `window`, once there are
+ * window / 2 - 1 of them, and at least 2. Nothing is clipped.
+ *
+ * A norm that is not finite never enters a history; nor does a step whose loss is
+ * not finite. Their decision is GRADCLIP_ACTION_SKIP.
+ *
+ * Memory is bounded: at most 16 MB for AUTOCLIP (8.4 MB beyond 10^6 norms), 32
+ * bytes per step of the window for SKIPSTEP, 16 bytes per tensor for ADAGC.
+ *
+ * One chooser must not be used by two threads at a time.
+ */
+typedef struct gradclip_chooser gradclip_chooser;
+
+/* Kinds of choosers, for gradclip_chooser_options.kind. */
+enum {
+    GRADCLIP_AUTOCLIP = 1,
+    GRADCLIP_ZCLIP = 2,
+    GRADCLIP_ADAGC = 3,
+    GRADCLIP_SKIPSTEP = 4
+};
+
+/* What a chooser is made of; each kind uses the fields named above. All must be in
+ * range, used or not. gradclip_chooser_options_init() fills in the defaults. */
+typedef struct gradclip_chooser_options {
+    uint64_t struct_size;  /* sizeof(gradclip_chooser_options) of the caller */
+    uint32_t kind;         /* GRADCLIP_AUTOCLIP, ... */
+    uint32_t mode;         /* AUTOCLIP: 0 or 1, ZCLIP: 0, 1 or 2; default 0 */
+    uint64_t window;       /* AUTOCLIP: 0 (all, the default) to 10^6; SKIPSTEP: 2 to 10^6, default 128 */
+    uint64_t warmup_steps; /* ZCLIP: default 25, 0 counts as 1; ADAGC: default 100 */
+    double percentile;     /* AUTOCLIP: 0 to 100; default 10 */
+    double decay;          /* 0 to 1; ZCLIP's alpha, default 0.97; ADAGC's beta, default 0.98 */
+    double z_threshold;    /* finite, >= 0; ZCLIP: default 2.5; SKIPSTEP's sigma_factor: default 6 */
+    double max_norm;       /* >= 0; ZCLIP's cap, default INFINITY (none); ADAGC's lambda_abs, default 1 */
+    double lambda_rel;     /* ADAGC: finite, >= 0; default 1.05 */
+    double clip_factor;    /* ZCLIP, mode 0: finite, >= 0; default 1 */
+    double eps;            /* finite, >= 0; ZCLIP: default 1e-6; ADAGC: default 1e-8 */
+    uint32_t skip_update_on_spike; /* ZCLIP: 1: a spike leaves m and v alone; default 0 */
+    uint32_t reserved;     /* 0 */
+} gradclip_chooser_options;
+
+/* Fill *options with the defaults of a kind. struct_size is that of the caller. */
+gradclip_status gradclip_chooser_options_init(gradclip_chooser_options *options, size_t struct_size,
+                                              uint32_t kind);
+
+/* What is to be done with a step, for gradclip_decision.action. */
+enum {
+    GRADCLIP_ACTION_PASS = 0, /* take the gradients as they are */
+    GRADCLIP_ACTION_CLIP = 1, /* multiply them by clip_coef */
+    GRADCLIP_ACTION_SKIP = 2  /* leave the step out */
+};
+
+/* A chooser's decision about a step. Initialise with gradclip_decision_init(). */
+typedef struct gradclip_decision {
+    uint64_t struct_size;      /* sizeof(gradclip_decision) of the caller */
+    double threshold;          /* max_norm for this step; INFINITY if there is none. SKIPSTEP: norms
+                                  above it are skipped. ADAGC: max_norm while all are clipped together */
+    double clip_coef;          /* between 0 and 1; of ADAGC's the smallest; 1 if the step is skipped */
+    double mean;               /* ZCLIP: m, SKIPSTEP: the mean of the norms before; otherwise 0 */
+    double deviation;          /* ZCLIP: sqrt(v), SKIPSTEP: the deviation; INFINITY: too few norms yet */
+    uint64_t steps;            /* norms that entered the history so far */
+    uint32_t action;           /* GRADCLIP_ACTION_... */
+    uint32_t recorded;         /* 1 if this norm entered the history */
+    double *tensor_thresholds; /* in: NULL, or room for one double per tensor: ADAGC's thresholds... */
+    double *tensor_coefs;      /* ...and coefficients (the other kinds leave the room alone) */
+} gradclip_decision;
+
+/* Prepare *decision: struct_size is that of the caller, all else becomes 0 or NULL. */
+gradclip_status gradclip_decision_init(gradclip_decision *decision, size_t struct_size);
+
+/* Make a chooser; *chooser is NULL after an error. */
+gradclip_status gradclip_chooser_create(const gradclip_chooser_options *options, gradclip_chooser **chooser);
+
+/* Release it. NULL is allowed. */
+void gradclip_chooser_free(gradclip_chooser *chooser);
+
+/* Forget all norms. */
+gradclip_status gradclip_chooser_reset(gradclip_chooser *chooser);
+
+/*
+ * Tell a chooser the norm of a step, and get its decision.
+ *
+ *   total_norm  the norm before clipping, >= 0; NaN and INFINITY are an outcome, not an error
+ *   loss        the step's loss, or NULL; only SKIPSTEP looks at it. Given to some steps
+ *               and not to others, the history is that of the steps where it was given
+ *
+ * clip_coef = min(1, threshold / (total_norm + 1e-6)), as gradclip_clip_coef() without
+ * options. ADAGC takes this for the norm of its only tensor. Returns GRADCLIP_OK,
+ * GRADCLIP_NON_FINITE (the norm or the loss is NaN or infinite), GRADCLIP_SKIP_STEP,
+ * or an error. The history may need memory: after GRADCLIP_ERROR_OUT_OF_MEMORY it is
+ * as it was.
+ */
+gradclip_status gradclip_chooser_feed(gradclip_chooser *chooser, double total_norm, const double *loss,
+                                      gradclip_decision *decision);
+
+/*
+ * The same for ADAGC, with the norm of each tensor; -1 for a tensor that has no
+ * gradient in this step, which is left out. Their number is that of the first call.
+ */
+gradclip_status gradclip_chooser_feed_tensors(gradclip_chooser *chooser, const double *tensor_norms, size_t count,
+                                              gradclip_decision *decision);
+
+/*
+ * Measure gradients, tell the chooser, and clip them in place as it decides. The
+ * arguments are those of gradclip_clip_grad_norm() and gradclip_chooser_feed(); loss,
+ * options, result and decision may be NULL.
+ *
+ * Returns GRADCLIP_OK: clipped, or left as they were. GRADCLIP_SKIP_STEP, and
+ * GRADCLIP_NON_FINITE for a loss or, under the policy LEAVE, gradients that are not
+ * finite: nothing was written. Under PROPAGATE the norm does not enter the
+ * history; under ZERO the norm of the rest does. Finite gradients whose norm
+ * exceeds DBL_MAX are clipped (ADAGC: GRADCLIP_SKIP_STEP) and do not enter it either.
+ *
+ * ADAGC multiplies each tensor by its own coefficient (result->clip_coef is the
+ * smallest); its own eps takes the place of the options'; empty tensors have no
+ * gradient in this step, and uncounted tensors are an error.
+ */
+gradclip_status gradclip_chooser_clip(gradclip_chooser *chooser, const gradclip_tensor *grads, size_t count,
+                                      double norm_type, const double *loss, const gradclip_options *options,
+                                      gradclip_result *result, gradclip_decision *decision);
+
+/*
+ * Write the chooser as bytes: kind, options and history. *size is how much room there
+ * is, and receives how many bytes there are; with bytes = NULL only that. They are
+ * the same on every machine, and carry a version and a checksum.
+ */
+gradclip_status gradclip_chooser_export(const gradclip_chooser *chooser, void *bytes, size_t *size);
+
+/*
+ * Replace options and history by those in bytes from gradclip_chooser_export(). From
+ * then on it decides as the other one would, to the bit. Bytes that are damaged,
+ * foreign, of another version or kind are refused with GRADCLIP_ERROR_BAD_DATA, and
+ * the chooser stays as it was.
+ */
+gradclip_status gradclip_chooser_import(gradclip_chooser *chooser, const void *bytes, size_t size);
+
+/* -------------------------------------------------------------- monitor -- */
+
+/*
+ * The log of a training run: a line of CSV for every step, and a warning the first
+ * time that a gradient is not finite, that all gradients are zero, that the loss is
+ * not finite. `gradclip advise` reads the CSV. A callback of the caller's takes the
+ * lines:
+ *
+ *     static void log_line(void *file, uint32_t kind, const char *text) {
+ *         fprintf(kind == GRADCLIP_LOG_CSV ? file : stderr, "%s\n", text);
+ *     }
+ *     ...
+ *     gradclip_monitor monitor;
+ *     gradclip_monitor_init(&monitor, sizeof monitor);
+ *     monitor.callback = log_line;
+ *     monitor.user_data = fopen("run.csv", "w");
+ *     for (every step) {
+ *         ... clip, with a result ...
+ *         gradclip_monitor_log(&monitor, &learning_rate, &loss, &result);
+ *     }
+ *
+ * The columns, which the first line names, are
+ * step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element.
+ */
+enum {
+    GRADCLIP_LOG_CSV = 0,    /* the header or a line of the CSV */
+    GRADCLIP_LOG_WARNING = 1 /* a sentence that names the step, and tensor and element */
+};
+
+/* Takes a line, which has no newline at its end, depends on no locale, and is valid
+ * until the callback returns. It is called in the thread of the step; it may call
+ * any function of this library but gradclip_monitor_log(). */
+typedef void (*gradclip_log_callback)(void *user_data, uint32_t kind, const char *text);
+
+/* Initialise with gradclip_monitor_init(), then set callback and what else is wanted. */
+typedef struct gradclip_monitor {
+    uint64_t struct_size;           /* sizeof(gradclip_monitor) of the caller */
+    uint64_t step;                  /* the number of the next step; 0 at first. Set it to resume */
+    gradclip_log_callback callback; /* where lines go; must not be NULL */
+    void *user_data;                /* handed to the callback */
+    uint32_t said;                  /* what was said already: 1 the header, 4 not finite, 8 all zero,
+                                       16 the loss. Set 1 to append to a file that has the header */
+    uint32_t reserved;              /* 0 */
+} gradclip_monitor;
+
+/* Prepare *monitor: struct_size is that of the caller, all else becomes 0 or NULL. */
+gradclip_status gradclip_monitor_init(gradclip_monitor *monitor, size_t struct_size);
+
+/* Log a step: what clipping it found (result), its learning rate and its loss (NULL:
+ * the cell stays blank). One monitor must not be used by two threads at a time. */
+gradclip_status gradclip_monitor_log(gradclip_monitor *monitor, const double *learning_rate, const double *loss,
+                                     const gradclip_result *result);
 
 /* -------------------------------------------------------- clip by value -- */
 

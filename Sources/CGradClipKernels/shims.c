@@ -37,6 +37,14 @@ static _Thread_local char message[GK_MESSAGE];
 
 char *gk_thread_message(void) { return message; }
 
+static _Thread_local char line[GK_MESSAGE];
+
+char *gk_thread_line(void) { return line; }
+
+static _Thread_local _Alignas(16) unsigned char refusal[GK_REFUSAL];
+
+void *gk_thread_refusal(void) { return refusal; }
+
 bool gk_format_double(char *buffer, size_t size, int digits, double value) {
     snprintf(buffer, size, "%.*g", digits, value);
     bool faithful = strtod(buffer, NULL) == value || value != value;

@@ -15,7 +15,9 @@ package struct Accumulator {
     var firstTensor = UInt64.max
     var firstElement = UInt64.max
 
-    package static func create(normType: Double, options: ClipOptions) -> UnsafeMutablePointer<Accumulator>? {
+    @_optimize(size) package static func create(normType: Double, options: ClipOptions) -> UnsafeMutablePointer<
+        Accumulator
+    >? {
         let size = (MemoryLayout<Accumulator>.size &+ 63) & ~63
         guard let memory = gk_allocate(size &+ Int(GK_WIDE_LIMBS) &* 8) else { return nil }
         let wide = (memory + size).assumingMemoryBound(to: Int64.self)
@@ -31,14 +33,14 @@ package struct Accumulator {
     package static func destroy(_ accumulator: UnsafeMutablePointer<Accumulator>) { gk_release(accumulator) }
 
     /// Forgets everything that was added.
-    @inline(never) package mutating func reset() {
+    @inline(never) @_optimize(size) package mutating func reset() {
         let wide = total.state.wide
         if let wide { for i in 0..<Int(GK_WIDE_LIMBS) { wide[i] = 0 } }
         self = Accumulator(type: type, options: options, total: Partial(type, scratch: nil, wide: wide))
     }
 
     /// Adds tensors, which come after all that were added before.
-    @inline(never) package mutating func add(_ grads: TensorList) {
+    @inline(never) @_optimize(size) package mutating func add(_ grads: TensorList) {
         var pass = NormPass(grads: grads, type: type, options: options, tensorNorms: nil)
         pass.run(into: &total)
         noteFirst(pass.firstTensor, pass.firstElement)
@@ -48,13 +50,13 @@ package struct Accumulator {
 
     /// Adds what another one holds, which may be this one, as if its tensors had been
     /// added after these.
-    @inline(never) package mutating func merge(_ other: UnsafeMutablePointer<Accumulator>) {
+    @inline(never) @_optimize(size) package mutating func merge(_ other: UnsafeMutablePointer<Accumulator>) {
         var theirs = other.pointee
         merge(&theirs)
     }
 
     /// Adds what bytes hold; an error if they are not such bytes.
-    @inline(never) package mutating func merge(bytes: UnsafeRawPointer, count: Int) -> ArgumentError? {
+    @inline(never) @_optimize(size) package mutating func merge(bytes: UnsafeRawPointer, count: Int) -> ArgumentError? {
         guard let other = Accumulator.create(normType: type.power, options: options) else {
             return ArgumentError("bytes", "could not be read for lack of memory", .none, reason: .outOfMemory())
         }
@@ -97,7 +99,7 @@ package struct Accumulator {
     }
 
     /// The norm of all that was added, and the coefficient that belongs to it.
-    @inline(never) package mutating func finish(maxNorm: Double) -> ClipResult {
+    @inline(never) @_optimize(size) package mutating func finish(maxNorm: Double) -> ClipResult {
         // A copy: more may be added afterwards. The limbs of `wide` only gain the narrow part.
         var norm = NormValue.zero
         if type.power == 0 {

@@ -40,7 +40,7 @@ package enum AccumulatorBytes {
     static var headerWords: Int { 3 }
 
     /// Which sections an accumulator needs.
-    static func sections(_ a: Accumulator) -> Sections {
+    @inline(never) @_optimize(size) static func sections(_ a: Accumulator) -> Sections {
         var bits: UInt64 = 0
         if a.type.hasExactSum { bits |= a.total.state.wide != nil ? Sections.wide : Sections.exact }
         if a.total.state.rounded.base != GK_EMPTY { bits |= Sections.rounded }
@@ -53,7 +53,8 @@ package enum AccumulatorBytes {
     package static func size(_ a: Accumulator) -> Int { (headerWords &+ sections(a).words &+ 1) &* 8 }
 
     /// Writes size(a) bytes.
-    @inline(never) package static func write(_ a: inout Accumulator, to bytes: UnsafeMutableRawPointer) {
+    @inline(never) @_optimize(size) package static func write(_ a: inout Accumulator, to bytes: UnsafeMutableRawPointer)
+    {
         let sections = sections(a)
         if a.total.state.wide != nil { a.total.moveNarrowPart() }
         ExactSum.propagate(&a.total.state.exact)
@@ -84,12 +85,12 @@ package enum AccumulatorBytes {
             out.put(a.firstTensor)
             out.put(a.firstElement)
         }
-        out.put(checksum(bytes, words: out.count))
+        out.putChecksum()
     }
 
     /// Adds what the bytes hold to an accumulator that was just created or reset.
     /// False, with nothing changed, if they are damaged, foreign, or of another norm.
-    @inline(never) package static func read(
+    @inline(never) @_optimize(size) package static func read(
         _ bytes: UnsafeRawPointer, count: Int, into a: inout Accumulator
     ) -> Bool {
         let words = count / 8
@@ -100,7 +101,7 @@ package enum AccumulatorBytes {
         if description & 0xffff_ffff_ffff != magic | version << 32 { return false }
         if sections.bits & ~Sections.all != 0 { return false }
         if words != headerWords &+ sections.words &+ 1 { return false }
-        if checksum(bytes, words: words &- 1) != WordReader(bytes, at: words &- 1).peek { return false }
+        if !WordReader(bytes).hasChecksum(words) { return false }
         if input.next() != a.type.power.bitPattern { return false }
         // The sections must be those that this norm has.
         if (sections.bits & Sections.exactFloat64 != 0) != a.options.exactFloat64 { return false }
@@ -155,59 +156,6 @@ package enum AccumulatorBytes {
         }
         if var wide, let limbs = fresh.total.state.wide { _ = wide.limbs(limbs, Int(GK_WIDE_LIMBS)) }
         a = fresh
-        return true
-    }
-
-    /// FNV-1a, 64 bits, over whole words.
-    static func checksum(_ bytes: UnsafeRawPointer, words: Int) -> UInt64 {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for i in 0..<words &* 8 {
-            hash = (hash ^ UInt64(bytes.load(fromByteOffset: i, as: UInt8.self))) &* 0x100_0000_01b3
-        }
-        return hash
-    }
-}
-
-private struct WordWriter {
-    let bytes: UnsafeMutableRawPointer
-    var count = 0
-
-    init(_ bytes: UnsafeMutableRawPointer) { self.bytes = bytes }
-
-    mutating func put(_ word: UInt64) {
-        bytes.storeBytes(of: word.littleEndian, toByteOffset: count &* 8, as: UInt64.self)
-        count &+= 1
-    }
-
-    mutating func put(_ words: UnsafeMutablePointer<Int64>, _ count: Int) {
-        for i in 0..<count { put(UInt64(bitPattern: words[i])) }
-    }
-}
-
-private struct WordReader {
-    let bytes: UnsafeRawPointer
-    var position: Int
-
-    init(_ bytes: UnsafeRawPointer, at position: Int = 0) {
-        self.bytes = bytes
-        self.position = position
-    }
-
-    var peek: UInt64 { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: position &* 8, as: UInt64.self)) }
-
-    mutating func next() -> UInt64 {
-        let word = peek
-        position &+= 1
-        return word
-    }
-
-    /// Limbs whose carries are propagated; false if they are not. nil: only look.
-    mutating func limbs(_ limbs: UnsafeMutablePointer<Int64>?, _ count: Int) -> Bool {
-        for i in 0..<count {
-            let limb = Int64(bitPattern: next())
-            if limb < 0 || limb >= (i == count &- 1 ? 1 << 62 : 1 << 40) { return false }
-            limbs?[i] = limb
-        }
         return true
     }
 }

@@ -114,7 +114,7 @@ package enum AccumulatorWords {
             a.pointee.type.power.bitPattern,
             UInt64(options.nonfinite.rawValue) | (options.exactFloat64 ? 8 : 0) | AccumulatorBytes.version << 8
         )
-        let hash = AccumulatorBytes.checksum(&settings, words: 5)
+        let hash = checksum(&settings, words: 5)
         return Int64((hash ^ hash >> 20 ^ hash >> 40) & 0xfffff)
     }
 }

@@ -1,6 +1,8 @@
 // The rules for arguments, each in one place. The C functions and the Swift API
 // check against these before anything is done.
 
+import CGradClipKernels
+
 /// An argument that is out of range: its name, its rule, its value.
 ///
 /// A call that throws it has written nothing.
@@ -22,6 +24,45 @@ public struct ArgumentError: Error, Sendable {
         case null
     }
 
+    #if hasFeature(Embedded)
+    // In the C library an error is thrown in a hundred places and passed on in as many:
+    // it is small, and what it says lies in memory of the calling thread.
+    private let isError = true
+
+    private struct Text {
+        let reason: Reason
+        let argument: StaticString
+        let index: Int
+        let field: StaticString
+        let rule: StaticString
+        let value: Value
+    }
+
+    private var text: UnsafeMutablePointer<Text> {
+        gk_thread_refusal().unsafelyUnwrapped.assumingMemoryBound(to: Text.self)
+    }
+
+    package var reason: Reason { text.pointee.reason }
+    package var argument: StaticString { text.pointee.argument }
+    package var index: Int { text.pointee.index }
+    package var field: StaticString { text.pointee.field }
+    package var rule: StaticString { text.pointee.rule }
+    package var value: Value { text.pointee.value }
+
+    @inline(never) @_optimize(size)
+    package init(_ argument: StaticString, _ rule: StaticString, _ value: Value) {
+        self.init(argument, rule, value, reason: .invalid())
+    }
+
+    @inline(never) @_optimize(size)
+    package init(
+        _ argument: StaticString, _ rule: StaticString, _ value: Value,
+        index: Int = -1, field: StaticString = "", reason: Reason = .invalid()
+    ) {
+        text.initialize(
+            to: Text(reason: reason, argument: argument, index: index, field: field, rule: rule, value: value))
+    }
+    #else
     public let reason: Reason
     /// The argument's name, as C spells it: "max_norm".
     public let argument: StaticString
@@ -45,6 +86,7 @@ public struct ArgumentError: Error, Sendable {
         self.field = field
         self.reason = reason
     }
+    #endif
 }
 
 package func check(maxNorm: Double) throws(ArgumentError) {

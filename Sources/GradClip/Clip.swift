@@ -30,14 +30,7 @@ package func totalNorm(
     tensorNorms: UnsafeMutablePointer<Double>?
 ) -> (ClipResult, coefficient: Double) {
     let found = measure(grads, normType: normType, options: options, tensorNorms: tensorNorms)
-    var result = ClipResult()
-    result.totalNorm = found.norm.divided(by: options.gradScale).double
-    result.nonfiniteCount = found.nonfiniteCount
-    result.nanCount = found.nanCount
-    result.firstTensor = found.firstTensor
-    result.firstElement = found.firstElement
-    result.isNonfinite = found.nonfiniteCount > 0 && options.nonfinite == .leave
-    return (result, clipCoefficient(maxNorm: maxNorm, norm: found.norm, options: options))
+    return (found.result(options), clipCoefficient(maxNorm: maxNorm, norm: found.norm, options: options))
 }
 
 /// Clips in place by a norm that is known already.

@@ -128,6 +128,18 @@ struct Measurement {
     var nanCount: UInt64 = 0
     var firstTensor = UInt64.max
     var firstElement = UInt64.max
+
+    /// What is told of it; nothing is multiplied yet.
+    func result(_ options: ClipOptions) -> ClipResult {
+        var result = ClipResult()
+        result.totalNorm = norm.divided(by: options.gradScale).double
+        result.nonfiniteCount = nonfiniteCount
+        result.nanCount = nanCount
+        result.firstTensor = firstTensor
+        result.firstElement = firstElement
+        result.isNonfinite = nonfiniteCount > 0 && options.nonfinite == .leave
+        return result
+    }
 }
 
 /// Measures all counted tensors. `tensorNorms` receives each tensor's own norm

@@ -78,6 +78,7 @@ extension NormValue {
             isExact: isExact)
     }
 
+    @inline(never) @_optimize(size)
     static func root(
         of limbs: UnsafeMutablePointer<Int64>, count: Int, base: Int, power: Double, isExact: Bool
     ) -> NormValue {
@@ -119,6 +120,7 @@ extension NormValue {
     }
 
     /// self^(1/p), to about 2^-60 * max(1, 1/|p|), in integers.
+    @inline(never) @_optimize(size)
     func raised(toReciprocalOf power: Double) -> NormValue {
         // log2 as fixed point with 64 fraction bits; the magnitude of log2 divided by |p|.
         let logarithm = Int128(exponent) << 64 &+ Int128(Self.fractionOfLogarithm(significand))

@@ -1,14 +1,16 @@
 // The passes that write: scaling and clamping, over all threads.
 import CGradClipKernels
 
-/// Multiplies all tensors. In place, a factor of 1 writes nothing but zeros over
-/// non-finite elements, if asked to.
+/// Multiplies all tensors, or `each` by its own factor. In place, a factor of 1 writes
+/// nothing but zeros over non-finite elements, if asked to.
 @inline(never)
 package func scale(
-    _ grads: TensorList, to outputs: TensorList?, by factor: Double, zeroNonfinite: Bool, threads: Int
+    _ grads: TensorList, to outputs: TensorList?, by factor: Double, each factors: UnsafePointer<Double>? = nil,
+    zeroNonfinite: Bool, threads: Int
 ) {
     if factor == 1 && outputs == nil && !zeroNonfinite { return }
-    var pass = WritePass(grads: grads, outputs: outputs, factor: factor, zeroNonfinite: zeroNonfinite)
+    var pass = WritePass(
+        grads: grads, outputs: outputs, factor: factor, factors: factors, zeroNonfinite: zeroNonfinite)
     pass.run(threads)
 }
 
@@ -23,6 +25,7 @@ private struct WritePass {
     let grads: TensorList
     var outputs: TensorList?
     var factor = 1.0
+    var factors: UnsafePointer<Double>?
     var zeroNonfinite = false
     /// Clamp to this instead, if it is not negative.
     var limit = -1.0
@@ -50,6 +53,8 @@ private struct WritePass {
             return
         }
         let destination = outputs.map { $0[index].data.unsafelyUnwrapped + offset } ?? source
+        let factor = factors?[index] ?? factor
+        if factors != nil && factor == 1 && !zeroNonfinite { return }
         var scaling = gk_scaling(factor: factor, zero_nonfinite: zeroNonfinite && tensor.isCounted)
         kernels.pointee.scale(tensor.dtype, source, destination, Int64(length), &scaling)
     }

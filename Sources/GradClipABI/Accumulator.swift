@@ -99,17 +99,9 @@ public func gradclip_accumulator_export(
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
         let accumulator = try state(accumulator)
-        guard let size else { throw ArgumentError("size", "must not be NULL", .null) }
-        let needed = AccumulatorBytes.size(accumulator.pointee)
-        if let bytes {
-            if size.pointee < needed {
-                throw ArgumentError(
-                    "size", "is too small for the bytes", .unsigned(UInt64(bitPattern: Int64(size.pointee))))
-            }
-            AccumulatorBytes.write(&accumulator.pointee, to: bytes)
-        }
-        size.pointee = needed
-        return 0
+        let status = room(bytes, size, AccumulatorBytes.size(accumulator.pointee))
+        if status == 0 && bytes != nil { AccumulatorBytes.write(&accumulator.pointee, to: bytes) }
+        return status
     }
 }
 

@@ -20,7 +20,7 @@ func clip(
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(size)
 private func clip(
     _ grads: TensorList, _ outputs: TensorList?, _ maxNorm: Double, _ normType: Double,
     _ given: UnsafePointer<gradclip_options>?, _ result: UnsafeMutablePointer<gradclip_result>?
@@ -43,7 +43,7 @@ func totalNorm(
     call { () throws(ArgumentError) in try totalNorm(try grads(), maxNorm, normType, given, result) }
 }
 
-@inline(never)
+@inline(never) @_optimize(size)
 private func totalNorm(
     _ grads: TensorList, _ maxNorm: Double?, _ normType: Double,
     _ given: UnsafePointer<gradclip_options>?, _ result: UnsafeMutablePointer<gradclip_result>?
@@ -72,7 +72,7 @@ func clipWithNorm(
     call { () throws(ArgumentError) in try clipWithNorm(try grads(), maxNorm, totalNorm, given, result) }
 }
 
-@inline(never)
+@inline(never) @_optimize(size)
 private func clipWithNorm(
     _ grads: TensorList, _ maxNorm: Double, _ totalNorm: Double,
     _ given: UnsafePointer<gradclip_options>?, _ result: UnsafeMutablePointer<gradclip_result>?
@@ -92,7 +92,7 @@ func clipValue(_ grads: MakeList, _ limit: Double, _ given: UnsafePointer<gradcl
     call { () throws(ArgumentError) in try clipValue(try grads(), limit, given) }
 }
 
-@inline(never)
+@inline(never) @_optimize(size)
 private func clipValue(
     _ grads: TensorList, _ limit: Double, _ given: UnsafePointer<gradclip_options>?
 ) throws(ArgumentError) -> gradclip_status {

@@ -3,7 +3,7 @@ import CGradClip
 import GradClip
 
 /// Pointers beside lengths, one dtype.
-@inline(never)
+@inline(never) @_optimize(size)
 func typedList(
     _ pointers: UnsafeRawPointer?, _ lengths: UnsafePointer<Int>?, _ count: Int, _ dtype: Int, _ name: StaticString
 ) throws(ArgumentError) -> TensorList {
@@ -15,7 +15,7 @@ func typedList(
 }
 
 /// A list of gradclip_tensor.
-@inline(never)
+@inline(never) @_optimize(size)
 func tensorList(
     _ tensors: UnsafePointer<gradclip_tensor>?, _ count: Int, _ name: StaticString
 ) throws(ArgumentError) -> TensorList {
@@ -46,7 +46,7 @@ func tensorList(
 }
 
 /// One tensor that is an argument of its own.
-@inline(never)
+@inline(never) @_optimize(size)
 func singleTensor(
     _ tensor: UnsafePointer<gradclip_tensor>, _ name: StaticString, _ length: StaticString
 ) throws(ArgumentError) -> TensorList {
@@ -56,7 +56,7 @@ func singleTensor(
 }
 
 /// Destinations as a list of gradclip_tensor that matches the gradients.
-@inline(never)
+@inline(never) @_optimize(size)
 func outputList(
     _ outputs: UnsafePointer<gradclip_tensor>?, for grads: TensorList
 ) throws(ArgumentError) -> TensorList {

@@ -16,9 +16,9 @@ func call(_ body: () throws(ArgumentError) -> gradclip_status) -> gradclip_statu
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(size)
 func record(_ error: ArgumentError) -> gradclip_status {
-    var message = MessageWriter()
+    var message = MessageWriter(gk_thread_message())
     message.append(error.argument)
     if error.index >= 0 {
         message.append("[")
@@ -53,36 +53,39 @@ func record(_ error: ArgumentError) -> gradclip_status {
     }
 }
 
-/// Writes the calling thread's message, cutting it off where the room ends.
+/// Writes text into GK_MESSAGE bytes, cutting it off where the room ends.
 struct MessageWriter {
-    private let start = gk_thread_message().unsafelyUnwrapped
+    private let start: UnsafeMutablePointer<CChar>
     private var length = 0
 
-    init() { start[0] = 0 }
+    init(_ start: UnsafeMutablePointer<CChar>!) {
+        self.start = start
+        start[0] = 0
+    }
 
-    private mutating func append(byte: UInt8) {
+    @inline(never) @_optimize(size) mutating func append(byte: UInt8) {
         if length &+ 1 >= Int(GK_MESSAGE) { return }
         start[length] = CChar(bitPattern: byte)
         length &+= 1
         start[length] = 0
     }
 
-    mutating func append(_ text: StaticString) {
+    @inline(never) @_optimize(size) mutating func append(_ text: StaticString) {
         for i in 0..<text.utf8CodeUnitCount { append(byte: text.utf8Start[i]) }
     }
 
-    mutating func append(unsigned value: UInt64) {
+    @inline(never) @_optimize(size) mutating func append(unsigned value: UInt64) {
         if value >= 10 { append(unsigned: value / 10) }
         append(byte: UInt8(truncatingIfNeeded: 48 &+ value % 10))
     }
 
-    mutating func append(integer value: Int64) {
+    @inline(never) @_optimize(size) mutating func append(integer value: Int64) {
         if value < 0 { append("-") }
         append(unsigned: value.magnitude)
     }
 
     /// The shortest of %.6g, %.15g, %.17g that reads back as the value.
-    mutating func append(number value: Double) {
+    @inline(never) @_optimize(size) mutating func append(number value: Double) {
         let room = start + length
         let size = Int(GK_MESSAGE) &- length
         if gk_format_double(room, size, 6, value) || gk_format_double(room, size, 15, value) {
@@ -102,6 +105,7 @@ public func gradclip_status_string(_ status: gradclip_status) -> UnsafePointer<C
         switch Int(status) {
         case GRADCLIP_OK: "ok"
         case GRADCLIP_NON_FINITE: "non-finite gradients"
+        case GRADCLIP_SKIP_STEP: "step to be skipped"
         case GRADCLIP_ERROR_INVALID_ARGUMENT: "invalid argument"
         case GRADCLIP_ERROR_UNSUPPORTED: "unsupported"
         case GRADCLIP_ERROR_OUT_OF_MEMORY: "out of memory"

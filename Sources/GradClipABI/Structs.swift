@@ -4,7 +4,7 @@ import CGradClip
 import GradClip
 
 /// The bytes of a struct that both sides know.
-@inline(never)
+@inline(never) @_optimize(size)
 func sharedSize(_ stated: UInt64, own: Int, _ name: StaticString) throws(ArgumentError) -> Int {
     if stated < 8 || stated > 4096 {
         throw ArgumentError(name, "must be initialised: struct_size is out of range", .unsigned(stated))
@@ -12,20 +12,40 @@ func sharedSize(_ stated: UInt64, own: Int, _ name: StaticString) throws(Argumen
     return min(Int(stated), own)
 }
 
-@inline(never)
+/// Overwrites defaults of `own` bytes with the fields of a given struct. What the
+/// library does not know of it must be 0.
+@inline(never) @_optimize(size)
+func take(
+    _ given: UnsafeRawPointer, _ known: UnsafeMutableRawPointer, own: Int, _ name: StaticString
+) throws(ArgumentError) {
+    let stated = given.loadUnaligned(as: UInt64.self)
+    known.copyMemory(from: given, byteCount: try sharedSize(stated, own: own, name))
+    for i in own..<max(own, Int(stated)) where given.load(fromByteOffset: i, as: UInt8.self) != 0 {
+        throw ArgumentError(
+            name, "has a field this library does not know: the byte at this offset is not 0", .integer(i))
+    }
+}
+
+/// Says how many bytes there are to write where the caller told how much room there is.
+@inline(never) @_optimize(size)
+func room(
+    _ bytes: UnsafeMutableRawPointer?, _ size: UnsafeMutablePointer<Int>?, _ needed: Int
+) -> gradclip_status {
+    guard let size else { return record(ArgumentError("size", "must not be NULL", .null)) }
+    if bytes != nil && size.pointee < needed {
+        let given = UInt64(bitPattern: Int64(size.pointee))
+        return record(ArgumentError("size", "is too small for the bytes", .unsigned(given)))
+    }
+    size.pointee = needed
+    return 0
+}
+
+@inline(never) @_optimize(size)
 func options(_ given: UnsafePointer<gradclip_options>?) throws(ArgumentError) -> ClipOptions {
     var result = ClipOptions()
     guard let given else { return result }
-    let own = MemoryLayout<gradclip_options>.size
-    let bytes = UnsafeRawPointer(given)
-    let stated = bytes.loadUnaligned(as: UInt64.self)
-    let size = try sharedSize(stated, own: own, "options")
     var known = defaults()
-    withUnsafeMutableBytes(of: &known) { $0.baseAddress.unsafelyUnwrapped.copyMemory(from: bytes, byteCount: size) }
-    for i in own..<max(own, Int(stated)) where bytes.load(fromByteOffset: i, as: UInt8.self) != 0 {
-        throw ArgumentError(
-            "options", "has a field this library does not know: the byte at this offset is not 0", .integer(i))
-    }
+    try take(given, &known, own: MemoryLayout<gradclip_options>.size, "options")
     try check(eps: known.eps)
     try check(gradScale: known.grad_scale)
     guard let policy = NonfinitePolicy(rawValue: known.nonfinite) else {
@@ -56,38 +76,34 @@ private func defaults() -> gradclip_options {
 public func gradclip_options_init(_ options: UnsafeMutablePointer<gradclip_options>!, _ struct_size: Int)
     -> gradclip_status
 {
-    call { () throws(ArgumentError) in
-        guard let options else { throw ArgumentError("options", "must not be NULL", .null) }
-        let own = MemoryLayout<gradclip_options>.size
-        let size = try sharedSize(UInt64(bitPattern: Int64(struct_size)), own: own, "struct_size")
-        var fresh = defaults()
-        fresh.struct_size = UInt64(struct_size)
-        initialise(UnsafeMutableRawPointer(options), struct_size, size, &fresh)
-        return 0
-    }
+    var fresh = defaults()
+    return initialise(options, struct_size, own: MemoryLayout<gradclip_options>.size, &fresh, "options")
 }
 
 @_cdecl("gradclip_result_init") @implementation
 public func gradclip_result_init(_ result: UnsafeMutablePointer<gradclip_result>!, _ struct_size: Int)
     -> gradclip_status
 {
-    call { () throws(ArgumentError) in
-        guard let result else { throw ArgumentError("result", "must not be NULL", .null) }
-        let own = MemoryLayout<gradclip_result>.size
-        let size = try sharedSize(UInt64(bitPattern: Int64(struct_size)), own: own, "struct_size")
-        var fresh = gradclip_result()
-        fresh.struct_size = UInt64(struct_size)
-        initialise(UnsafeMutableRawPointer(result), struct_size, size, &fresh)
-        return 0
-    }
+    var fresh = gradclip_result()
+    return initialise(result, struct_size, own: MemoryLayout<gradclip_result>.size, &fresh, "result")
 }
 
-/// Copies what is known and clears the rest.
-private func initialise(
-    _ to: UnsafeMutableRawPointer, _ whole: Int, _ known: Int, _ from: UnsafeRawPointer
-) {
-    to.copyMemory(from: from, byteCount: known)
-    for i in known..<max(known, whole) { to.storeBytes(of: 0, toByteOffset: i, as: UInt8.self) }
+/// Fills a struct of the caller's: copies what is known, says its size, clears the rest.
+@inline(never) @_optimize(size)
+func initialise(
+    _ given: UnsafeMutableRawPointer?, _ struct_size: Int, own: Int, _ fresh: UnsafeRawPointer,
+    _ name: StaticString
+) -> gradclip_status {
+    guard let given else { return record(ArgumentError(name, "must not be NULL", .null)) }
+    do throws(ArgumentError) {
+        let known = try sharedSize(UInt64(bitPattern: Int64(struct_size)), own: own, "struct_size")
+        given.copyMemory(from: fresh, byteCount: known)
+        given.storeBytes(of: UInt64(struct_size), as: UInt64.self)
+        for i in known..<max(known, struct_size) { given.storeBytes(of: 0, toByteOffset: i, as: UInt8.self) }
+        return 0
+    } catch {
+        return record(error)
+    }
 }
 
 /// Where a call's result goes, checked before the call does anything.
@@ -111,7 +127,7 @@ struct ResultSlot {
             ? bytes.loadUnaligned(fromByteOffset: offset, as: UnsafeMutablePointer<Double>?.self) : nil
     }
 
-    @inline(never)
+    @inline(never) @_optimize(size)
     func store(_ found: ClipResult) -> gradclip_status {
         if let destination {
             let stated = destination.loadUnaligned(as: UInt64.self)

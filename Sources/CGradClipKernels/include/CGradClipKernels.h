@@ -185,9 +185,15 @@ void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
 void *gk_allocate(size_t size);
 void gk_release(void *memory);
 
-// The calling thread's last error message: GK_MESSAGE bytes.
+// The calling thread's last error message, and a line of its log: GK_MESSAGE bytes each.
 enum { GK_MESSAGE = 256 };
 char *gk_thread_message(void);
+char *gk_thread_line(void);
+
+// Where the calling thread's last ArgumentError says what it is about: GK_REFUSAL bytes,
+// aligned to 16.
+enum { GK_REFUSAL = 128 };
+void *gk_thread_refusal(void);
 
 // snprintf("%.*g") whose decimal point is '.' in every locale; true if the text
 // reads back as the value.

@@ -37,6 +37,8 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._advise import advise
     from ._advise.advice import Advice
+    from ._chooser import Decision
+    from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
     from ._diagnosis import Culprit, Diagnosis, Spike
     from ._monitor import Monitor
     from ._recorder import MonitorWarning, Step
@@ -44,9 +46,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accumulator",
+    "AdaGC",
     "Advice",
+    "AutoClip",
     "BadDataError",
     "Culprit",
+    "Decision",
     "Diagnosis",
     "GradClipError",
     "Inspection",
@@ -59,9 +64,11 @@ __all__ = [
     "OutOfMemoryError",
     "Plan",
     "Report",
+    "SkipStep",
     "Spike",
     "Step",
     "UnsupportedError",
+    "ZClip",
     "__version__",
     "advise",
     "clip_grad_norm",
@@ -76,15 +83,20 @@ __all__ = [
 
 # What is loaded when it is first used, and where it is.
 _LATER = {
+    "AdaGC": "_choosers",
     "Advice": "_advise.advice",
+    "AutoClip": "_choosers",
     "Culprit": "_diagnosis",
+    "Decision": "_chooser",
     "Diagnosis": "_diagnosis",
     "Inspection": "_report",
     "Monitor": "_monitor",
     "MonitorWarning": "_recorder",
     "Report": "_report",
+    "SkipStep": "_choosers",
     "Spike": "_diagnosis",
     "Step": "_recorder",
+    "ZClip": "_choosers",
     "advise": "_advise",
 }
 

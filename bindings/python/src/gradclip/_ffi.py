@@ -45,11 +45,12 @@ def _c(restype: Any, *argtypes: Any) -> Callable[[_F], _F]:
 
 # ---------------------------------------------------------------- constants --
 
-# enum { GRADCLIP_OK = 0, GRADCLIP_NON_FINITE = 1,
+# enum { GRADCLIP_OK = 0, GRADCLIP_NON_FINITE = 1, GRADCLIP_SKIP_STEP = 2,
 #        GRADCLIP_ERROR_INVALID_ARGUMENT = -1, GRADCLIP_ERROR_UNSUPPORTED = -2,
 #        GRADCLIP_ERROR_OUT_OF_MEMORY = -3, GRADCLIP_ERROR_BAD_DATA = -4 };
 GRADCLIP_OK = 0
 GRADCLIP_NON_FINITE = 1
+GRADCLIP_SKIP_STEP = 2
 GRADCLIP_ERROR_INVALID_ARGUMENT = -1
 GRADCLIP_ERROR_UNSUPPORTED = -2
 GRADCLIP_ERROR_OUT_OF_MEMORY = -3
@@ -74,6 +75,21 @@ GRADCLIP_NONFINITE_ZERO = 2
 GRADCLIP_WORDS = 24
 GRADCLIP_WORD_NONFINITE = 17
 GRADCLIP_WORD_KIND = 23
+
+# enum { GRADCLIP_AUTOCLIP = 1, GRADCLIP_ZCLIP = 2, GRADCLIP_ADAGC = 3, GRADCLIP_SKIPSTEP = 4 };
+GRADCLIP_AUTOCLIP = 1
+GRADCLIP_ZCLIP = 2
+GRADCLIP_ADAGC = 3
+GRADCLIP_SKIPSTEP = 4
+
+# enum { GRADCLIP_ACTION_PASS = 0, GRADCLIP_ACTION_CLIP = 1, GRADCLIP_ACTION_SKIP = 2 };
+GRADCLIP_ACTION_PASS = 0
+GRADCLIP_ACTION_CLIP = 1
+GRADCLIP_ACTION_SKIP = 2
+
+# enum { GRADCLIP_LOG_CSV = 0, GRADCLIP_LOG_WARNING = 1 };
+GRADCLIP_LOG_CSV = 0
+GRADCLIP_LOG_WARNING = 1
 
 # #define GRADCLIP_NONE UINT64_MAX
 GRADCLIP_NONE = 2**64 - 1
@@ -174,6 +190,91 @@ class gradclip_report(ctypes.Structure):
     ]
 
 
+# typedef struct gradclip_chooser_options {
+#     uint64_t struct_size;
+#     uint32_t kind;
+#     uint32_t mode;
+#     uint64_t window;
+#     uint64_t warmup_steps;
+#     double percentile;
+#     double decay;
+#     double z_threshold;
+#     double max_norm;
+#     double lambda_rel;
+#     double clip_factor;
+#     double eps;
+#     uint32_t skip_update_on_spike;
+#     uint32_t reserved;
+# } gradclip_chooser_options;
+class gradclip_chooser_options(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_uint64),
+        ("kind", c_uint32),
+        ("mode", c_uint32),
+        ("window", c_uint64),
+        ("warmup_steps", c_uint64),
+        ("percentile", c_double),
+        ("decay", c_double),
+        ("z_threshold", c_double),
+        ("max_norm", c_double),
+        ("lambda_rel", c_double),
+        ("clip_factor", c_double),
+        ("eps", c_double),
+        ("skip_update_on_spike", c_uint32),
+        ("reserved", c_uint32),
+    ]
+
+
+# typedef struct gradclip_decision {
+#     uint64_t struct_size;
+#     double threshold;
+#     double clip_coef;
+#     double mean;
+#     double deviation;
+#     uint64_t steps;
+#     uint32_t action;
+#     uint32_t recorded;
+#     double *tensor_thresholds;
+#     double *tensor_coefs;
+# } gradclip_decision;
+class gradclip_decision(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_uint64),
+        ("threshold", c_double),
+        ("clip_coef", c_double),
+        ("mean", c_double),
+        ("deviation", c_double),
+        ("steps", c_uint64),
+        ("action", c_uint32),
+        ("recorded", c_uint32),
+        ("tensor_thresholds", POINTER(c_double)),
+        ("tensor_coefs", POINTER(c_double)),
+    ]
+
+
+# typedef void (*gradclip_log_callback)(void *user_data, uint32_t kind, const char *text);
+gradclip_log_callback = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_char_p)
+
+
+# typedef struct gradclip_monitor {
+#     uint64_t struct_size;
+#     uint64_t step;
+#     gradclip_log_callback callback;
+#     void *user_data;
+#     uint32_t said;
+#     uint32_t reserved;
+# } gradclip_monitor;
+class gradclip_monitor(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_uint64),
+        ("step", c_uint64),
+        ("callback", gradclip_log_callback),
+        ("user_data", c_void_p),
+        ("said", c_uint32),
+        ("reserved", c_uint32),
+    ]
+
+
 _float_pointers = POINTER(POINTER(c_float))  # float *const *
 _double_pointers = POINTER(POINTER(c_double))  # double *const *
 _sizes = POINTER(c_size_t)  # const size_t *
@@ -182,6 +283,11 @@ _tensors = POINTER(gradclip_tensor)  # const gradclip_tensor *
 _options = POINTER(gradclip_options)
 _result = POINTER(gradclip_result)
 _accumulator = c_void_p  # gradclip_accumulator *, opaque
+_chooser_options = POINTER(gradclip_chooser_options)
+_chooser = c_void_p  # gradclip_chooser *, opaque
+_decision = POINTER(gradclip_decision)
+_double = POINTER(c_double)
+_monitor = POINTER(gradclip_monitor)
 
 
 # -------------------------------------------------------- versions, statuses --
@@ -483,6 +589,96 @@ def gradclip_clip_grads_with_norm(
 #     const gradclip_options *options);
 @_c(c_int32, _tensors, c_size_t, c_double, _options)
 def gradclip_scale(grads: _Pointer, count: int, factor: float, options: _Pointer) -> int: ...
+
+
+# ------------------------------------------------------------------ choosers --
+
+
+# gradclip_status gradclip_chooser_options_init(gradclip_chooser_options *options,
+#     size_t struct_size, uint32_t kind);
+@_c(c_int32, _chooser_options, c_size_t, c_uint32)
+def gradclip_chooser_options_init(options: _Pointer, struct_size: int, kind: int) -> int: ...
+
+
+# gradclip_status gradclip_decision_init(gradclip_decision *decision, size_t struct_size);
+@_c(c_int32, _decision, c_size_t)
+def gradclip_decision_init(decision: _Pointer, struct_size: int) -> int: ...
+
+
+# gradclip_status gradclip_chooser_create(const gradclip_chooser_options *options,
+#     gradclip_chooser **chooser);
+@_c(c_int32, _chooser_options, POINTER(_chooser))
+def gradclip_chooser_create(options: _Pointer, chooser: _Pointer) -> int: ...
+
+
+# void gradclip_chooser_free(gradclip_chooser *chooser);
+@_c(None, _chooser)
+def gradclip_chooser_free(chooser: _Pointer) -> None: ...
+
+
+# gradclip_status gradclip_chooser_reset(gradclip_chooser *chooser);
+@_c(c_int32, _chooser)
+def gradclip_chooser_reset(chooser: _Pointer) -> int: ...
+
+
+# gradclip_status gradclip_chooser_feed(gradclip_chooser *chooser, double total_norm,
+#     const double *loss, gradclip_decision *decision);
+@_c(c_int32, _chooser, c_double, _double, _decision)
+def gradclip_chooser_feed(
+    chooser: _Pointer, total_norm: float, loss: _Pointer, decision: _Pointer
+) -> int: ...
+
+
+# gradclip_status gradclip_chooser_feed_tensors(gradclip_chooser *chooser,
+#     const double *tensor_norms, size_t count, gradclip_decision *decision);
+@_c(c_int32, _chooser, _double, c_size_t, _decision)
+def gradclip_chooser_feed_tensors(
+    chooser: _Pointer, tensor_norms: _Pointer, count: int, decision: _Pointer
+) -> int: ...
+
+
+# gradclip_status gradclip_chooser_clip(gradclip_chooser *chooser, const gradclip_tensor *grads,
+#     size_t count, double norm_type, const double *loss, const gradclip_options *options,
+#     gradclip_result *result, gradclip_decision *decision);
+@_c(c_int32, _chooser, _tensors, c_size_t, c_double, _double, _options, _result, _decision)
+def gradclip_chooser_clip(
+    chooser: _Pointer,
+    grads: _Pointer,
+    count: int,
+    norm_type: float,
+    loss: _Pointer,
+    options: _Pointer,
+    result: _Pointer,
+    decision: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_chooser_export(const gradclip_chooser *chooser, void *bytes,
+#     size_t *size);
+@_c(c_int32, _chooser, c_void_p, _sizes)
+def gradclip_chooser_export(chooser: _Pointer, bytes: _Pointer, size: _Pointer) -> int: ...
+
+
+# gradclip_status gradclip_chooser_import(gradclip_chooser *chooser, const void *bytes,
+#     size_t size);
+@_c(c_int32, _chooser, c_void_p, c_size_t)
+def gradclip_chooser_import(chooser: _Pointer, bytes: _Pointer, size: int) -> int: ...
+
+
+# ------------------------------------------------------------------- monitor --
+
+
+# gradclip_status gradclip_monitor_init(gradclip_monitor *monitor, size_t struct_size);
+@_c(c_int32, _monitor, c_size_t)
+def gradclip_monitor_init(monitor: _Pointer, struct_size: int) -> int: ...
+
+
+# gradclip_status gradclip_monitor_log(gradclip_monitor *monitor, const double *learning_rate,
+#     const double *loss, const gradclip_result *result);
+@_c(c_int32, _monitor, _double, _double, _result)
+def gradclip_monitor_log(
+    monitor: _Pointer, learning_rate: _Pointer, loss: _Pointer, result: _Pointer
+) -> int: ...
 
 
 # ------------------------------------------------------------- clip by value --

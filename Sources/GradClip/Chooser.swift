@@ -1,0 +1,387 @@
+// Choosers of max_norm: each is told the norm of every step, and decides about the step.
+import CGradClipKernels
+
+/// What a chooser is made of. The layout is that of gradclip_chooser_options, which
+/// documents the fields.
+package struct ChooserOptions {
+    package var structSize = UInt64(MemoryLayout<ChooserOptions>.size)
+    package var kind: UInt32
+    package var mode: UInt32 = 0
+    package var window: UInt64 = 0
+    package var warmupSteps: UInt64 = 0
+    package var percentile = 10.0
+    package var decay = 0.97
+    package var zThreshold = 2.5
+    package var maxNorm = Double.infinity
+    package var lambdaRel = 1.05
+    package var clipFactor = 1.0
+    package var eps = 1e-6
+    package var skipUpdateOnSpike: UInt32 = 0
+    package var reserved: UInt32 = 0
+
+    static var autoClip: UInt32 { 1 }
+    static var zClip: UInt32 { 2 }
+    static var adaGC: UInt32 { 3 }
+    static var skipStep: UInt32 { 4 }
+
+    @inline(never) @_optimize(size)
+    package init(kind: UInt32) {
+        self.kind = kind
+        if kind == Self.zClip { warmupSteps = 25 }
+        if kind == Self.adaGC {
+            warmupSteps = 100
+            decay = 0.98
+            maxNorm = 1
+            eps = 1e-8
+        }
+        if kind == Self.skipStep {
+            window = 128
+            zThreshold = 6
+        }
+    }
+
+    /// The first field that is out of range, and its value.
+    @inline(never) @_optimize(size)
+    package static func refusal(
+        _ options: UnsafePointer<ChooserOptions>
+    ) -> (outcome: ChooserOutcome, value: Double) {
+        let (kind, mode) = (options.pointee.kind, options.pointee.mode)
+        if kind &- 1 > 3 { return (.wrong(0), Double(kind)) }
+        if mode > (kind == autoClip ? 1 : kind == zClip ? 2 : 0) { return (.wrong(1), Double(mode)) }
+        let window = Double(options.pointee.window)
+        if window > Double(History.limit) || kind == skipStep && window < 2 { return (.wrong(2), window) }
+        // The numbers from percentile to eps.
+        for i in 0..<7 {
+            let most = i == 0 ? 100 : i == 1 ? 1 : i == 3 ? .infinity : Double.greatestFiniteMagnitude
+            let value = UnsafeRawPointer(options).load(fromByteOffset: 32 &+ 8 &* i, as: Double.self)
+            if !(value >= 0 && value <= most) { return (.wrong(3 &+ Int32(i)), value) }
+        }
+        let flag = options.pointee.skipUpdateOnSpike
+        return (flag > 1 || options.pointee.reserved != 0 ? .wrong(10) : .done, Double(flag))
+    }
+}
+
+/// What is to be done with a step. The layout is that of gradclip_decision, which
+/// documents the fields.
+package struct ChooserDecision {
+    package var structSize: UInt64 = 0
+    package var threshold = Double.infinity
+    package var clipCoef = 1.0
+    package var mean = 0.0
+    package var deviation = 0.0
+    package var steps: UInt64 = 0
+    package var action: UInt32 = 0
+    package var recorded: UInt32 = 0
+    package var tensorThresholds: UnsafeMutablePointer<Double>?
+    package var tensorCoefs: UnsafeMutablePointer<Double>?
+
+    package static var clip: UInt32 { 1 }
+    package static var skip: UInt32 { 2 }
+
+    package init() {}
+
+    mutating func multiply(by coefficient: Double) {
+        clipCoef = coefficient
+        action = coefficient == 1 ? 0 : Self.clip
+    }
+}
+
+/// How a step came out. The numbers from 0 are those of gradclip_status; below 0 the
+/// call was refused, and nothing has changed.
+package struct ChooserOutcome {
+    package let number: Int32
+
+    package init(_ number: Int32) { self.number = number }
+
+    package static var done: ChooserOutcome { ChooserOutcome(0) }
+    package static var nonfinite: ChooserOutcome { ChooserOutcome(1) }
+    package static var skip: ChooserOutcome { ChooserOutcome(2) }
+    package static var outOfMemory: ChooserOutcome { ChooserOutcome(-1) }
+    package static var badData: ChooserOutcome { ChooserOutcome(-2) }
+    package static var otherCount: ChooserOutcome { ChooserOutcome(-3) }
+    /// A field of the options, counted from `kind`.
+    static func wrong(_ field: Int32) -> ChooserOutcome { ChooserOutcome(-4 &- field) }
+}
+
+package struct Chooser {
+    package internal(set) var options: ChooserOptions
+    /// Norms that the history has taken in.
+    var steps: UInt64 = 0
+    /// ZClip's; during the warm-up the second is the sum of squared differences from the mean.
+    var mean = 0.0
+    var variance = 0.0
+    /// AutoClip's and SkipStep's norms; AdaGC's gamma of each tensor, negative before the first.
+    var norms = History()
+    /// SkipStep's losses.
+    var losses = History()
+
+    /// (Zeroed memory is an empty history.)
+    @inline(never) @_optimize(size)
+    package static func create(_ options: ChooserOptions) -> UnsafeMutablePointer<Chooser>? {
+        guard let memory = gk_allocate(MemoryLayout<Chooser>.size) else { return nil }
+        let chooser = memory.assumingMemoryBound(to: Chooser.self)
+        chooser.pointee.options = options
+        return chooser
+    }
+
+    @inline(never) @_optimize(size)
+    package static func destroy(_ chooser: UnsafeMutablePointer<Chooser>) {
+        chooser.pointee.release()
+        gk_release(chooser)
+    }
+
+    @inline(never) @_optimize(size)
+    package func release() {
+        norms.release()
+        losses.release()
+    }
+
+    @inline(never) @_optimize(size)
+    package mutating func reset() {
+        release()
+        self = Chooser(options: options)
+    }
+
+    package var isPerTensor: Bool { options.kind == ChooserOptions.adaGC }
+    var quantile: Double { options.percentile / 100 }
+    var window: Int { Int(truncatingIfNeeded: options.window) }
+
+    // ---------------------------------------------------------------- feeding
+
+    /// Decides about a step by its total norm.
+    ///
+    /// - Parameters:
+    ///   - isUsable: false if gradients are not finite and so left alone.
+    ///   - isHistory: whether the history may take the norm in; it never takes one that
+    ///     is not finite.
+    @inline(never) @_optimize(size)
+    mutating func decide(
+        _ norm: Double, loss: Double?, isUsable: Bool, isHistory: Bool, eps: Double,
+        into decision: inout ChooserDecision
+    ) -> ChooserOutcome {
+        let kind = options.kind
+        let loss = kind == ChooserOptions.skipStep ? loss : nil
+        let isUsable = isUsable && loss.map { $0.isFinite } ?? true
+        var records = isHistory && isUsable && norm.isFinite
+        if records && kind != ChooserOptions.zClip {
+            if !norms.reserve(window, quantile) || loss != nil && !losses.reserve(window, quantile) {
+                return .outOfMemory
+            }
+        }
+        // -0 becomes +0: the order of values is that of their bits.
+        let norm = norm + 0
+        var isSpike = false
+        if kind == ChooserOptions.skipStep {
+            isSpike = look(norm, &norms, records, &decision)
+            if let loss {
+                var unused = ChooserDecision()
+                if look(loss, &losses, records, &unused) { isSpike = true }
+            }
+        } else {
+            if kind == ChooserOptions.zClip {
+                decision.threshold = zClip(norm, &records, &decision)
+            } else {
+                if records && options.mode == 0 { norms.append(norm, quantile) }
+                decision.threshold = norms.quantile(quantile)
+                if records && options.mode == 1 { norms.append(norm, quantile) }
+            }
+            if isUsable {
+                decision.multiply(by: clipCoefficient(maxNorm: decision.threshold, totalNorm: norm, eps: eps))
+            }
+        }
+        return note(records, isUsable: isUsable, isSpike: isSpike, &decision)
+    }
+
+    @inline(never) @_optimize(size)
+    private mutating func note(
+        _ records: Bool, isUsable: Bool, isSpike: Bool, _ decision: inout ChooserDecision
+    ) -> ChooserOutcome {
+        if records { steps &+= 1 }
+        decision.recorded = records ? 1 : 0
+        decision.steps = steps
+        if isUsable && !isSpike { return .done }
+        decision.action = ChooserDecision.skip
+        return isUsable ? .skip : .nonfinite
+    }
+
+    /// The threshold; `records` becomes false if the statistics do not change.
+    @inline(never) @_optimize(size)
+    private mutating func zClip(
+        _ norm: Double, _ records: inout Bool, _ decision: inout ChooserDecision
+    ) -> Double {
+        let warmup = max(1, options.warmupSteps)
+        let isWarm = steps < warmup
+        let (z, deviation) = (options.zThreshold, gk_square_root(variance))
+        var threshold = Double.infinity
+        if !isWarm {
+            let limit = mean + z * deviation
+            let score = (norm - mean) / (deviation + options.eps)
+            if options.mode == 2 {
+                if norm > limit { threshold = limit }
+            } else if score > z {
+                threshold = options.mode == 1 ? mean : (mean + z * deviation / (score / z)) * options.clipFactor
+            }
+        }
+        let isSpike = threshold < .infinity
+        if isSpike && options.skipUpdateOnSpike == 1 { records = false }
+        let x = isSpike ? threshold : norm
+        var (m, v) = (mean, variance)
+        let n = Double(steps &+ 1)
+        if isWarm {
+            m += (x - mean) / n
+            v += (x - mean) * (x - m)
+        } else {
+            m = options.decay * m + (1 - options.decay) * x
+            v = options.decay * v + (1 - options.decay) * ((x - m) * (x - m))
+        }
+        // Squares of norms beyond 1e154 are infinite, and would stay so.
+        if !v.isFinite { records = false }
+        if records {
+            if steps &+ 1 == warmup { v /= n }
+            (mean, variance) = (m, v)
+        }
+        decision.mean = mean
+        decision.deviation = isWarm && steps &+ 1 < warmup ? .infinity : gk_square_root(variance)
+        return min(threshold, options.maxNorm)
+    }
+
+    /// Whether a value is an outlier of a history of SkipStep's, which then takes it in.
+    @inline(never) @_optimize(size)
+    private func look(
+        _ value: Double, _ history: inout History, _ records: Bool, _ decision: inout ChooserDecision
+    ) -> Bool {
+        var (mean, deviation) = (0.0, Double.infinity)
+        if history.count >= 2 && history.count &+ 1 >= window / 2 { (mean, deviation) = history.statistics() }
+        decision.mean = mean
+        decision.deviation = deviation
+        // (0 * infinity is NaN, and above nothing.)
+        let distance = options.zThreshold * deviation
+        if deviation < .infinity { decision.threshold = mean + distance }
+        if records { history.append(value, quantile) }
+        return value - mean > distance
+    }
+
+    /// Decides by norms: the total norm, or for AdaGC that of each tensor.
+    @inline(never) @_optimize(size)
+    package mutating func feed(
+        _ given: UnsafePointer<Double>, count: Int, loss: Double?, into decision: inout ChooserDecision
+    ) -> ChooserOutcome {
+        var (largest, total, isFinite) = (0.0, 0.0, true)
+        for i in 0..<count {
+            if !given[i].isFinite { isFinite = false }
+            largest = max(largest, given[i])
+        }
+        if !isPerTensor {
+            return decide(
+                given[0], loss: loss, isUsable: isFinite, isHistory: true, eps: ClipOptions().eps, into: &decision)
+        }
+        let taken = take(count: count)
+        if taken.number < 0 { return taken }
+        // Scaled, so that no square overflows.
+        for i in 0..<count where given[i] > 0 { total += given[i] / largest * (given[i] / largest) }
+        return decide(
+            tensors: given, count: count, total: largest * gk_square_root(total), isUsable: isFinite,
+            isHistory: true, into: &decision)
+    }
+
+    // ------------------------------------------------------------- per tensor
+
+    /// Notes how many tensors there are, at the first call.
+    @inline(never) @_optimize(size)
+    mutating func take(count: Int) -> ChooserOutcome {
+        if norms.count == 0 && count > 0 {
+            if !norms.allocate(count) { return .outOfMemory }
+            norms.count = count
+            for i in 0..<count { norms.values[i] = -1 }
+        }
+        return norms.count == count ? .done : .otherCount
+    }
+
+    /// AdaGC's decision by the norm of each tensor, negative for one that has no
+    /// gradient. The coefficients are left in `norms.scratch`, which `tensors` may be.
+    @inline(never) @_optimize(size)
+    private mutating func decide(
+        tensors: UnsafePointer<Double>, count: Int, total: Double, isUsable: Bool, isHistory: Bool,
+        into decision: inout ChooserDecision
+    ) -> ChooserOutcome {
+        var records = isHistory && isUsable && total.isFinite
+        for i in 0..<count where !tensors[i].isFinite { records = false }
+        let isWarm = steps &+ 1 < options.warmupSteps
+        let eps = options.eps
+        let common = clipCoefficient(maxNorm: options.maxNorm, totalNorm: total, eps: eps)
+        for i in 0..<count {
+            let (norm, gamma) = (tensors[i], norms.values[i])
+            var (threshold, coefficient, next) = (Double.infinity, 1.0, gamma)
+            if norm < 0 {
+            } else if isWarm || gamma < 0 {
+                decision.threshold = options.maxNorm
+                coefficient = common
+                next = coefficient * norm
+                if gamma >= 0 { next = min(gamma, next) }
+            } else {
+                threshold = options.lambdaRel * max(gamma, eps)
+                coefficient = clipCoefficient(maxNorm: threshold, totalNorm: norm <= eps ? eps : norm, eps: 0)
+                next = gamma + (1 - options.decay) * (coefficient * norm - gamma)
+            }
+            if records { norms.values[i] = next }
+            if !isUsable { coefficient = 1 }
+            norms.scratch[i] = coefficient
+            decision.tensorThresholds?[i] = threshold
+            decision.tensorCoefs?[i] = coefficient
+            if !(coefficient >= decision.clipCoef) { decision.multiply(by: coefficient) }
+        }
+        return note(records, isUsable: isUsable, isSpike: false, &decision)
+    }
+
+    // --------------------------------------------------------------- clipping
+
+    /// Measures, decides, and clips in place.
+    @inline(never) @_optimize(size)
+    package mutating func clip(
+        _ grads: TensorList, normType: Double, loss: Double?, options: ClipOptions,
+        tensorNorms: UnsafeMutablePointer<Double>?, into decision: inout ChooserDecision, result: inout ClipResult
+    ) -> ChooserOutcome {
+        var coefficients: UnsafeMutablePointer<Double>?
+        if isPerTensor {
+            let taken = take(count: grads.count)
+            if taken.number < 0 { return taken }
+            coefficients = norms.scratch
+        }
+        let found = measure(grads, normType: normType, options: options, tensorNorms: coefficients ?? tensorNorms)
+        result = found.result(options)
+        let isHistory = found.nonfiniteCount == 0 || options.nonfinite == .zero
+        var outcome = ChooserOutcome.done
+        if let coefficients {
+            for i in 0..<grads.count {
+                tensorNorms?[i] = coefficients[i]
+                if grads[i].length == 0 { coefficients[i] = -1 }
+            }
+            outcome = decide(
+                tensors: coefficients, count: grads.count, total: result.totalNorm,
+                isUsable: !result.isNonfinite, isHistory: isHistory, into: &decision)
+            // Finite gradients of an infinite norm have no coefficient.
+            if isHistory && result.totalNorm == .infinity {
+                decision.multiply(by: 1)
+                decision.action = ChooserDecision.skip
+                outcome = .skip
+            }
+        } else {
+            outcome = decide(
+                result.totalNorm, loss: loss, isUsable: !result.isNonfinite, isHistory: isHistory, eps: options.eps,
+                into: &decision)
+            if outcome.number == 0 && self.options.kind != ChooserOptions.skipStep {
+                decision.multiply(by: clipCoefficient(maxNorm: decision.threshold, norm: found.norm, options: options))
+            }
+        }
+        if outcome.number != 0 { return outcome }
+        result.clipCoef = decision.clipCoef
+        result.factor = decision.clipCoef / options.gradScale
+        if let coefficients {
+            for i in 0..<grads.count { coefficients[i] /= options.gradScale }
+        }
+        scale(
+            grads, to: nil, by: result.factor, each: coefficients,
+            zeroNonfinite: options.nonfinite == .zero && result.nonfiniteCount > 0, threads: options.threads)
+        return outcome
+    }
+}
