@@ -107,18 +107,27 @@ def test_who_went_first_goes_first():
 def test_the_diagnosis_says_where_it_began():
     monitor = gradclip.Monitor(math.inf)
     with pytest.warns(gradclip.MonitorWarning):
-        for step, (x, y) in enumerate([(3.0, 4.0), (3.0, 4.0), (6.0, 40.0), (3e5, 4e5)]):
+        for step, (x, y) in enumerate([(4.0, 3.0), (4.0, 3.0), (6.0, 40.0), (3e5, 4e5)]):
             monitor.clip_(grads(x, y), loss=10.0**step)
         monitor.clip_(grads(math.nan, math.inf), loss=math.nan)
     first, second = monitor.diagnosis.spikes
     assert (first.step, first.norm, first.level) == (3, math.hypot(6, 40), 5.0)
-    assert (first.tensor, first.name, first.grown_from, first.grown_to) == (1, "b", 4.0, 40.0)
+    assert (first.tensor, first.name, first.grown_from, first.grown_to) == (1, "b", 3.0, 40.0)
     assert first.loss == 100.0 and first.since in (1, 2) and second.step == 4
     text = str(monitor.diagnosis)
     assert "The loss of the step was nan" in text
     assert "It began in step 3: the norm was 40.45, the loss 100, 8.09 times the level" in text
-    assert f"Most of all had grown 'b': from 4 in step {first.since} to 40." in text
+    assert f"Most of all had grown 'b': from 3 in step {first.since} to 40." in text
     assert "All 2 gradients have NaNs or infinities." in text
+
+
+@pytest.mark.parametrize(("norm", "is_spike"), [(4.99, False), (5.0, True)])
+def test_five_times_the_level_is_a_spike(norm, is_spike):
+    monitor = gradclip.Monitor(math.inf)
+    with pytest.warns(gradclip.MonitorWarning):
+        for x in (0.5, 1.0, 2.0, norm, math.nan):
+            monitor.clip_(grads(x))
+    assert [spike.step for spike in monitor.diagnosis.spikes] == [4] * is_spike
 
 
 def test_slow_growth_is_noticed_and_noise_is_not():
