@@ -41,7 +41,7 @@ test-install: lib static man ## the installed library and the archive, used as t
 test-cpp: lib ## gradclip.hpp: gcc and clang, C++17 and C++20, with exceptions and without
 	Tests/cpp/run.sh $(BUILD)
 
-test-package: docs-swift ## the Swift module as a versioned dependency of another package, and its documentation
+test-package: lib docs-swift ## the Swift module as a versioned dependency of another package, and its documentation
 	bindings/swift/tests/run.sh $(BUILD)
 
 docs-swift: ## build/docc: the documentation of the Swift module

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # bindings/swift/tests/run.sh BUILD_DIR: the package of ../README.md, which depends on
 # GradClip by version, builds from a repository with a tag and prints what the page says.
+# So does the program that calls the C functions of the library in BUILD_DIR/lib.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 mkdir -p "${1:?usage: run.sh BUILD_DIR}"
-work=$(cd "$1" && pwd)/swift-package
+build=$(cd "$1" && pwd)
+work=$build/swift-package
 version=$(sed -n 's/^#define GRADCLIP_VERSION_STRING "\(.*\)"/\1/p' "$root/include/gradclip.h")
 rm -rf "$work"
 mkdir -p "$work/gradclip" "$work/trainer/Sources/trainer"
@@ -30,4 +32,12 @@ swift build --cache-path "$work/cache" >build.log 2>&1 || { cat build.log >&2; e
 grep -q "\"version\" : \"$version\"" Package.resolved || { cat Package.resolved >&2; echo "FAILED: another version was taken" >&2; exit 1; }
 .build/debug/trainer >printed
 diff expected printed >&2 || { echo "FAILED: it prints something else (>)" >&2; exit 1; }
+mkdir "$work/c" "$work/c/cgradclip"
+cd "$work/c"
+block 1 modulemap | sed "s|/usr/local/include|$root/include|" >cgradclip/module.modulemap
+block 3 swift >program.swift
+swiftc -I cgradclip program.swift -L "$build/lib" -Xlinker -rpath -Xlinker "$build/lib" -o program
+./program >printed
+sed -n 's|^print(gradients)  // ||p' program.swift >expected
+[ -s expected ] && diff expected printed >&2 || { echo "FAILED: the program that calls C prints something else (>)" >&2; exit 1; }
 echo "ok: a package that depends on gradclip from 1.0.0 builds, took $version, and prints what its page says"
