@@ -26,6 +26,7 @@ def warnings_of(found: Findings) -> list[Warned]:
         *_rows(found),
         *_short(found),
         *_large(found),
+        *_no_progress(found),
     ]
 
 
@@ -207,5 +208,27 @@ def _large(found: Findings) -> list[Warned]:
             "large",
             f"norms around {level:.3g} are unusual: still multiplied by a loss scale, or a loss "
             "that is summed rather than averaged?",
+        )
+    ]
+
+
+def _no_progress(found: Findings) -> list[Warned]:
+    """The loss ends no lower than it began."""
+    loss = found.log.loss
+    if loss is None or found.divergence is not None:
+        return []
+    known = loss[np.isfinite(loss)]
+    if len(known) < 100:
+        return []
+    size = max(10, len(known) // 20)
+    begin, end = known[:size], known[-size:]
+    noise = 1.4826 * float(np.median(np.abs(end - np.median(end))))
+    if float(np.median(end)) < float(np.median(begin)) - noise:
+        return []
+    return [
+        Warned(
+            "no-progress",
+            f"the loss ends at {float(np.median(end)):.3g}, having begun at "
+            f"{float(np.median(begin)):.3g}: norms of a run that learns nothing say little",
         )
     ]

@@ -12,6 +12,7 @@ from .log import Array
 DRIFTS = 3.0  # the level moves by more than this factor: no fixed max_norm fits
 MOVES = 1.5  # less is not worth a word
 _LEAST_ROWS = 200
+_MOST_BLOCKS = 100_000
 
 
 class Drift(NamedTuple):
@@ -79,32 +80,74 @@ def jumps_of(norm: Array, rows: Array) -> list[Jump]:
         rows: the row of each.
     """
     logs = np.log(norm)
-    window = _window(logs)
-    if window is None:
+    size = len(logs) // _MOST_BLOCKS
+    if size > 1:  # a long log: medians of so many rows stand for them
+        count = len(logs) // size
+        logs = np.median(logs[: count * size].reshape(count, size), axis=1)
+        rows = rows[: count * size : size]
+    looked = None
+    for window in (10, 20, 40, 80, 160):
+        if len(logs) < 4 * window:
+            break
+        looked = _look(logs, window)
+        if looked.least <= 0.95 * np.log(2):  # sees a factor of 2
+            break
+    if looked is None:
         return []
+    return [
+        Jump(int(rows[_edge(logs, *looked.around(place))]), float(np.exp(looked.change[place])))
+        for place in _lasting(looked)
+    ]
+
+
+class _Look(NamedTuple):
+    """How the medians of neighbouring windows differ, at every stride-th row."""
+
+    window: int
+    stride: int
+    change: Array
+    least: float  # what is more than chance
+
+    @property
+    def apart(self) -> int:
+        """The places from one window to the next."""
+        return self.window // self.stride
+
+    def around(self, place: int) -> tuple[int, int]:
+        """From the first row of the one window to the last of the other."""
+        return place * self.stride, place * self.stride + 2 * self.window + self.stride
+
+
+def _look(logs: Array, window: int) -> _Look:
     stride = max(1, window // 5)
-    medians = _medians(logs, window, stride)
+    medians = np.median(sliding_window_view(logs, window)[::stride], axis=1)
     apart = window // stride
     change = medians[apart:] - medians[:-apart]
-    # The level must stay: so it must be the same a window later, at both sides.
-    least = max(np.log(1.6), 5 * _error(logs, window))
+    # What chance gives: by the spread of the rows, as the differences of neighbours tell
+    # it, which a change of level does not touch; and by what windows differ as a rule,
+    # which is more where neighbouring steps are alike.
+    spread = 1.4826 * float(np.median(np.abs(np.diff(logs)))) / np.sqrt(2)
+    error = 1.2533 * spread * np.sqrt(2 / window)
+    usual = 1.4826 * float(np.median(np.abs(change - np.median(change))))
+    return _Look(window, stride, change, float(max(np.log(1.6), 5 * error, 6 * usual)))
+
+
+def _lasting(look: _Look) -> list[int]:
+    """The places of the largest changes, each the largest around it, after and before which
+    the level stays for a window."""
+    change, apart = look.change, look.apart
     found: list[int] = []
-    for place in np.flatnonzero(np.abs(change) > least).tolist():
+    for place in np.flatnonzero(np.abs(change) > look.least).tolist():
         near = np.abs(change[max(0, place - apart) : place + apart + 1])
         if abs(change[place]) < np.max(near) or (found and place - found[-1] < apart):
             continue
-        later, earlier = (
-            change[place + apart : place + apart + 1],
-            change[max(0, place - apart) : place],
+        others = (
+            *change[place + apart : place + apart + 1],
+            *change[max(0, place - apart) : place][:1],
         )
-        if any(abs(other) > 0.6 * abs(change[place]) for other in (*later, *earlier[:1])):
-            continue
-        found.append(place)
-    jumps = []
-    for place in found:
-        at = _edge(logs, place * stride, place * stride + 2 * window + stride)
-        jumps.append(Jump(int(rows[at]), float(np.exp(change[place]))))
-    return jumps
+        if all(abs(other) <= 0.6 * abs(change[place]) for other in others):
+            found.append(place)
+    return found
 
 
 def _edge(logs: Array, start: int, stop: int) -> int:
@@ -115,30 +158,3 @@ def _edge(logs: Array, start: int, stop: int) -> int:
     right = len(part) - left
     gain = (sums / left - (sums[-1] + part[-1] - sums) / right) ** 2 * left * right
     return start + 1 + int(np.argmax(gain))
-
-
-def _window(logs: Array) -> int | None:
-    """The smallest window whose medians tell a factor of 2 from chance."""
-    for window in (10, 20, 40, 80, 160):
-        if len(logs) < 4 * window:
-            return None
-        if 5 * _error(logs, window) <= 0.9 * np.log(2):
-            return window
-    return None
-
-
-def _error(logs: Array, window: int) -> float:
-    """The standard error of the difference of two windows' medians. The spread comes from
-    the differences of neighbours, which a change of level does not touch."""
-    spread = 1.4826 * float(np.median(np.abs(np.diff(logs)))) / np.sqrt(2)
-    return float(1.2533 * spread * np.sqrt(2 / window))
-
-
-def _medians(logs: Array, window: int, stride: int) -> Array:
-    """Medians of windows at every stride-th row, a part of a long log at a time."""
-    parts = []
-    step = 100_000 // stride * stride
-    for start in range(0, len(logs) - window + 1, step):
-        view = sliding_window_view(logs[start : start + step + window - 1], window)[::stride]
-        parts.append(np.median(view, axis=1))
-    return np.concatenate(parts)

@@ -10,6 +10,8 @@ from .rate import for_next
 HEAVY_TAILED = 5.0  # p99 / p50 from which on a log is called so
 INTENTS = ("safety net", "regulariser")
 OPTIMIZERS = ("sgd", "adam")
+# How far the rule for another learning rate has been tested; see docs/advise.md.
+TRIED = "Tested on two small models with SGD only: it saved runs that percentiles did not"
 LOOP = "log, advise, run with the new max_norm, and advise again on the new log"
 # AutoClip's own percentile (Seetharaman et al. 2020): 10.
 _REGULARISER = "p10"
@@ -111,8 +113,7 @@ def _next_rate(found: Findings, next_lr: float, optimizer: str | None) -> Recomm
             "the log's own learning rate is not known: say it (--lr)",
         )
     reason = (
-        f"lr*p50/next_lr: the median step stays as long as it was at lr {found.rate.value:g}. "
-        "Tried on two small models with SGD only, where it saved runs that percentiles did not"
+        f"lr*p50/next_lr: the median step stays as long as at lr {found.rate.value:.4g}. {TRIED}"
     )
     if optimizer is None:
         reason += "; for SGD. With Adam a constant coefficient cancels"
