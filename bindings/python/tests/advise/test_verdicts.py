@@ -13,12 +13,19 @@ from synthetic import make
 import gradclip
 from gradclip._advise import advise_log
 from gradclip._advise.arrays import log_of
+from gradclip._advise.readers import read
 
-TABLE = [
+ROWS = [
     [cell.strip() for cell in line.strip().strip("|").split("|")]
     for line in (Path(__file__).parent / "verdicts.md").read_text().splitlines()
     if re.match(r"\| (?!log |-)", line)
 ]
+TABLE = [row for row in ROWS if len(row) == 6]
+REAL = [row for row in ROWS if len(row) == 5]
+
+
+LOGS = Path(__file__).parent / "logs"
+GRAVE = {"after-clipping", "diverged", "loss-scale", "level-change"}
 
 
 def advice_on(name):
@@ -40,7 +47,8 @@ def text_of(advice, cause):
 
 
 def test_the_table_is_whole():
-    assert len(TABLE) == 28 and all(len(row) == 6 for row in TABLE)
+    assert len(TABLE) == 28 and len(REAL) == 5 and len(ROWS) == 33
+    assert {path.stem for path in LOGS.iterdir()} == {row[0] for row in REAL}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])
@@ -179,3 +187,26 @@ def test_spikes_are_laid_at_the_door_of_their_tensor():
     assert advice.spike_tensors == [("c", 5), ("a", 1)]
     assert advice.spike_step == np.argmax(norms)
     assert "by c (5), a (1)" in " ".join(str(advice).split())
+
+
+@pytest.mark.parametrize("row", REAL, ids=[row[0] for row in REAL])
+def test_real_runs(row):
+    name, rate, _, _, must = row
+    log = read(str(LOGS / f"{name}.csv"))
+    advice = advise_log(log)
+    assert advice.rows == 600 and advice.learning_rate == float(rate)
+    if must.startswith("trains"):
+        assert advice.verdict in ("steady", "heavy-tailed", "drifting")
+        assert not causes(advice) & GRAVE
+    else:
+        assert must.startswith("diverged") and advice.verdict == "diverged"
+        assert "lr/10" in advice.next
+
+
+def test_the_pilots_advice_is_what_the_other_runs_were_made_with():
+    """What that led to stands in the table: the rule's max_norm trains, p99 does not."""
+    settings = {row[0]: float(row[2]) for row in REAL if row[2] != "none"}
+    pilot = advise_log(read(str(LOGS / "char_rnn-pilot.csv")), next_lr=0.02, optimizer="sgd")
+    values = {one.intent: one.max_norm for one in pilot.recommendations}
+    assert values["next rate"] == settings["char_rnn-rule"]
+    assert values["safety net"] == settings["char_rnn-p99"]

@@ -78,6 +78,10 @@ def _lost(log: Log) -> Divergence | None:
     noise = 1.4826 * float(np.median(np.abs(blocks - levels[:, None])))
     start = float(np.median(loss[: max(5, len(loss) // 100)]))
     best, last = int(np.argmin(levels)), float(np.median(levels[-2:]))
+    if last > start + max(0.3 * abs(start), 2 * noise):
+        words = f"the loss has risen from {start:.3g} to {last:.3g}"
+        place = int(np.argmax(levels > (start + last) / 2))
+        return Divergence(int(good[len(loss) - count * size + place * size]), words)
     gained, given_back = start - float(levels[best]), last - float(levels[best])
     # Neither by chance: several times what one step differs from the next.
     if min(gained, given_back) < 3 * noise or given_back <= 0.4 * gained:

@@ -21,9 +21,10 @@ from .warmup import WarmUp, warmup_of
 @dataclass(frozen=True)
 class Findings:
     """What each of the modules beside this one has to say. settled: the rows after the
-    warm-up whose norm is finite and not 0; zero: how many after it are 0."""
+    warm-up whose norm is finite and not 0, norm: their norms; zero: how many after it are 0."""
 
     log: Log
+    norm: Array
     sampling: Sampling
     pile: Pile | None
     warmup: WarmUp
@@ -36,11 +37,6 @@ class Findings:
     divergence: Divergence | None
     rate: Rate
 
-    @property
-    def norm(self) -> Array:
-        """The norms of the settled rows."""
-        return self.log.norm[self.settled]
-
 
 def find(
     log: Log,
@@ -50,6 +46,7 @@ def find(
 ) -> Findings:
     """Looks at a log. rows, warmup and learning_rate are what the user says of it."""
     finite = np.isfinite(log.norm)
+    whole = log.norm if finite.all() else log.norm[finite]
     sampling = sampling_of(log, rows)
     begin = warmup_of(log, warmup)
     settled = np.flatnonzero(finite & (log.norm > 0))
@@ -60,8 +57,9 @@ def find(
     norm = log.norm[settled]
     return Findings(
         log=log,
+        norm=norm,
         sampling=sampling,
-        pile=pile_of(log.norm[finite]),
+        pile=pile_of(whole),
         warmup=begin,
         settled=settled,
         zero=int(np.sum(log.norm[begin.rows :] == 0)),

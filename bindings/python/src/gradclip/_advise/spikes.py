@@ -10,6 +10,7 @@ from .log import Array, Log
 
 FACTOR = 5.0  # a spike is more than this times the level around it
 _BLOCK = 50
+_PART = 1_000_000  # rows at a time, to save memory
 
 
 class Spikes(NamedTuple):
@@ -31,17 +32,24 @@ def spikes_of(log: Log, rows: Array) -> Spikes:
     norm = log.norm[rows]
     if len(norm) < 20:
         return Spikes(rows[:0], -1, 0.0, [])
-    count = max(1, len(norm) // _BLOCK)
-    edges = np.linspace(0, len(norm), count + 1).astype(int)
-    levels = np.array([np.median(norm[a:b]) for a, b in zip(edges[:-1], edges[1:])])
-    centres = (edges[:-1] + edges[1:]) / 2
-    around = np.interp(np.arange(len(norm)), centres, levels)
-    times = norm / around
-    found = np.flatnonzero(times > FACTOR)
-    if not len(found):
+    # Medians of blocks, and between their centres what lies on the line from one to the next.
+    size = min(_BLOCK, len(norm))
+    count = len(norm) // size
+    levels = np.median(norm[: count * size].reshape(count, size), axis=1)
+    centres = (np.arange(count) + 0.5) * size
+    found, times = [], []
+    for start in range(0, len(norm), _PART):
+        part = norm[start : start + _PART]
+        ratio = part / np.interp(np.arange(start, start + len(part)), centres, levels)
+        over = np.flatnonzero(ratio > FACTOR)
+        found.append(over + start)
+        times.append(ratio[over])
+    places, ratios = np.concatenate(found), np.concatenate(times)
+    if not len(places):
         return Spikes(rows[:0], -1, 0.0, [])
-    top = int(found[np.argmax(norm[found])])
-    return Spikes(rows[found], int(rows[top]), float(times[top]), _causes(log, rows[found]))
+    top = int(np.argmax(norm[places]))
+    spiky = rows[places]
+    return Spikes(spiky, int(spiky[top]), float(ratios[top]), _causes(log, spiky))
 
 
 def _causes(log: Log, rows: Array) -> list[tuple[str, int]]:

@@ -148,6 +148,7 @@ def _rows(
     width, short = len(names), 0
     row: list[float | None] = [None] * len(KINDS)
     row[LR] = rate
+    add = rows.add
     for cells in _split(lines, delimiter):
         if len(cells) <= last or (source.cut and width > 1 and _cut_short(cells, width, last)):
             short += bool(cells)
@@ -157,10 +158,9 @@ def _rows(
                 row[kind] = float(cells[place])
             except ValueError:
                 row[kind] = None
-        before = len(rows)
-        rows.add(row, tensor_row([cells[place] for place in tensors]) if tensors else None)
-        if culprit >= 0 and len(rows) > before and cells[culprit].strip():
-            rows.culprits[before] = cells[culprit].strip()
+        added = add(row, tensor_row([cells[place] for place in tensors]) if tensors else None)
+        if added and culprit >= 0 and cells[culprit]:
+            rows.culprits[len(rows) - 1] = cells[culprit].strip()
     return rows, short
 
 

@@ -77,10 +77,9 @@ def _rows(records: Iterable[dict[str, Any]], columns: Columns) -> Rows:
         tensor_norms = None
         if keys and (row[NORM] is not None or any(key in record for key in keys)):
             tensor_norms = tensor_row([record.get(key) for key in keys])
-        before = len(rows)
-        rows.add(row, tensor_norms)
-        if culprit and len(rows) > before and isinstance(record.get(culprit), str):
-            rows.culprits[before] = record[culprit]
+        added = rows.add(row, tensor_norms)
+        if added and culprit and isinstance(record.get(culprit), str):
+            rows.culprits[len(rows) - 1] = record[culprit]
     return rows
 
 

@@ -44,9 +44,14 @@ class Rows:
         self.columns: list[array[float] | None] = [
             array(code) if has else None for code, has in zip(_CODES, present)
         ]
+        self._appends = [
+            (place, column.append)
+            for place, column in enumerate(self.columns)
+            if column is not None
+        ]
         self._tensor_names, self._p = list(tensors), p
         self._largest, self._share = array("i"), array("f")
-        self._rate = _NAN  # as last seen
+        self._rate: float = _NAN  # as last seen
         self._pending: tuple[float, float] | None = None  # step and loss of a row without a norm
         self.culprits: dict[int, str] = {}
         self.without_norm = self.negative = 0
@@ -55,35 +60,34 @@ class Rows:
         norm = self.columns[NORM]
         return 0 if norm is None else len(norm)
 
-    def add(self, row: Sequence[float | None], tensor_norms: Array | None = None) -> None:
-        """Adds a row: a value for each place, None where it has none."""
+    def add(self, row: Sequence[float | None], tensor_norms: Array | None = None) -> bool:
+        """Adds a row: a value for each place, None where it has none. Returns whether it has
+        a norm, its own or that of the tensors."""
         norm = row[NORM]
-        if norm is None and tensor_norms is not None:
-            norm = (
-                None
-                if np.all(tensor_norms < 0)
-                else float(total_of(tensor_norms[:, None], self._p)[0])
-            )
+        if norm is None and tensor_norms is not None and not np.all(tensor_norms < 0):
+            norm = float(total_of(tensor_norms[:, None], self._p)[0])
         if norm is None:
             self._without_norm(row)
-            return
+            return False
         if norm < 0:
             self.negative += 1
-            return
-        rate = row[LR]
-        if rate is not None:
-            self._rate = rate
-        for place, column in enumerate(self.columns):
-            if column is None:
-                continue
+            return False
+        for place, append in self._appends:
             value = norm if place == NORM else row[place]
-            if value is None and place == LR:
-                value = self._rate
-            elif value is None and place == LOSS and self._pending is not None:
-                value = self._pending[1] if self._pending[0] == row[STEP] else None
-            column.append(_NAN if value is None else value)
+            append(self._missing(place, row) if value is None else value)
+        if row[LR] is not None:
+            self._rate = row[LR]
         if tensor_norms is not None:
             self._add_tensors(tensor_norms)
+        return True
+
+    def _missing(self, place: int, row: Sequence[float | None]) -> float:
+        """What stands in for a value that the row itself does not have."""
+        if place == LR:
+            return self._rate
+        if place == LOSS and self._pending is not None and self._pending[0] == row[STEP]:
+            return self._pending[1]
+        return _NAN
 
     def _without_norm(self, row: Sequence[float | None]) -> None:
         """Lightning writes the learning rate, and often the loss, in rows of their own."""

@@ -51,6 +51,7 @@ class Source:
         self.cut = False
         self.too_long = 0
         self.done = 0
+        self._next = _BUFFER
         self._progress = progress or (lambda done: None)
         try:
             raw: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb", buffering=_BUFFER)
@@ -79,8 +80,10 @@ class Source:
             line = readline(LONGEST)
             if not line:
                 return
-            self._advance(len(line))
-            self.cut = not line.endswith(b"\n")
+            self.done += len(line)
+            if self.done >= self._next:
+                self._tell()
+            self.cut = line[-1] != 10  # a line feed
             if self.cut and len(line) == LONGEST:
                 self.too_long += 1
                 self._skip_line()
@@ -98,10 +101,13 @@ class Source:
                 return
 
     def _advance(self, count: int) -> None:
-        before = self.done >> 20
         self.done += count
-        if self.done >> 20 != before:
-            self._progress(self.done)
+        if self.done >= self._next:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._next = self.done + _BUFFER
+        self._progress(self.done)
 
 
 def _fully(raw: BinaryIO, count: int) -> bytes:
