@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .advice import Replayed
 from .findings import Findings
+from .log import Array
 
-LONGEST = 1_000_000  # rows that are replayed; of a longer log the last
+LONGEST = 200_000  # rows that are replayed; of a longer log the last
 
 
 def replay(found: Findings) -> list[Replayed]:
     """Every chooser, fed with the norms of the log in their order; nothing if there is not a
-    row for every step, for what a chooser decides depends on every norm before."""
+    row for every step, for what a chooser decides depends on the norms before."""
     if not found.sampling.every:
         return []
-    import gradclip
+    try:
+        from .. import AdaGC, AutoClip, SkipStep, ZClip
+    except ImportError:  # XXX until they are there
+        return []
 
-    out = []
-    for name, arguments in (
-        ("AutoClip", {"percentile": 10}),
-        ("AutoClip", {"percentile": 99}),
-        ("ZClip", {}),
-        ("AdaGC", {}),
-        ("SkipStep", {}),
-    ):
-        kind = getattr(gradclip, name, None)
-        if kind is not None:
-            listed = ", ".join(f"{key}={value}" for key, value in arguments.items())
-            label = f"{name}({listed})" if listed else name
-            out.append(_one(label, kind(**arguments), found.log.norm[-LONGEST:]))
-    return out
+    log = found.log
+    norms = log.norm[-LONGEST:]
+    losses = None if log.loss is None else log.loss[-LONGEST:]
+    skip_step = SkipStep()
+    return [
+        _replayed("AutoClip(percentile=10)", AutoClip(percentile=10).feed, norms),
+        _replayed("AutoClip(percentile=99)", AutoClip(percentile=99).feed, norms),
+        _replayed("ZClip()", ZClip().feed, norms),
+        _replayed("AdaGC(), as one gradient", AdaGC().feed, norms),
+        _replayed("SkipStep()", skip_step.feed, norms, losses),
+    ]
 
 
-def _one(name: str, chooser: Any, norms: Any) -> Replayed:
-    coefs = np.ones(len(norms))
-    skipped = np.zeros(len(norms), dtype=bool)
-    last = None
+def _replayed(
+    name: str, feed: Callable[..., Any], norms: Array, losses: Array | None = None
+) -> Replayed:
+    coefs, skipped, last = np.ones(len(norms)), np.zeros(len(norms), dtype=bool), None
     for row, norm in enumerate(norms.tolist()):
-        decision = chooser.feed(norm)
-        skipped[row] = decision.skip
-        coefs[row] = decision.clip_coef
-        last = decision.threshold
-    used = coefs[~skipped & np.isfinite(norms)]
+        if losses is None or np.isnan(losses[row]):
+            decision = feed(norm)
+        else:
+            decision = feed(norm, float(losses[row]))
+        coefs[row], skipped[row], last = decision.clip_coef, decision.skip, decision.threshold
+    used = coefs[~skipped]
     return Replayed(
         name,
-        float(np.mean(used < 1)) if len(used) else 0.0,
-        float(np.mean(skipped)) if len(norms) else 0.0,
+        float(np.mean(coefs < 1)),
+        float(np.mean(skipped)),
         float(np.mean(used)) if len(used) else 1.0,
         float(np.min(used)) if len(used) else 1.0,
         last,

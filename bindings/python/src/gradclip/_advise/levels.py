@@ -42,11 +42,12 @@ def drift_of(norm: Array) -> Drift:
         return Drift(1.0, "is steady", level, level, False)
     count = min(20, len(norm) // 25)
     size = len(norm) // count
-    logs = np.log(norm[-count * size :]).reshape(count, size)
-    levels = np.median(logs, axis=1)
+    blocks = norm[-count * size :].reshape(count, size)
+    levels = np.log(np.median(blocks, axis=1))
     # The standard error of a block's median. Norms of neighbouring steps are alike, so
     # that it is larger than independent rows would have it.
-    spread = 1.4826 * float(np.median(np.abs(logs - levels[:, None])))
+    spreads = [np.median(np.abs(np.log(block) - level)) for block, level in zip(blocks, levels)]
+    spread = 1.4826 * float(np.median(spreads))
     error = 1.2533 * spread / np.sqrt(size)
     smooth = np.convolve(np.pad(levels, 1, mode="edge"), np.ones(3) / 3, mode="valid")
     rise = float(smooth[-1] - smooth[0])
@@ -79,12 +80,12 @@ def jumps_of(norm: Array, rows: Array) -> list[Jump]:
         norm: positive finite norms.
         rows: the row of each.
     """
-    logs = np.log(norm)
-    size = len(logs) // _MOST_BLOCKS
+    size = len(norm) // _MOST_BLOCKS
     if size > 1:  # a long log: medians of so many rows stand for them
-        count = len(logs) // size
-        logs = np.median(logs[: count * size].reshape(count, size), axis=1)
+        count = len(norm) // size
+        norm = np.median(norm[: count * size].reshape(count, size), axis=1)
         rows = rows[: count * size : size]
+    logs = np.log(norm)
     looked = None
     for window in (10, 20, 40, 80, 160):
         if len(logs) < 4 * window:

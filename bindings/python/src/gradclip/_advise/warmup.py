@@ -59,8 +59,7 @@ def _settles(norm: Array) -> int:
         return 0
     size = max(1, len(good) // _BLOCKS)
     count = len(good) // size
-    blocks = np.log(norm[good[: count * size]]).reshape(count, size)
-    levels = np.median(blocks, axis=1)
+    levels = np.log(np.median(norm[good[: count * size]].reshape(count, size), axis=1))
     limit = count // 3
     left = count - np.arange(limit + 1)
     sums = np.cumsum(levels[::-1])[::-1][: limit + 1]

@@ -75,8 +75,9 @@ class Rows:
         for place, append in self._appends:
             value = norm if place == NORM else row[place]
             append(self._missing(place, row) if value is None else value)
-        if row[LR] is not None:
-            self._rate = row[LR]
+        rate = row[LR]
+        if rate is not None:
+            self._rate = rate
         if tensor_norms is not None:
             self._add_tensors(tensor_norms)
         return True
