@@ -70,7 +70,7 @@ def test_no_traceback(name, options, tmp_path, capsys):
     elif "--json" in options:
         assert json.loads(out)["rows"] >= 0
     else:
-        assert len(out.split("\n")) < 45 and max(map(len, out.split("\n"))) <= 80
+        assert len(out.split("\n")) <= 41 and max(map(len, out.split("\n"))) <= 80
 
 
 @pytest.mark.parametrize("name", ["long line", "long line at the end", "long table line"])

@@ -18,13 +18,14 @@ from gradclip._advise.readers import read
 ROWS = [
     [cell.strip() for cell in line.strip().strip("|").split("|")]
     for line in (Path(__file__).parent / "verdicts.md").read_text().splitlines()
-    if re.match(r"\| (?!log |-)", line)
+    if re.match(r"\| (?!log )", line)
 ]
 TABLE = [row for row in ROWS if len(row) == 6]
 REAL = [row for row in ROWS if len(row) == 5]
 
 
 LOGS = Path(__file__).parent / "logs"
+FCOS = Path(__file__).parents[2] / "examples" / "data"
 GRAVE = {"after-clipping", "diverged", "loss-scale", "level-change"}
 
 
@@ -47,8 +48,8 @@ def text_of(advice, cause):
 
 
 def test_the_table_is_whole():
-    assert len(TABLE) == 28 and len(REAL) == 5 and len(ROWS) == 33
-    assert {path.stem for path in LOGS.iterdir()} == {row[0] for row in REAL}
+    assert len(TABLE) == 28 and len(REAL) == 9 and len(ROWS) == 37
+    assert {path.stem for path in LOGS.iterdir()} < {row[0] for row in REAL}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])
@@ -68,7 +69,7 @@ def test_verdict(row):
 @pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])
 def test_report_is_one_screen(row):
     lines = str(advice_on(row[0])).split("\n")
-    assert 5 <= len(lines) <= 42
+    assert 5 <= len(lines) <= 40
     assert max(map(len, lines)) <= 80
     assert all(line.isascii() and line == line.rstrip() for line in lines)
 
@@ -192,9 +193,9 @@ def test_spikes_are_laid_at_the_door_of_their_tensor():
 @pytest.mark.parametrize("row", REAL, ids=[row[0] for row in REAL])
 def test_real_runs(row):
     name, rate, _, _, must = row
-    log = read(str(LOGS / f"{name}.csv"))
-    advice = advise_log(log)
-    assert advice.rows == 600 and advice.learning_rate == float(rate)
+    folder = FCOS if name.startswith("fcos") else LOGS
+    advice = advise_log(read(str(folder / f"{name}.csv")))
+    assert advice.learning_rate == float(rate)
     if must.startswith("trains"):
         assert advice.verdict in ("steady", "heavy-tailed", "drifting")
         assert not causes(advice) & GRAVE
@@ -205,7 +206,9 @@ def test_real_runs(row):
 
 def test_the_pilots_advice_is_what_the_other_runs_were_made_with():
     """What that led to stands in the table: the rule's max_norm trains, p99 does not."""
-    settings = {row[0]: float(row[2]) for row in REAL if row[2] != "none"}
+    settings = {
+        row[0]: float(row[2]) for row in REAL if row[0].startswith("char_rnn") and row[2] != "none"
+    }
     pilot = advise_log(read(str(LOGS / "char_rnn-pilot.csv")), next_lr=0.02, optimizer="sgd")
     values = {one.intent: one.max_norm for one in pilot.recommendations}
     assert values["next rate"] == settings["char_rnn-rule"]

@@ -47,15 +47,16 @@ def _leaves(norm: Array) -> int:
 
 
 def _grows(log: Log, warmup: int) -> Divergence | None:
-    good = np.flatnonzero(np.isfinite(log.norm) & (log.norm > 0))
-    good = good[good >= warmup]
-    if len(good) < 6:
+    known = np.isfinite(log.norm) & (log.norm > 0)
+    known[:warmup] = False
+    norm = log.norm[known]
+    if len(norm) < 6:
         return None
-    norm = log.norm[good]
     tail = max(3, len(norm) // 50)
     before, end = float(np.median(norm[: len(norm) // 2])), float(np.median(norm[-tail:]))
     if end < 100 * before:
         return None
+    good = np.flatnonzero(known)
     first = int(good[min(_leaves(norm), len(good) - 1)])
     return Divergence(
         first,
@@ -67,10 +68,10 @@ def _grows(log: Log, warmup: int) -> Divergence | None:
 def _lost(log: Log) -> Divergence | None:
     if log.loss is None:
         return None
-    good = np.flatnonzero(np.isfinite(log.loss))
-    if len(good) < 100:
+    known = np.isfinite(log.loss)
+    loss = log.loss[known]
+    if len(loss) < 100:
         return None
-    loss = log.loss[good].astype(float)
     count = 20
     size = len(loss) // count
     blocks = loss[-count * size :].reshape(count, size)
@@ -81,16 +82,21 @@ def _lost(log: Log) -> Divergence | None:
     if last > start + max(0.3 * abs(start), 2 * noise):
         words = f"the loss has risen from {start:.3g} to {last:.3g}"
         place = int(np.argmax(levels > (start + last) / 2))
-        return Divergence(int(good[len(loss) - count * size + place * size]), words)
+        return Divergence(_row(known, len(loss) - (count - place) * size), words)
     gained, given_back = start - float(levels[best]), last - float(levels[best])
     # Neither by chance: several times what one step differs from the next.
     if min(gained, given_back) < 3 * noise or given_back <= 0.4 * gained:
         return None
     half = float(levels[best]) + given_back / 2
     place = best + int(np.argmax(levels[best:] > half))
-    first = int(good[len(loss) - count * size + place * size])
+    first = _row(known, len(loss) - (count - place) * size)
     return Divergence(
         first,
         f"about step {log.step_of(first)} the loss goes from {levels[best]:.3g} back to "
         f"{last:.3g}, having begun at {start:.3g}, and stays",
     )
+
+
+def _row(known: Array, place: int) -> int:
+    """The row of the place-th of the known ones."""
+    return int(np.flatnonzero(known)[place])

@@ -65,8 +65,8 @@ def find(
         zero=int(np.sum(log.norm[begin.rows :] == 0)),
         percentiles=percentiles_of(norm, sampling.every),
         drift=drift_of(norm),
-        scaling=scaling_of(log, settled),
-        spikes=spikes_of(log, settled),
+        scaling=scaling_of(log, settled, norm),
+        spikes=spikes_of(log, settled, norm),
         divergence=divergence,
-        rate=rate_of(log, settled, learning_rate),
+        rate=rate_of(log, settled, norm, learning_rate),
     )

@@ -26,9 +26,8 @@ class Rate(NamedTuple):
     words: str
 
 
-def rate_of(log: Log, rows: Array, told: float | None) -> Rate:
-    """The learning rate of rows whose norms are finite; told is what the user says."""
-    norm = log.norm[rows]
+def rate_of(log: Log, rows: Array, norm: Array, told: float | None) -> Rate:
+    """The learning rate of rows whose norms, norm, are finite; told is what the user says."""
     if told is not None:
         product = told * float(np.median(norm)) if len(norm) else None  # perhaps infinite
         return Rate(told, told, told, product, "as you say")
@@ -36,13 +35,17 @@ def rate_of(log: Log, rows: Array, told: float | None) -> Rate:
     if rates is None or not np.any(rates > 0):
         return Rate(None, None, None, None, "not in the log")
     known = rates > 0
-    values = rates[known]
+    if not known.all():
+        rates, norm = rates[known], norm[known]
+    low, high = float(np.min(rates)), float(np.max(rates))
+    if low == high:
+        return Rate(low, low, low, low * float(np.median(norm)), "from the log")
     return Rate(
-        float(np.median(values)),
-        float(np.min(values)),
-        float(np.max(values)),
-        float(np.median(values * norm[known])),
-        "from the log",
+        float(np.median(rates)),
+        low,
+        high,
+        float(np.median(rates * norm, overwrite_input=True)),
+        f"from the log, where it goes from {low:.3g} to {high:.3g}",
     )
 
 

@@ -10,8 +10,11 @@ from .rate import for_next
 HEAVY_TAILED = 5.0  # p99 / p50 from which on a log is called so
 INTENTS = ("safety net", "regulariser")
 OPTIMIZERS = ("sgd", "adam")
-# How far the rule for another learning rate has been tested; see docs/advise.md.
-TRIED = "Tested on two small models with SGD only: it saved runs that percentiles did not"
+# How far the rule for another learning rate has been tested: docs/choosing-max-norm.md.
+TRIED = (
+    "A value to begin with, tested on four small models with SGD only, where it trained and "
+    "percentiles did not"
+)
 LOOP = "log, advise, run with the new max_norm, and advise again on the new log"
 # AutoClip's own percentile (Seetharaman et al. 2020): 10.
 _REGULARISER = "p10"
@@ -69,9 +72,7 @@ def recommendations_of(
 def _fixed(found: Findings, intent: str) -> Recommendation:
     if intent == "safety net":
         value = rounded(found.percentiles["p99"])
-        reason = (
-            "p99 after the warm-up: one step in a hundred is clipped, the others are left alone"
-        )
+        reason = "p99 after the warm-up: clips one step in a hundred"
         if found.sampling.rows == "averaged":
             reason = "p99 of means: single steps reach higher, so it clips more than 1%"
         return Recommendation(intent, value, None, reason)
@@ -80,8 +81,7 @@ def _fixed(found: Findings, intent: str) -> Recommendation:
         intent,
         value,
         None,
-        "p10, AutoClip's percentile: 90% of the steps are clipped, and have length lr*max_norm; "
-        "AutoClip itself follows the norm as it moves",
+        "p10, AutoClip's percentile: clips nine steps of ten",
     )
 
 

@@ -7,10 +7,8 @@ import textwrap
 from .advice import Advice, Replayed, WhatIf
 from .regimes import IN_WORDS
 
-WIDTH = 80
+WIDTH, HEIGHT = 80, 40
 _LABEL = 11  # columns for what a line is about
-_MOST_WARNINGS = 4
-_MOST_ROWS = 11  # of the what-if table
 
 
 def screen(advice: Advice) -> str:
@@ -19,23 +17,41 @@ def screen(advice: Advice) -> str:
 
 
 def lines(advice: Advice) -> list[str]:
-    """The report, line by line. A line that begins with a capital word and two blanks is
-    what is labelled so; see labelled()."""
+    """The report, line by line. To fit on a screen it shows fewer rows of the what-if table,
+    and then fewer warnings, which are counted."""
+    for rows, warnings in (
+        (11, 4),
+        (10, 4),
+        (9, 4),
+        (8, 4),
+        (7, 4),
+        (7, 3),
+        (6, 3),
+        (6, 2),
+        (6, 1),
+    ):
+        out = _lines(advice, rows, warnings)
+        if len(out) <= HEIGHT:
+            break
+    return out
+
+
+def _lines(advice: Advice, rows: int, warnings: int) -> list[str]:
+    """With so many rows of the what-if table, and so many warnings."""
+    about = f"{advice.source}: {advice.format}, {_count(advice.rows, 'norm')}{_span(advice)}"
     out = [
-        *labelled(
-            "Log", f"{advice.source}: {advice.format}, {_count(advice.rows, 'norm')}{_span(advice)}"
-        ),
-        *labelled("Taken", "; ".join(advice.taken) or "nothing"),
+        *labelled("Log", about),
+        *_limited(labelled("Taken", "; ".join(advice.taken) or "nothing"), 2),
         *labelled("Rows", advice.rows_are),
-        *_limited(labelled("Note", "; ".join(advice.notes)) if advice.notes else [], 3),
+        *_limited(labelled("Note", "; ".join(advice.notes)) if advice.notes else [], 2),
         *labelled("Verdict", f"{advice.verdict.upper()}: {advice.because}"),
     ]
     if advice.verdict not in ("empty", "after clipping"):
         out += _statistics(advice)
-        out += _what_if(advice)
+        out += _what_if(advice, rows)
         out += _choosers(advice.choosers)
         out += _recommended(advice)
-    out += _warnings(advice)
+    out += _warnings(advice, warnings)
     out += labelled("Next", advice.next)
     return out
 
@@ -99,32 +115,36 @@ def _percentiles(values: dict[str, float]) -> list[str]:
     return [label.ljust(_LABEL) + row for label, row in zip(("Norm", ""), rows)]
 
 
-def _what_if(advice: Advice) -> list[str]:
+def _what_if(advice: Advice, most: int) -> list[str]:
     if not advice.what_if:
         return []
-    out = ["", "What if    (on the same trajectory; a run that is clipped takes another)"]
+    rows = _most_telling(advice.what_if, most)
+    out = ["What if    (on the same trajectory; a run that is clipped takes another)"]
     out.append("     max_norm            clipped  mean coef    worst  regime")
-    for one in _most_telling(advice.what_if):
+    for one in rows:
         name = "" if one.name == "constant" else one.name
         words = one.regime if one.regime != "normalised step" else "normalised step *"
         out.append(
             f"     {_short(one.max_norm):<9} {name:<9} {_percent(one.clipped):>7}  "
             f"{one.mean_coef:>9.3f}  {one.worst_coef:>7.2g}  {words}"
         )
-    if any(one.regime == "normalised step" for one in _most_telling(advice.what_if)):
+    if any(one.regime == "normalised step" for one in rows):
         out.append("     * " + IN_WORDS["normalised step"])
     return out
 
 
-def _most_telling(rows: list[WhatIf]) -> list[WhatIf]:
-    """The table without some of the constants that say the same as their neighbours."""
+def _most_telling(rows: list[WhatIf], most: int) -> list[WhatIf]:
+    """Without the constants that say the least: first those far below what the run does,
+    then those above all norms, then the others, and then the inner percentiles."""
     rows = list(rows)
-    while len(rows) > _MOST_ROWS:
+    while len(rows) > most:
         constants = [i for i, one in enumerate(rows) if one.name == "constant"]
-        if not constants:
+        deep = [i for i in constants if rows[i].clipped > 0.99 and _like_a_neighbour(rows, i)]
+        idle = [i for i in constants if not rows[i].clipped and _like_a_neighbour(rows, i)]
+        inner = [i for i, one in enumerate(rows) if one.name in ("p90", "p10", "p99.9")]
+        if not (constants or inner):
             break
-        same = [i for i in constants if _like_a_neighbour(rows, i)]
-        rows.pop((same or constants)[0 if same and rows[same[0]].clipped > 0.5 else -1])
+        rows.pop(deep[0] if deep else idle[-1] if idle else (constants or inner)[-1])
     return rows
 
 
@@ -140,11 +160,10 @@ def _like_a_neighbour(rows: list[WhatIf], place: int) -> bool:
 def _choosers(replayed: list[Replayed]) -> list[str]:
     if not replayed:
         return []
-    out = ["", "Choosers   (each replayed over the log)"]
-    out.append("     chooser                       clipped  mean coef    worst  skipped")
+    out = ["Choosers   replayed            clipped  mean coef    worst  skipped"]
     for one in replayed:
         out.append(
-            f"     {one.name:<28} {_percent(one.clipped):>8}  {one.mean_coef:>9.3f}"
+            f"     {one.name:<24} {_percent(one.clipped):>8}  {one.mean_coef:>9.3f}"
             f"  {one.worst_coef:>7.2g}  {_percent(one.skipped):>7}"
         )
     return out
@@ -153,10 +172,10 @@ def _choosers(replayed: list[Replayed]) -> list[str]:
 def _recommended(advice: Advice) -> list[str]:
     if not advice.recommendations:
         return []
-    rate = "a learning rate that the log does not tell (--lr)"
+    rate = "unknown (--lr)"
     if advice.learning_rate is not None:
-        rate = f"learning rate {advice.learning_rate:.4g}, {advice.learning_rate_words}"
-    out = ["", *labelled("Advice", f"percentiles answer only for the log's own rate: {rate}")]
+        rate = f"{advice.learning_rate:.4g} ({advice.learning_rate_words})"
+    out = labelled("Advice", f"percentiles answer only for the log's own learning rate: {rate}")
     for one in advice.recommendations:
         if one.max_norm is not None:
             value = f"max_norm {_short(one.max_norm)}"
@@ -175,11 +194,9 @@ def _recommended(advice: Advice) -> list[str]:
     return out
 
 
-def _warnings(advice: Advice) -> list[str]:
-    if not advice.warnings:
-        return []
-    out = [""]
-    for one in advice.warnings[:_MOST_WARNINGS]:
+def _warnings(advice: Advice, most: int) -> list[str]:
+    out = []
+    for one in advice.warnings[:most]:
         out += textwrap.wrap(
             one.text,
             WIDTH,
@@ -187,10 +204,10 @@ def _warnings(advice: Advice) -> list[str]:
             subsequent_indent="     ",
             break_on_hyphens=False,
         )
-    more = len(advice.warnings) - _MOST_WARNINGS
-    if more > 0:
-        causes = ", ".join(one.cause for one in advice.warnings[_MOST_WARNINGS:])
-        out.append(f"  !  and {more} more (--json): {causes}"[:WIDTH])
+    more = advice.warnings[most:]
+    if more:
+        causes = ", ".join(one.cause for one in more)
+        out.append(f"  !  and {len(more)} more (--json): {causes}"[:WIDTH])
     return out
 
 

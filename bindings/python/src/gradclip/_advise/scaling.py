@@ -21,9 +21,8 @@ class Scaling(NamedTuple):
     jumps: list[Jump]
 
 
-def scaling_of(log: Log, rows: Array) -> Scaling:
-    """Looks at the rows of a log whose norms are positive and finite."""
-    norm = log.norm[rows]
+def scaling_of(log: Log, rows: Array, norm: Array) -> Scaling:
+    """Looks at the rows of a log whose norms, norm, are positive and finite."""
     jumps = jumps_of(norm, rows)
     told = _by_column(log)
     if told is not None:

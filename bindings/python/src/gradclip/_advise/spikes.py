@@ -27,9 +27,8 @@ class Spikes(NamedTuple):
     tensors: list[tuple[str, int]]
 
 
-def spikes_of(log: Log, rows: Array) -> Spikes:
-    """The spikes among rows of a log, whose norms are positive and finite."""
-    norm = log.norm[rows]
+def spikes_of(log: Log, rows: Array, norm: Array) -> Spikes:
+    """The spikes among rows of a log, whose norms, norm, are positive and finite."""
     if len(norm) < 20:
         return Spikes(rows[:0], -1, 0.0, [])
     # Medians of blocks, and between their centres what lies on the line from one to the next.
