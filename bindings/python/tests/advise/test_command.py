@@ -188,6 +188,11 @@ def test_large_logs_show_a_progress_bar_on_a_terminal(tmp_path):
     assert b"reading" in shown
 
 
+# What an older matplotlib uses of a newer pyparsing is none of our business.
+old_matplotlib = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@old_matplotlib
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 @pytest.mark.parametrize(
     "name", ["NaN bursts", "drifting", "warm-up of the rate", "0 rows", "1 row"]
@@ -206,6 +211,7 @@ def test_plots(name, ending, tmp_path, capsys):
     assert len(data) > 3000
 
 
+@old_matplotlib
 def test_a_plot_that_cannot_be_written_is_one_line(log, tmp_path, capsys):
     assert main(["advise", log, "--plot", str(tmp_path / "picture.gifx")]) == 2
     assert ".png" in capsys.readouterr().err
