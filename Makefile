@@ -57,7 +57,7 @@ demo: $(VENV)/.ready ## train a network with and without clipping; draw it; walk
 
 # ------------------------------------------------------------------ tests --
 
-test: test-swift test-c test-cpp test-mpi gates test-python test-rust test-go test-install test-package ## run all tests and gates
+test: test-swift test-c test-cpp test-mpi gates test-python test-rust test-go test-examples test-embedding test-install test-package ## run all tests and gates
 	@echo "gradclip: all tests passed"
 
 test-swift: ## the Swift module's tests, and the formatting of the Swift code
@@ -77,7 +77,7 @@ gates: lib static ## what the shipped library promises: exports, size, dependenc
 test-python: lib ## the Python package, on the python3 in PATH and on Debian's
 	bindings/python/tests/run.sh $(BUILD)
 
-.PHONY: installed test-rust test-go
+.PHONY: installed test-rust test-go test-examples test-embedding
 # What a user of the other bindings and of the examples has: an installed library.
 INSTALLED := $(CURDIR)/$(BUILD)/installed
 installed: lib
@@ -89,6 +89,12 @@ test-rust: installed ## the Rust crate, on the installed library
 
 test-go: installed ## the Go package, on the installed library
 	bindings/go/tests/run.sh "$(INSTALLED)/include" "$(INSTALLED)/lib"
+
+test-examples: installed ## the trainers in bindings/*/examples, on the installed library
+	Tests/examples/run.sh "$(INSTALLED)" $(BUILD)
+
+test-embedding: installed ## a C host and the Python that it embeds share one library
+	Tests/embedding/run.sh "$(INSTALLED)" $(BUILD)
 
 test-peers: test-peers-torch ## compare live with other frameworks (installs about 1 GB)
 
