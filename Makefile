@@ -93,7 +93,7 @@ test-go: installed ## the Go package, on the installed library
 test-examples: installed ## the trainers in bindings/*/examples, on the installed library
 	Tests/examples/run.sh "$(INSTALLED)" $(BUILD)
 
-test-embedding: installed ## a C host and the Python that it embeds share one library
+test-embedding: installed ## hosts with OpenMP and -Ofast, and with a Python that clips too
 	Tests/embedding/run.sh "$(INSTALLED)" $(BUILD)
 
 test-peers: test-peers-torch ## compare live with other frameworks (installs about 1 GB)

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Tests/embedding/run.sh PREFIX BUILD_DIR: a C host that embeds Python, both on the
-# library installed in PREFIX. PYTHON_CONFIG chooses the Python (default: Debian's).
+# Tests/embedding/run.sh PREFIX BUILD_DIR: hosts of other kinds, on the library installed
+# in PREFIX: one with OpenMP and -Ofast, and one that embeds Python, which clips too.
+# PYTHON_CONFIG chooses the Python (default: Debian's).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=$(cd "${1:?usage: run.sh PREFIX BUILD_DIR}" && pwd)
@@ -8,6 +9,19 @@ out=$(cd "${2:?usage: run.sh PREFIX BUILD_DIR}" && pwd)/tests/embedding
 config=${PYTHON_CONFIG:-/usr/bin/python3-config}
 command -v "$config" >/dev/null || { echo "$config is missing: Debian's package python3-dev has it" >&2; exit 1; }
 mkdir -p "$out"
+# The blocks in C of docs/embedding.md, each as a function's body.
+awk 'FNR == NR { print; next }
+    /^```c$/ { inside = 1; printf "void block_%d(void)\n{\n", ++count; next }
+    /^```$/ && inside { inside = 0; print "}"; next }
+    inside { print }
+    END { exit count < 5 }' "$here/embedding_md.h" "$here/../../docs/embedding.md" >"$out/embedding_md.c"
+# shellcheck disable=SC2046
+gcc -std=gnu11 -Wall -Wextra -Werror -fsyntax-only $("$config" --includes) -I"$prefix/include" "$out/embedding_md.c"
+echo "docs/embedding.md: its blocks in C compile"
+
+gcc -std=c11 -Wall -Wextra -Werror -Ofast -fopenmp -I"$prefix/include" -o "$out/openmp_host" "$here/openmp_host.c" \
+    -L"$prefix/lib" -Wl,-rpath,"$prefix/lib" -lgradclip -lm
+"$out/openmp_host"
 # shellcheck disable=SC2046
 gcc -std=c11 -Wall -Wextra -Werror -O1 $("$config" --includes) -I"$prefix/include" -o "$out/one_process" \
     "$here/one_process.c" -L"$prefix/lib" -Wl,-rpath,"$prefix/lib" -lgradclip $("$config" --embed --ldflags) -lpthread

@@ -11,10 +11,17 @@ static gradclip_status add(gradclip_accumulator *a, unsigned char *data, uint64_
 	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
 	return gradclip_accumulator_add(a, &tensor, 1);
 }
+
+static gradclip_status clip(gradclip_accumulator *a, unsigned char *data, uint64_t length, uint32_t dtype,
+                            uint32_t flags, double max_norm) {
+	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
+	return gradclip_accumulator_clip(a, &tensor, 1, max_norm, NULL);
+}
 */
 import "C"
 
 import (
+	"fmt"
 	"runtime"
 	"unsafe"
 )
@@ -106,8 +113,29 @@ func (a *Accumulator) Import(bytes []byte) error {
 	})
 }
 
+// Words is the accumulator as integers that ranks of a parallel program add up, word by
+// word, with any all-reduce that sums int64; gradclip.h says what the sums need besides
+// for other orders than 0, 1 and 2, and for float64.
+func (a *Accumulator) Words(maxNorm float64) ([]int64, error) {
+	words := make([]int64, C.GRADCLIP_WORDS)
+	err := a.call(func() C.gradclip_status {
+		return C.gradclip_accumulator_to_words(a.handle, C.double(maxNorm), (*C.int64_t)(&words[0]))
+	})
+	return words, err
+}
+
+// SetWords replaces what the accumulator holds by what all ranks' words add up to.
+func (a *Accumulator) SetWords(maxNorm float64, sums []int64) error {
+	if len(sums) != C.GRADCLIP_WORDS {
+		return &Error{InvalidArgument, fmt.Sprintf("sums must have %d words (got %d)", C.GRADCLIP_WORDS, len(sums))}
+	}
+	return a.call(func() C.gradclip_status {
+		return C.gradclip_accumulator_from_words(a.handle, C.double(maxNorm), (*C.int64_t)(&sums[0]))
+	})
+}
+
 // Finish is the norm of all that was added, with the coefficient and the factor for
-// maxNorm. Then clip with Scale, or let the optimizer multiply by the factor.
+// maxNorm. Then Clip, or let the optimizer multiply by the factor.
 func (a *Accumulator) Finish(maxNorm float64) (Result, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -115,6 +143,26 @@ func (a *Accumulator) Finish(maxNorm float64) (Result, error) {
 	status := C.gradclip_accumulator_finish(a.handle, C.double(maxNorm), &r)
 	runtime.KeepAlive(a)
 	return outcome(status, &r)
+}
+
+// Clip is Finish, and clips gradients in place by that norm. They are not measured
+// again: as a rule they are those that were added.
+func (a *Accumulator) Clip(maxNorm float64, grads ...Grad) (Result, error) {
+	result, err := a.Finish(maxNorm)
+	if err != nil || result.Factor == 1 && result.NonfiniteCount == 0 { // nothing to write
+		return result, err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer runtime.KeepAlive(a)
+	for i := range grads {
+		g := &grads[i]
+		status := C.clip(a.handle, g.bytes(), C.uint64_t(g.length), C.uint32_t(g.dtype), g.flags(), C.double(maxNorm))
+		if status < 0 {
+			return result, check(status)
+		}
+	}
+	return result, nil
 }
 
 // call makes a call and fetches its error on one thread, and keeps the accumulator from

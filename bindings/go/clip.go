@@ -33,7 +33,6 @@ import "C"
 import (
 	"math"
 	"runtime"
-	"unsafe"
 )
 
 // ClipGradNorm clips gradients in place so that their norm is at most maxNorm, as
@@ -49,20 +48,15 @@ func ClipGradNorm(grads []Grad, maxNorm float64, options ...Option) (Result, err
 			C.double(maxNorm), C.double(s.normType), &s.options, &r)
 		return outcome(status, &r)
 	}
-	result, err := measure(grads, maxNorm, &s)
+	a, err := newAccumulator(&s)
 	if err != nil {
-		return result, err
+		return Result{}, err
 	}
-	if math.IsNaN(result.ClipCoef) { // Propagate met a NaN
-		for _, g := range grads {
-			g.fillNaN()
-		}
-		return result, nil
+	defer a.Close()
+	if err := a.Add(grads...); err != nil {
+		return Result{}, err
 	}
-	// The coefficient is min(1, max_norm / total_norm): with these two it is the one
-	// that was found, and the policy and the scale do the rest.
-	s.options.eps = 0
-	return result, clipWithNorm(grads, result.ClipCoef, 1, &s)
+	return a.Clip(maxNorm, grads...)
 }
 
 // GetTotalNorm is the norm alone; ClipCoef is 1. Nothing is written.
@@ -109,11 +103,7 @@ func ClipGradsWithNorm(grads []Grad, maxNorm, totalNorm float64, options ...Opti
 	if err != nil {
 		return result, err
 	}
-	return result, clipWithNorm(grads, maxNorm, totalNorm, &s)
-}
-
-func clipWithNorm(grads []Grad, maxNorm, totalNorm float64, s *settings) error {
-	return each(grads, func(g *Grad) C.gradclip_status {
+	return result, each(grads, func(g *Grad) C.gradclip_status {
 		return C.clip_grads_with_norm(g.bytes(), C.uint64_t(g.length), C.uint32_t(g.dtype), g.flags(),
 			C.double(maxNorm), C.double(totalNorm), &s.options)
 	})
@@ -149,26 +139,4 @@ func each(grads []Grad, f func(*Grad) C.gradclip_status) error {
 		}
 	}
 	return nil
-}
-
-// fillNaN makes every element NaN: what multiplying by NaN comes to. The library takes
-// no NaN for a norm.
-func (g Grad) fillNaN() {
-	switch g.dtype {
-	case C.GRADCLIP_F32:
-		fill(g, float32(math.NaN()))
-	case C.GRADCLIP_F64:
-		fill(g, math.NaN())
-	case C.GRADCLIP_F16:
-		fill(g, uint16(0x7e00))
-	case C.GRADCLIP_BF16:
-		fill(g, uint16(0x7fc0))
-	}
-}
-
-func fill[T any](g Grad, value T) {
-	slice := unsafe.Slice((*T)(g.data), g.length)
-	for i := range slice {
-		slice[i] = value
-	}
 }

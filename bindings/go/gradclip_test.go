@@ -285,6 +285,39 @@ func TestTheAccumulatorHasTheBitsOfOneCall(t *testing.T) {
 	}
 }
 
+func TestRanksAddWordsUpAndClipByTheNormOfAll(t *testing.T) {
+	shards := [][]float32{{3, 12}, {4}}
+	var ranks []*gradclip.Accumulator
+	sums := make([]int64, 24)
+	for _, shard := range shards {
+		a, err := gradclip.NewAccumulator(plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		a.Add(gradclip.F32(shard))
+		words, err := a.Words(6.5)
+		if err != nil || len(words) != len(sums) {
+			t.Fatalf("%d words, %v", len(words), err)
+		}
+		for i, word := range words {
+			sums[i] += word
+		}
+		ranks = append(ranks, a)
+	}
+	for i, a := range ranks {
+		if err := a.SetWords(6.5, sums); err != nil {
+			t.Fatal(err)
+		}
+		result, err := a.Clip(6.5, gradclip.F32(shards[i]))
+		equal(t, "result", []any{result.TotalNorm, result.Factor, err}, []any{13.0, 0.5, error(nil)})
+	}
+	equal(t, "shards", shards, [][]float32{{1.5, 6}, {2}})
+	if ranks[0].SetWords(7, sums) == nil || ranks[0].SetWords(6.5, sums[1:]) == nil {
+		t.Errorf("words of another max_norm, or too few, were taken")
+	}
+}
+
 func TestExactF64ReachesTheLibrary(t *testing.T) {
 	exact, _ := gradclip.NewAccumulator(gradclip.WithExactF64())
 	other, _ := gradclip.NewAccumulator()

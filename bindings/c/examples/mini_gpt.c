@@ -382,6 +382,8 @@ int main(int argc, char **argv)
     double rate = argc > 4 ? atof(argv[4]) : 0.005;
     random_state = argc > 5 ? strtoull(argv[5], NULL, 10) : 1;
 
+    if (steps < 1) die("STEPS must be at least 1", argv[3]);
+
     size_t length;
     unsigned char *text = read_text(argv[1], &length);
     size_t training = length - length / 10; /* the rest is for validation */

@@ -1,6 +1,6 @@
 //! A norm that is added up piece by piece.
 
-use crate::grad::{list, Readable};
+use crate::grad::{list, Grad, Readable};
 use crate::options::Options;
 use crate::outcome::{check, new_result, outcome, Clip, Result};
 use crate::raw;
@@ -77,11 +77,35 @@ impl Accumulator {
         })
     }
 
+    /// The accumulator as integers that ranks of a parallel program add up, word by word,
+    /// with any all-reduce that sums i64; `gradclip.h` says what the sums need besides
+    /// for other orders than 0, 1 and 2, and for f64.
+    pub fn to_words(&self, max_norm: f64) -> Result<[i64; raw::GRADCLIP_WORDS as usize]> {
+        let mut words = [0; raw::GRADCLIP_WORDS as usize];
+        check(unsafe { raw::gradclip_accumulator_to_words(self.handle.as_ptr(), max_norm, words.as_mut_ptr()) })?;
+        Ok(words)
+    }
+
+    /// Replace what this holds by what all ranks' words add up to.
+    pub fn from_words(&mut self, max_norm: f64, sums: &[i64; raw::GRADCLIP_WORDS as usize]) -> Result<()> {
+        check(unsafe { raw::gradclip_accumulator_from_words(self.handle.as_ptr(), max_norm, sums.as_ptr()) })
+    }
+
     /// The norm of all that was added, with clip_coef and factor for `max_norm`. Then
-    /// clip with [`scale`](crate::scale), or let the optimizer multiply by `factor`.
+    /// [`clip`](Self::clip), or let the optimizer multiply by `factor`.
     pub fn finish(&mut self, max_norm: f64) -> Result<Clip> {
         let mut result = new_result();
         let status = unsafe { raw::gradclip_accumulator_finish(self.handle.as_ptr(), max_norm, &mut result) };
+        outcome(status, &result)
+    }
+
+    /// The same, and clip `grads` in place by that norm. They are not measured again: as
+    /// a rule they are those that were added.
+    pub fn clip(&mut self, grads: &mut [Grad<'_>], max_norm: f64) -> Result<Clip> {
+        let mut result = new_result();
+        let status = unsafe {
+            raw::gradclip_accumulator_clip(self.handle.as_ptr(), list(grads), grads.len(), max_norm, &mut result)
+        };
         outcome(status, &result)
     }
 }

@@ -194,6 +194,27 @@ fn the_accumulator_finds_what_is_not_finite_and_can_go_on() {
 }
 
 #[test]
+fn ranks_add_words_up_and_clip_by_the_norm_of_all() {
+    let (mut a, mut b) = ([3.0f32, 12.0], [4.0f32]);
+    let mut ranks = [&a[..], &b[..]].map(|shard| {
+        let mut norm = Accumulator::new(2.0, &PLAIN).unwrap();
+        norm.add(&[GradRef::from(shard)]).unwrap();
+        norm
+    });
+    let words = [ranks[0].to_words(6.5).unwrap(), ranks[1].to_words(6.5).unwrap()];
+    let mut sums = words[0];
+    sums.iter_mut().zip(words[1]).for_each(|(sum, word)| *sum += word);
+    for (norm, shard) in ranks.iter_mut().zip([&mut a[..], &mut b[..]]) {
+        norm.from_words(6.5, &sums).unwrap();
+        let clip = norm.clip(&mut [Grad::from(shard)], 6.5).unwrap();
+        assert_eq!((clip.total_norm, clip.factor), (13.0, 0.5));
+    }
+    assert_eq!((a, b), ([1.5, 6.0], [2.0]));
+    // Ranks that disagree in max_norm are noticed.
+    assert!(ranks[0].from_words(7.0, &sums).is_err());
+}
+
+#[test]
 fn inspect_reports_on_every_gradient() {
     let (a, b) = ([1.0f32, -3.0, 0.0, f32::NAN], [f64::NEG_INFINITY, 4.0]);
     let (reports, clip) = inspect(&[GradRef::from(&a[..]), GradRef::from(&b[..])], 1.0, &PLAIN).unwrap();

@@ -6,6 +6,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 GRADCLIP_LIB_DIR=$(cd "${1:?usage: run.sh LIBDIR [TARGET]}" && pwd)
 export GRADCLIP_LIB_DIR
+libdir=$GRADCLIP_LIB_DIR
 CARGO_TARGET_DIR=${2:-$here/target}
 export CARGO_TARGET_DIR
 # Tests of the documentation are linked without the rpath.
@@ -19,6 +20,16 @@ if [ -z "${CARGO-}" ]; then
         CARGO=cargo
     fi
 fi
-echo "Rust tests on $("$CARGO" --version)"
+mkdir -p "$CARGO_TARGET_DIR"
+# build.rs finds the library by pkg-config as well, and says what is wrong otherwise.
 cd "$here"
+if [ -e "$GRADCLIP_LIB_DIR/pkgconfig/gradclip.pc" ]; then
+    (unset GRADCLIP_LIB_DIR && PKG_CONFIG_PATH=$libdir/pkgconfig "$CARGO" build --offline --locked --quiet)
+fi
+if (unset GRADCLIP_LIB_DIR && PKG_CONFIG=/nonexistent "$CARGO" build --offline --locked --quiet) 2>"$CARGO_TARGET_DIR/log"; then
+    echo "the crate was built without a library" >&2
+    exit 1
+fi
+grep -q 'Set GRADCLIP_LIB_DIR to the folder with libgradclip.so' "$CARGO_TARGET_DIR/log"
+echo "Rust tests on $("$CARGO" --version)"
 "$CARGO" test --offline --locked --quiet

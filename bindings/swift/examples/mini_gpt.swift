@@ -376,13 +376,17 @@ func format(_ number: Double) -> String {
 }
 
 let arguments = CommandLine.arguments
-if arguments.count < 2 || arguments.count > 6 { die("usage: mini_gpt TEXT [MAX_NORM|none [STEPS [LEARNING_RATE [SEED]]]]") }
+if arguments.count < 2 || arguments.count > 6 {
+    die("usage: mini_gpt TEXT [MAX_NORM|none [STEPS [LEARNING_RATE [SEED]]]]")
+}
 let maxNormText = arguments.count > 2 ? arguments[2] : "1"
 let maxNorm = maxNormText == "none" ? Double.infinity : Double(maxNormText) ?? -1  // infinity: only measure
 let steps = arguments.count > 3 ? Int(arguments[3]) ?? 0 : 300
 let rateText = arguments.count > 4 ? arguments[4] : "0.005"
 let rate = Double(rateText) ?? 0.005
 var random = Random(state: arguments.count > 5 ? UInt64(arguments[5]) ?? 1 : 1)
+
+if steps < 1 { die("STEPS must be at least 1 (got \(arguments[3]))") }
 
 let text = readText(arguments[1])
 let training = text.count - text.count / 10  // the rest is for validation
@@ -397,7 +401,7 @@ var clipped = 0
 var skipped = 0
 text.withUnsafeBufferPointer { text in
     let bytes = text.baseAddress!
-    for step in 1...max(1, steps) {
+    for step in 1...steps {
         grads.all.update(repeating: 0, count: Arena.length)
         var loss = 0.0
         for _ in 0..<batch {
