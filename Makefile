@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-mpi test-python test-peers test-peers-torch example-fcos wheel test-wheel gates accuracy cost bench format clean
+.PHONY: lib help demo test test-swift test-c test-mpi test-distributed test-python test-peers test-peers-torch example-fcos wheel test-wheel gates accuracy cost bench format clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -68,8 +68,9 @@ test-c: lib ## the shipped library from C: semantics, golden values, memory, exa
 	Tests/c/run.sh $(BUILD)
 	bindings/c/tests/run.sh
 
-test-mpi: lib ## gradclip_mpi.h with Open MPI and MPICH on up to 13 ranks, and the MPI examples
+test-mpi: lib ## gradclip_mpi.h with Open MPI and MPICH on up to 13 ranks, the MPI examples, gradclip.mpi
 	Tests/mpi/run.sh $(BUILD)
+	bindings/python/tests/with_mpi/run.sh $(BUILD) $(BUILD)/tests/mpi/saved
 
 gates: lib static ## what the shipped library promises: exports, size, dependencies, instruction sets
 	Tests/gates/run.sh $(BUILD)
@@ -100,6 +101,9 @@ test-peers: test-peers-torch ## compare live with other frameworks (installs abo
 
 test-peers-torch: lib ## compare live with torch, and test gradclip.torch (installs about 1 GB)
 	bindings/python/tests/run-torch.sh $(BUILD)
+
+test-distributed: lib ## gradclip.torch.distributed on up to 7 processes, with FSDP and others (installs about 1 GB)
+	bindings/python/tests/with_ranks/run.sh $(BUILD)
 
 example-fcos: lib ## the detector whose loss became NaN, and the max_norm that saves it (a minute; installs about 1 GB)
 	bindings/python/examples/fcos.sh $(BUILD) --quick

@@ -16,13 +16,15 @@ class NonFinite:
         element: the index of the first in that gradient, flattened in C order.
         index: the same as an n-dimensional index (None also where an Accumulator
             got the gradient as bytes; element is then its place in memory).
+        rank: where several processes have one norm, the one whose gradients
+            these are (the lowest that has any); None otherwise.
 
     "First" is the order of the list, then the order in memory.
     """
 
     __module__ = "gradclip"  # where users know it from
 
-    __slots__ = ("count", "element", "index", "name", "nan_count", "tensor")
+    __slots__ = ("count", "element", "index", "name", "nan_count", "rank", "tensor")
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class NonFinite:
         name: str | None = None,
         element: int | None = None,
         index: tuple[int, ...] | None = None,
+        rank: int | None = None,
     ) -> None:
         self.count = count
         self.nan_count = nan_count
@@ -39,6 +42,7 @@ class NonFinite:
         self.name = name
         self.element = element
         self.index = index
+        self.rank = rank
 
     @property
     def inf_count(self) -> int:
@@ -57,7 +61,8 @@ class NonFinite:
         return hash((self.count, self.nan_count, self.tensor, self.element))
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{slot}={getattr(self, slot)!r}" for slot in _ORDER)
+        shown = _ORDER if self.rank is None else (*_ORDER, "rank")
+        fields = ", ".join(f"{slot}={getattr(self, slot)!r}" for slot in shown)
         return f"NonFinite({fields})"
 
     def __str__(self) -> str:
@@ -72,6 +77,8 @@ class NonFinite:
         where = f"{noun} {self.tensor}"
         if self.name is not None:
             where = f"{self.name!r} ({where})"
+        if self.rank is not None:
+            where += f" on rank {self.rank}"
         index = "" if self.index is None else f" index {self.index},"
         return (
             f"{elements} not finite ({kinds}): "

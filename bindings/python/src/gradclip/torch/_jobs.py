@@ -123,7 +123,7 @@ def clip_by_norm(
         # Of order 0 or below, the norm of infinities can be finite.
         policy = nonfinite
         norm = clip(policy)
-    if _has_written(norm, policy, grad_scale):
+    if has_written(norm, policy, grad_scale):
         gradients.written()
     return norm
 
@@ -153,7 +153,7 @@ def _is_number(total_norm: Tensor) -> bool:
     return type(total_norm) is Tensor and total_norm.is_cpu and total_norm.numel() == 1
 
 
-def _has_written(norm: Norm, nonfinite: str, grad_scale: float) -> bool:
+def has_written(norm: Norm, nonfinite: str, grad_scale: float) -> bool:
     if norm.nonfinite and nonfinite != "propagate":
         return nonfinite == "zero"
     return norm.clip_coef != 1.0 or grad_scale != 1.0
