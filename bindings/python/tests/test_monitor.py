@@ -429,6 +429,38 @@ def test_a_chooser_for_each_gradient_by_itself():
     assert done.clip_coef == 0.2 and done == pytest.approx(math.sqrt(25 + 4 + 0.25))
 
 
+CHOOSERS = {
+    "AutoClip": lambda: gradclip.AutoClip(percentile=30),
+    "ZClip": lambda: gradclip.ZClip(warmup_steps=5),
+    "AdaGC": lambda: gradclip.AdaGC(warmup_steps=5),
+    "SkipStep": lambda: gradclip.SkipStep(window=8),
+}
+
+
+@pytest.mark.parametrize("name", CHOOSERS)
+def test_the_librarys_choosers_decide_as_without_a_monitor(name, rng):
+    chooser = CHOOSERS[name]()
+    monitor = gradclip.Monitor(CHOOSERS[name]())
+    acted = 0
+    for step in range(60):
+        x, y = rng.gauss(0, 1), rng.gauss(0, 1) * (50 if step % 20 == 19 else 1)
+        if step == 30:
+            x = math.inf
+        ours, theirs = {**grads(x, y), "none": None}, {**grads(x, y), "none": None}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", gradclip.MonitorWarning)
+            options = {"loss": 2.0 + x * x / 100} if name == "SkipStep" else {}
+            done = monitor.clip_(ours, **options)
+        decision = chooser.clip_(theirs, **options)
+        assert ours == theirs and done.skip == decision.skip
+        assert done.clip_coef == decision.clip_coef or done.skip
+        assert done.max_norm == decision.threshold or done.skip
+        assert float(done) == float(decision.norm)
+        acted += done.clipped or done.skip
+    assert 3 <= acted < 60 and monitor.skipped >= 1
+    assert len(monitor.history) == 60
+
+
 # ------------------------------------------------------------------- refused --
 
 

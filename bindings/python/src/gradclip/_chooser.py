@@ -95,6 +95,9 @@ class Chooser:
 
     __slots__ = ("__weakref__", "_handle", "_lock", "_settings")
 
+    per_tensor = False
+    """Whether feed() takes the norm of each gradient, a list, rather than that of all."""
+
     _kind = 0
     _names: dict[str, str] = {}  # what the library calls a setting, and what it is called here
 

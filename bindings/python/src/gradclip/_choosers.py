@@ -187,6 +187,7 @@ class AdaGC(Chooser):
 
     __module__ = "gradclip"
     __slots__ = ()
+    per_tensor = True
     _kind = _ffi.GRADCLIP_ADAGC
     _names = {"decay": "beta", "max_norm": "lambda_abs"}
 
