@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.ticker
@@ -40,7 +41,7 @@ def style(axes: plt.Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def plain(axis: object, ticks: list[float]) -> None:
+def plain(axis: Any, ticks: list[float]) -> None:
     """Numbers as one writes them on a logarithmic axis."""
     axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks))
     axis.set_minor_locator(matplotlib.ticker.NullLocator())

@@ -19,10 +19,7 @@ def replay(found: Findings) -> list[Replayed]:
     row for every step, for what a chooser decides depends on the norms before."""
     if not found.sampling.every:
         return []
-    try:
-        from .. import AdaGC, AutoClip, SkipStep, ZClip
-    except ImportError:  # XXX until they are there
-        return []
+    from .. import AdaGC, AutoClip, SkipStep, ZClip
 
     log = found.log
     norms = log.norm[-LONGEST:]
