@@ -166,6 +166,60 @@ void accumulators() {
 #endif
 }
 
+void choosers() {
+    // AutoClip: the 10th percentile of 5 is 5, that of 5 and 10 is 5.5.
+    std::vector<float> three{3}, four{4};
+    const gradclip::tensor_list grads{three, four};
+    gradclip::chooser autoclip = value(gradclip::chooser::make(gradclip::chooser_kind::autoclip));
+    gradclip::chosen step = value(autoclip.clip(grads, 2.0, std::nullopt, plain()));
+    CHECK(step.found.total_norm == 5 && step.decided.threshold == 5 && step.decided.to_do == gradclip::action::pass);
+    CHECK(step.decided.steps == 1 && step.decided.recorded && !step.skip && three[0] == 3);
+    const std::vector<unsigned char> bytes = value(autoclip.export_bytes());
+    three[0] = 6, four[0] = 8;
+    step = value(autoclip.clip(grads, 2.0, std::nullopt, plain()));
+    CHECK(step.decided.threshold == 5.5 && step.found.clip_coef == 0.55 && step.decided.clip_coef == 0.55);
+    CHECK(step.decided.to_do == gradclip::action::clip && four[0] == 8 * 0.55f);
+    // As it was after the first step.
+    DONE(autoclip.import_bytes(bytes));
+    CHECK(value(autoclip.feed(10)).threshold == 5.5);
+    DONE(autoclip.reset());
+    CHECK(value(autoclip.feed(10)).steps == 1);
+    three[0] = nan;
+    step = value(autoclip.clip(grads));
+    CHECK(step.skip && step.found.non_finite && step.decided.to_do == gradclip::action::skip && !step.decided.recorded);
+    gradclip::options strict;
+    strict.error_if_nonfinite = true;
+    CHECK(is(REFUSED(autoclip.clip(grads, 2.0, std::nullopt, strict)), gradclip::status::non_finite, "grads[0]"));
+    CHECK(is(REFUSED(autoclip.feed(-1)), gradclip::status::invalid_argument, "-1"));
+    std::vector<unsigned char> damaged = bytes;
+    damaged.back() ^= 1;
+    CHECK(is(REFUSED(autoclip.import_bytes(damaged)), gradclip::status::bad_data, ""));
+
+    // SkipStep: 100 is more than 6 deviations (sqrt(0.5) each) above the mean of 1 and 2.
+    gradclip::chooser_options few = gradclip::chooser_defaults(gradclip::chooser_kind::skipstep);
+    few.window = 4;
+    gradclip::chooser skipstep = value(gradclip::chooser::make(few));
+    CHECK(value(skipstep.feed(1, 1.0)).to_do == gradclip::action::pass);
+    CHECK(value(skipstep.feed(2, 1.0)).to_do == gradclip::action::pass);
+    gradclip::decision decided = value(skipstep.feed(100, 1.0));
+    CHECK(decided.to_do == gradclip::action::skip && decided.mean == 1.5 && decided.deviation == std::sqrt(0.5));
+    CHECK(value(skipstep.feed(1.5, 1.0)).to_do == gradclip::action::pass);
+    few.window = 1;
+    CHECK(is(REFUSED(gradclip::chooser::make(few)), gradclip::status::invalid_argument, "window"));
+
+    // AdaGC clips all together to max_norm 1 while it warms up.
+    gradclip::chooser adagc = value(gradclip::chooser::make(gradclip::chooser_kind::adagc));
+    decided = value(adagc.feed_tensors({3, 4}));
+    CHECK(decided.tensor_coefs.size() == 2 && decided.tensor_coefs[1] == 1 / (5 + 1e-8));
+    CHECK(is(REFUSED(adagc.feed_tensors({3})), gradclip::status::invalid_argument, ""));
+    gradclip::chooser moved = std::move(adagc);
+    CHECK(value(moved.feed_tensors({3, 4})).steps == 2);
+#ifndef GRADCLIP_NO_EXCEPTIONS
+    gradclip::chooser zclip(gradclip::chooser_kind::zclip);
+    CHECK(zclip.feed(3).to_do == gradclip::action::pass);
+#endif
+}
+
 void process() {
     gradclip::set_num_threads(3);
     CHECK(gradclip::get_num_threads() == 3 && gradclip_get_num_threads() == 3);
@@ -182,6 +236,7 @@ int main() {
     non_finite();
     report();
     accumulators();
+    choosers();
     process();
     return summary("calls");
 }
