@@ -22,7 +22,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
-.PHONY: lib help demo test test-swift test-c test-mpi test-distributed test-python test-peers test-peers-torch example-fcos wheel test-wheel gates accuracy cost bench format clean
+.PHONY: lib help demo test test-swift test-c test-mpi test-distributed test-python example-fcos wheel test-wheel gates accuracy cost bench format clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -97,10 +97,15 @@ test-examples: installed ## the trainers in bindings/*/examples, on the installe
 test-embedding: installed ## hosts with OpenMP and -Ofast, and with a Python that clips too
 	Tests/embedding/run.sh "$(INSTALLED)" $(BUILD)
 
-test-peers: test-peers-torch ## compare live with other frameworks (installs about 1 GB)
+# A live comparison is a script, run-NAME.sh in the Python package's tests, and its name here.
+PEERS := torch jax tensorflow mlx timm lightning accelerate transformers mmengine documentation
+.PHONY: test-peers $(PEERS:%=test-peers-%)
 
-test-peers-torch: lib ## compare live with torch, and test gradclip.torch (installs about 1 GB)
-	bindings/python/tests/run-torch.sh $(BUILD)
+test-peers: lib ## compare live with other frameworks; installs gigabytes (test-peers-torch, -jax, ...: one of them)
+	bindings/python/tests/run-peers.sh $(BUILD) $(PEERS)
+
+$(PEERS:%=test-peers-%): test-peers-%: lib
+	bindings/python/tests/run-$*.sh $(BUILD)
 
 test-distributed: lib ## gradclip.torch.distributed on up to 7 processes, with FSDP and others (installs about 1 GB)
 	bindings/python/tests/with_ranks/run.sh $(BUILD)

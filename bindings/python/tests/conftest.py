@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from peer_report import compared, finding, pytest_sessionfinish
+
+__all__ = ["compared", "finding", "pytest_sessionfinish"]  # for pytest to find here
 
 # The checkout, or the part of it that an sdist carries.
 _PROJECT = Path(__file__).resolve().parents[1]

@@ -193,8 +193,10 @@ def test_out_of_place_for_immutable_arrays():
 
         __module__ = "jax"
 
+        dtype = "float32"
+
         def __array_namespace__(self):
-            return types.SimpleNamespace(asarray=lambda array: Immutable(array))
+            return types.SimpleNamespace(asarray=lambda array, dtype: Immutable(array))
 
     grad = Immutable(np.array([[3.0], [4.0]], "f4"))
     with pytest.raises(
@@ -217,8 +219,9 @@ def test_out_of_place_for_libraries_that_convert():
 
     class Tensor(Producer):
         __module__ = "convertlib.eager"
+        dtype = "float64"
 
-    library.convert_to_tensor = Tensor
+    library.convert_to_tensor = lambda array, dtype: Tensor(array.astype(dtype))
     sys.modules["convertlib"] = library
     try:
         clipped, norm = gradclip.clip_grad_norm({"w": Tensor(np.array([3.0, 4.0]))}, 2.5, eps=0)

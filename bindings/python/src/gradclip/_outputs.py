@@ -151,20 +151,22 @@ def _like_producer(source: Any, form: _Form, label: str) -> Output:
             f"{label}: there is no way to make a new {type(source).__name__}; "
             f"pass a NumPy array of {DTYPE_NAMES[form.dtype]}"
         )
-    convert: Callable[[Any], Any] = take_over
     try:
         dtype = numpy.dtype(DTYPE_NAMES[form.dtype])
+        as_bfloat16 = False
     except TypeError:
         # bfloat16 is a dtype of NumPy's only if ml_dtypes has been imported (JAX does).
         dtype = numpy.dtype("float16")
-        bfloat16 = source.dtype
+        as_bfloat16 = True
 
-        def convert(array: Any) -> Any:
-            return take_over(array).view(bfloat16)
+    def finished() -> Any:
+        if as_bfloat16:
+            return take_over(new).view(source.dtype)
+        return take_over(new, dtype=source.dtype)  # MLX would make float32 of float64
 
     new = _ndarray(numpy, dtype, form.layout)
     exported = block(new, f"the output for {label}", writable=True)
-    return Output(lambda: convert(new), exported.address, exported.keep)
+    return Output(finished, exported.address, exported.keep)
 
 
 def _numpy() -> Any:
