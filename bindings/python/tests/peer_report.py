@@ -133,10 +133,11 @@ def report(records: list[Record], missing: list[str]) -> str:
     lines = [
         "# Live comparisons",
         "",
-        "Written by `make test-peers`; `make test-peers-NAME` runs one of them. Every case is computed",
-        "here and by the peer, on the same random values, in one process; the code is in tests/peers and",
-        "tests/with_torch of the Python package. Differences are relative, the largest of all elements of",
-        "all cases; of a float16 or bfloat16 element it is mostly its own rounding.",
+        "Written by `make test-peers`; `make test-peers-NAME` runs one of them. Every case is",
+        "computed here and by the peer, on the same random values, in one process; the code is in",
+        "tests/peers and tests/with_torch of the Python package. Differences are relative, the",
+        "largest of all elements of all cases; of a float16 or bfloat16 element it is mostly its",
+        "own rounding.",
         "",
         f"{time.strftime('%Y-%m-%d', time.gmtime())}; {machine['processor']}; "
         f"Python {machine['Python']}; libgradclip {machine['libgradclip']}, "

@@ -95,7 +95,8 @@ def test_non_finite_gradients(finding):
         assert [grad.numpy().tolist() for grad in clipped[1:]] == [[4.0]]
         assert norm.nonfinite.name == "w" and norm.nonfinite.index == (1,)
     finding(
-        "one NaN or infinity: TensorFlow makes every gradient NaN; gradclip leaves them, and names it"
+        "one NaN or infinity: TensorFlow makes every gradient NaN; "
+        "gradclip leaves them, and names it"
     )
     rng = rng_of(0)
     tree = poison(rng, random_tree(rng), [math.nan, math.inf])
