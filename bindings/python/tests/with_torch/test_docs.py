@@ -1,4 +1,5 @@
-"""The Python examples of the pages in docs/ run; those of other packages where these are installed."""
+"""The Python examples of README.md and of the pages in docs/ run; those of other packages where
+these are installed."""
 
 import importlib.util
 import os
@@ -16,11 +17,17 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser  # noqa: E4
 
 from gradclip.torch import _jobs  # noqa: E402
 
-DOCS = Path(__file__).resolve().parents[4] / "docs"
+ROOT = Path(__file__).resolve().parents[4]
 # How many examples there are at least: a parser that finds none must not pass.
-PAGES = {"python.md": 16, "choosing-max-norm.md": 5, "zh-CN.md": 4}
+PAGES = {
+    "README.md": 2,
+    "bindings/python/README.md": 10,
+    "docs/python.md": 16,
+    "docs/choosing-max-norm.md": 5,
+    "docs/zh-CN.md": 4,
+}
 DOCUMENTS = {
-    name: sybil.Sybil([PythonCodeBlockParser(), SkipParser()]).parse(DOCS / name) for name in PAGES
+    name: sybil.Sybil([PythonCodeBlockParser(), SkipParser()]).parse(ROOT / name) for name in PAGES
 }
 EXAMPLES = [
     pytest.param(example, id=f"{name} line {example.line}")
@@ -39,17 +46,34 @@ def names():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_all_examples_are_found(name):
-    text = (DOCS / name).read_text(encoding="utf-8")
+    text = (ROOT / name).read_text(encoding="utf-8")
     fences = text.count("```python\n")
     skips = text.count("<!--- skip: next")
-    assert len(list(DOCUMENTS[name].examples())) == fences + skips and fences >= PAGES[name]
+    # Of a fence with prompts every prompt is an example.
+    prompts = text.count("\n>>> ") - text.count("```python\n>>> ")
+    found = len(list(DOCUMENTS[name].examples()))
+    assert found == fences + prompts + skips and fences >= PAGES[name]
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_what_a_page_links_to_is_there(name):
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (DOCS / name).read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / name).read_text(encoding="utf-8"))
     for target in targets:
-        assert (DOCS / target).exists(), target
+        assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.parametrize("name", ["README.md", "bindings/python/README.md"])
+def test_the_first_example_is_torch(name):
+    first = next(iter(DOCUMENTS[name].examples()))
+    assert "from gradclip.torch import clip_grad_norm_" in str(first.parsed)
+
+
+def test_readme_prints_what_it_says(capsys):
+    """The comments behind and under its print()s."""
+    for example in DOCUMENTS["README.md"].examples():
+        example.evaluate()
+        said = re.findall(r"^(?:print\(.*\)  )?# (.*)", str(example.parsed), re.MULTILINE)
+        assert said and capsys.readouterr().out.splitlines() == said
 
 
 # What a library's example contains that clips through the patch.
