@@ -93,7 +93,7 @@ func oneList(t *testing.T, random *rand.Rand, p float64, policy gradclip.Nonfini
 		whole[i].Bytes = append([]byte(nil), s.Bytes...)
 	}
 	what := fmt.Sprintf("p %v, policy %d, with %v, scale %v, max_norm %v", p, policy, special, scale, maxNorm)
-	expected := clist.ClipGradNorm(whole, maxNorm, clist.Options{p, 1e-6, scale, uint32(policy)})
+	expected := clist.ClipGradNorm(whole, maxNorm, clist.Options{NormType: p, Eps: 1e-6, GradScale: scale, Nonfinite: uint32(policy)})
 	if expected.Status < 0 {
 		t.Fatalf("%s: %s", what, expected.Message)
 	}

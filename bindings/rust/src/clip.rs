@@ -53,9 +53,8 @@ pub fn clip_grad_norm_to<G: Readable>(
 /// Only the norm: `clip_coef` is 1. Nothing is written.
 pub fn get_total_norm<G: Readable>(grads: &[G], norm_type: f64, options: &Options) -> Result<Clip> {
     let mut result = new_result();
-    let status = unsafe {
-        raw::gradclip_get_total_norm(list(grads), grads.len(), norm_type, &options.raw(), &mut result)
-    };
+    let status =
+        unsafe { raw::gradclip_get_total_norm(list(grads), grads.len(), norm_type, &options.raw(), &mut result) };
     outcome(status, &result)
 }
 
@@ -65,9 +64,8 @@ pub fn get_norms<G: Readable>(grads: &[G], norm_type: f64, options: &Options) ->
     let mut norms = vec![0.0; grads.len()];
     let mut result = new_result();
     result.tensor_norms = norms.as_mut_ptr();
-    let status = unsafe {
-        raw::gradclip_get_total_norm(list(grads), grads.len(), norm_type, &options.raw(), &mut result)
-    };
+    let status =
+        unsafe { raw::gradclip_get_total_norm(list(grads), grads.len(), norm_type, &options.raw(), &mut result) };
     check(status)?;
     Ok(norms)
 }
@@ -76,9 +74,8 @@ pub fn get_norms<G: Readable>(grads: &[G], norm_type: f64, options: &Options) ->
 /// by while it reads them (deferred clipping: one pass less).
 pub fn defer_clip<G: Readable>(grads: &[G], max_norm: f64, norm_type: f64, options: &Options) -> Result<Clip> {
     let mut result = new_result();
-    let status = unsafe {
-        raw::gradclip_defer_clip(list(grads), grads.len(), max_norm, norm_type, &options.raw(), &mut result)
-    };
+    let status =
+        unsafe { raw::gradclip_defer_clip(list(grads), grads.len(), max_norm, norm_type, &options.raw(), &mut result) };
     outcome(status, &result)
 }
 
@@ -90,23 +87,11 @@ pub fn clip_coef(max_norm: f64, total_norm: f64, options: &Options) -> Result<f6
 }
 
 /// Clip in place by a norm that is known already, that of gradient / grad_scale.
-pub fn clip_grads_with_norm(
-    grads: &mut [Grad<'_>],
-    max_norm: f64,
-    total_norm: f64,
-    options: &Options,
-) -> Result<Clip> {
+pub fn clip_grads_with_norm(grads: &mut [Grad<'_>], max_norm: f64, total_norm: f64, options: &Options) -> Result<Clip> {
     let mut result = new_result();
     // Of the counts nothing is set: outcome() shall find none.
     let status = unsafe {
-        raw::gradclip_clip_grads_with_norm(
-            list(grads),
-            grads.len(),
-            max_norm,
-            total_norm,
-            &options.raw(),
-            &mut result,
-        )
+        raw::gradclip_clip_grads_with_norm(list(grads), grads.len(), max_norm, total_norm, &options.raw(), &mut result)
     };
     result.nonfinite_count = 0;
     outcome(status, &result)

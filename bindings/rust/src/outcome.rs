@@ -125,8 +125,7 @@ pub(crate) fn outcome(status: raw::gradclip_status, result: &raw::gradclip_resul
         first_tensor: result.first_tensor as usize,
         first_element: result.first_element as usize,
     });
-    let clip =
-        Clip { total_norm: result.total_norm, clip_coef: result.clip_coef, factor: result.factor, nonfinite };
+    let clip = Clip { total_norm: result.total_norm, clip_coef: result.clip_coef, factor: result.factor, nonfinite };
     if status == raw::GRADCLIP_NON_FINITE {
         Err(Error::NonFinite(clip))
     } else {

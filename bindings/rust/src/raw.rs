@@ -13,6 +13,7 @@ pub type gradclip_status = i32;
 
 pub const GRADCLIP_OK: gradclip_status = 0;
 pub const GRADCLIP_NON_FINITE: gradclip_status = 1;
+pub const GRADCLIP_SKIP_STEP: gradclip_status = 2;
 pub const GRADCLIP_ERROR_INVALID_ARGUMENT: gradclip_status = -1;
 pub const GRADCLIP_ERROR_UNSUPPORTED: gradclip_status = -2;
 pub const GRADCLIP_ERROR_OUT_OF_MEMORY: gradclip_status = -3;
@@ -34,6 +35,18 @@ pub const GRADCLIP_WORD_NONFINITE: u32 = 17;
 pub const GRADCLIP_WORD_KIND: u32 = 23;
 
 pub const GRADCLIP_NONE: u64 = u64::MAX;
+
+pub const GRADCLIP_AUTOCLIP: u32 = 1;
+pub const GRADCLIP_ZCLIP: u32 = 2;
+pub const GRADCLIP_ADAGC: u32 = 3;
+pub const GRADCLIP_SKIPSTEP: u32 = 4;
+
+pub const GRADCLIP_ACTION_PASS: u32 = 0;
+pub const GRADCLIP_ACTION_CLIP: u32 = 1;
+pub const GRADCLIP_ACTION_SKIP: u32 = 2;
+
+pub const GRADCLIP_LOG_CSV: u32 = 0;
+pub const GRADCLIP_LOG_WARNING: u32 = 1;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -87,9 +100,63 @@ pub struct gradclip_report {
     pub first_nonfinite: u64,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_chooser_options {
+    pub struct_size: u64,
+    pub kind: u32,
+    pub mode: u32,
+    pub window: u64,
+    pub warmup_steps: u64,
+    pub percentile: f64,
+    pub decay: f64,
+    pub z_threshold: f64,
+    pub max_norm: f64,
+    pub lambda_rel: f64,
+    pub clip_factor: f64,
+    pub eps: f64,
+    pub skip_update_on_spike: u32,
+    pub reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_decision {
+    pub struct_size: u64,
+    pub threshold: f64,
+    pub clip_coef: f64,
+    pub mean: f64,
+    pub deviation: f64,
+    pub steps: u64,
+    pub action: u32,
+    pub recorded: u32,
+    pub tensor_thresholds: *mut f64,
+    pub tensor_coefs: *mut f64,
+}
+
+/// A function pointer, or NULL.
+pub type gradclip_log_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, kind: u32, text: *const c_char)>;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_monitor {
+    pub struct_size: u64,
+    pub step: u64,
+    pub callback: gradclip_log_callback,
+    pub user_data: *mut c_void,
+    pub said: u32,
+    pub reserved: u32,
+}
+
 /// Opaque: only pointers to it exist here.
 #[repr(C)]
 pub struct gradclip_accumulator {
+    opaque: [u8; 0],
+}
+
+/// Opaque.
+#[repr(C)]
+pub struct gradclip_chooser {
     opaque: [u8; 0],
 }
 
@@ -138,4 +205,16 @@ extern "C" {
     pub fn gradclip_clip_grad_value_f32(grads: *const *mut f32, lengths: *const usize, count: usize, clip_value: f64, options: *const gradclip_options) -> gradclip_status;
     pub fn gradclip_clip_grad_value_f64(grads: *const *mut f64, lengths: *const usize, count: usize, clip_value: f64, options: *const gradclip_options) -> gradclip_status;
     pub fn gradclip_clip_grad_value(grads: *const gradclip_tensor, count: usize, clip_value: f64, options: *const gradclip_options) -> gradclip_status;
+    pub fn gradclip_chooser_options_init(options: *mut gradclip_chooser_options, struct_size: usize, kind: u32) -> gradclip_status;
+    pub fn gradclip_decision_init(decision: *mut gradclip_decision, struct_size: usize) -> gradclip_status;
+    pub fn gradclip_chooser_create(options: *const gradclip_chooser_options, chooser: *mut *mut gradclip_chooser) -> gradclip_status;
+    pub fn gradclip_chooser_free(chooser: *mut gradclip_chooser);
+    pub fn gradclip_chooser_reset(chooser: *mut gradclip_chooser) -> gradclip_status;
+    pub fn gradclip_chooser_feed(chooser: *mut gradclip_chooser, total_norm: f64, loss: *const f64, decision: *mut gradclip_decision) -> gradclip_status;
+    pub fn gradclip_chooser_feed_tensors(chooser: *mut gradclip_chooser, tensor_norms: *const f64, count: usize, decision: *mut gradclip_decision) -> gradclip_status;
+    pub fn gradclip_chooser_clip(chooser: *mut gradclip_chooser, grads: *const gradclip_tensor, count: usize, norm_type: f64, loss: *const f64, options: *const gradclip_options, result: *mut gradclip_result, decision: *mut gradclip_decision) -> gradclip_status;
+    pub fn gradclip_chooser_export(chooser: *const gradclip_chooser, bytes: *mut c_void, size: *mut usize) -> gradclip_status;
+    pub fn gradclip_chooser_import(chooser: *mut gradclip_chooser, bytes: *const c_void, size: usize) -> gradclip_status;
+    pub fn gradclip_monitor_init(monitor: *mut gradclip_monitor, struct_size: usize) -> gradclip_status;
+    pub fn gradclip_monitor_log(monitor: *mut gradclip_monitor, learning_rate: *const f64, loss: *const f64, result: *const gradclip_result) -> gradclip_status;
 }

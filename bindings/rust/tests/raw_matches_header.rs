@@ -85,15 +85,13 @@ fn c_type(words: &[&str]) -> String {
 
 /// name -> "name: type, ... -> type" of the header's functions.
 fn c_functions(header: &str) -> BTreeMap<String, String> {
-    let declarations: Vec<&str> = header
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#') && !line.contains("extern \"C\""))
-        .collect();
+    let declarations: Vec<&str> =
+        header.lines().filter(|line| !line.trim_start().starts_with('#') && !line.contains("extern \"C\"")).collect();
     let text = declarations.join("\n");
     let mut out = BTreeMap::new();
     for statement in text.split(';') {
         // What is left of an enum or a struct before it ends at its own ';'.
-        let statement = squeeze(statement.rsplit(|c| c == '{' || c == '}').next().unwrap());
+        let statement = squeeze(statement.rsplit(['{', '}']).next().unwrap());
         let open = match statement.find('(') {
             Some(open) if !statement.starts_with("typedef") => open,
             _ => continue,
@@ -103,7 +101,13 @@ fn c_functions(header: &str) -> BTreeMap<String, String> {
         let arguments: Vec<String> = if arguments == "void" {
             Vec::new()
         } else {
-            arguments.split(',').map(|argument| { let (n, t) = c_declaration(argument); format!("{}: {}", n, t) }).collect()
+            arguments
+                .split(',')
+                .map(|argument| {
+                    let (n, t) = c_declaration(argument);
+                    format!("{}: {}", n, t)
+                })
+                .collect()
         };
         let result = if result == "c_void" { String::new() } else { format!(" -> {}", result) };
         out.insert(name, format!("({}){}", arguments.join(", "), result));
@@ -170,6 +174,43 @@ fn every_struct_has_the_headers_fields_in_their_order() {
     // Opaque ones have no fields to compare.
     rust.retain(|_, fields| !fields.is_empty());
     assert_eq!(c, rust);
+}
+
+/// typedef void (*name)(arguments); -> name and arguments, as Rust has them.
+fn c_callbacks(header: &str) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    for piece in header.split("typedef void (*").skip(1) {
+        let (name, rest) = piece.split_once(')').unwrap();
+        let arguments = rest[..rest.find(';').unwrap()].trim().trim_start_matches('(').trim_end_matches(')');
+        let arguments: Vec<String> = arguments
+            .split(',')
+            .map(|argument| {
+                let (n, t) = c_declaration(argument);
+                format!("{}: {}", n, t)
+            })
+            .collect();
+        out.insert(name.to_string(), arguments.join(", "));
+    }
+    out
+}
+
+fn rust_callbacks(source: &str) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    for piece in source.split("pub type ").skip(1) {
+        let (name, rest) = piece.split_once('=').unwrap();
+        let rest = squeeze(&rest[..rest.find(';').unwrap()]);
+        if let Some(arguments) = rest.strip_prefix("Option<unsafe extern \"C\" fn(") {
+            out.insert(name.trim().to_string(), arguments.trim_end_matches(")>").to_string());
+        }
+    }
+    out
+}
+
+#[test]
+fn every_callback_has_the_headers_arguments() {
+    let c = c_callbacks(&header());
+    assert!(!c.is_empty(), "no callback found in the header");
+    assert_eq!(c, rust_callbacks(&rust()));
 }
 
 fn number(text: &str) -> i128 {
