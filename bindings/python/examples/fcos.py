@@ -95,7 +95,9 @@ def main() -> int:
     print(f"\n3. gradclip advise {pilot_log} --next-lr {NEXT_RATE} --optimizer sgd\n")
     advice = pilot.advise(next_lr=NEXT_RATE, optimizer="sgd")
     print(advice)
-    max_norm = next(one.max_norm for one in advice.recommendations if one.intent == "next rate")
+    max_norm = advice.next_max_norm
+    if max_norm is None:
+        raise SystemExit("the pilot's log gives no max_norm for that rate")
 
     print(f"\n4. Learning rate {NEXT_RATE}, max_norm {max_norm:g}")
     saved = train(seed, NEXT_RATE, max_norm, steps, arguments.logs / "saved.csv")

@@ -35,7 +35,7 @@ def smooth(values: np.ndarray, width: int = 20) -> np.ndarray:
     return (sums - before) / counts
 
 
-def style(axes: plt.Axes) -> None:
+def style(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, which="major", color="#e5e5e5", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -33,7 +33,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 HERE = Path(__file__).resolve().parent
 TEXT = HERE.parents[1] / "c" / "examples" / "data" / "asyoulik.txt"
@@ -145,8 +145,8 @@ def train(task: Task, seed: int, rate: float, max_norm: float, log: Path) -> Non
 
 
 def train_torch(
-    model_of: Callable[[], object],
-    losses_of: Callable[[object, int], Iterator[object]],
+    model_of: Callable[[], Any],
+    losses_of: Callable[[Any, int], Iterator[Any]],
     momentum: float,
 ) -> Callable[[int, float, float, int, Path], None]:
     """How to train a model of torch: losses_of(model, seed) computes a loss a step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ctypes import c_double
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _ffi
 from ._calls import call
@@ -224,7 +224,7 @@ class AdaGC(Chooser):
                 one is NaN or infinite, none enters the history, and the step is to be
                 skipped.
         """
-        listed = norms if isinstance(norms, Sequence) or hasattr(norms, "__len__") else [norms]
+        listed: Any = norms if isinstance(norms, Sequence) or hasattr(norms, "__len__") else [norms]
         array = (c_double * len(listed))(*(-1.0 if norm is None else norm for norm in listed))
         decision = _new_decision()
         each = _Each(decision, len(array))

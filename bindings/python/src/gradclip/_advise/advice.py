@@ -136,10 +136,15 @@ class Advice:
     @property
     def max_norm(self) -> float | None:
         """The max_norm recommended as a safety net; None if no fixed value is."""
-        for one in self.recommendations:
-            if one.intent == "safety net":
-                return one.max_norm
-        return None
+        return self._recommended("safety net")
+
+    @property
+    def next_max_norm(self) -> float | None:
+        """The max_norm recommended for next_lr; None if there is none."""
+        return self._recommended("next rate")
+
+    def _recommended(self, intent: str) -> float | None:
+        return next((one.max_norm for one in self.recommendations if one.intent == intent), None)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain lists, dictionaries, strings and numbers, for JSON. What is
