@@ -40,12 +40,12 @@ def test_prints_what_the_function_returns(log, capsys):
     assert told["recommendations"] == advice.to_dict()["recommendations"]
     assert "\x1b" not in shown
     # The same, but that the rate is the log's, and not the caller's.
-    expected = str(advice).replace("(as you say)", "(from the log)")
-    assert words_of_advice(shown) == words_of_advice(expected)
+    expected = words_of_advice(str(advice)).replace("(as you say)", "(from the log)")
+    assert words_of_advice(shown) == expected
 
 
 def words_of_advice(text):
-    return text[text.index("Advice") :].split()
+    return " ".join(text[text.index("Advice") :].split())
 
 
 def test_options_reach_the_adviser(log, capsys):
