@@ -2,7 +2,7 @@
 
 use crate::grad::{list, Grad, Readable};
 use crate::options::Options;
-use crate::outcome::{check, new_result, outcome, Clip, Result};
+use crate::outcome::{check, exported, new_result, outcome, Clip, Result};
 use crate::raw;
 use std::os::raw::c_void;
 use std::ptr::{null_mut, NonNull};
@@ -59,14 +59,7 @@ impl Accumulator {
 
     /// The state as bytes, at most 1024, the same on every machine.
     pub fn export(&self) -> Result<Vec<u8>> {
-        let mut size = 0;
-        check(unsafe { raw::gradclip_accumulator_export(self.handle.as_ptr(), null_mut(), &mut size) })?;
-        let mut bytes = vec![0; size];
-        check(unsafe {
-            raw::gradclip_accumulator_export(self.handle.as_ptr(), bytes.as_mut_ptr() as *mut c_void, &mut size)
-        })?;
-        bytes.truncate(size);
-        Ok(bytes)
+        exported(|bytes, size| unsafe { raw::gradclip_accumulator_export(self.handle.as_ptr(), bytes, size) })
     }
 
     /// Add what bytes from [`export`](Self::export) hold. Damaged or foreign bytes are

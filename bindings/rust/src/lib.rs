@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accumulator;
+mod chooser;
 mod clip;
 mod grad;
 mod inspect;
@@ -9,6 +10,7 @@ mod outcome;
 pub mod raw;
 
 pub use accumulator::Accumulator;
+pub use chooser::{Action, Chooser, ChooserOptions, Decision, Rule};
 pub use clip::{
     clip_coef, clip_grad_norm, clip_grad_norm_to, clip_grad_value, clip_grads_with_norm, defer_clip, get_norms,
     get_total_norm, scale,

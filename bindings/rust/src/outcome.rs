@@ -1,8 +1,11 @@
 //! What a call found, and what went wrong.
 
 use crate::raw;
+use crate::Decision;
 use std::ffi::CStr;
 use std::fmt;
+use std::os::raw::c_void;
+use std::ptr::null_mut;
 
 /// What a call found and did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +54,8 @@ pub enum Error {
     /// There are NaNs or infinities, and the policy is to leave them. Skip the step.
     /// `total_norm` is what the formula gives; `nonfinite` says where they are.
     NonFinite(Clip),
+    /// A [`Chooser`](crate::Chooser) found the step an outlier. Skip it.
+    SkipStep(Clip, Decision),
     /// An argument is outside its range; the text names it and its value.
     InvalidArgument(String),
     /// The request is valid, but this library cannot do it.
@@ -68,9 +73,14 @@ impl fmt::Display for Error {
         match self {
             Error::NonFinite(clip) => match clip.nonfinite {
                 Some(nonfinite) => nonfinite.fmt(f),
+                // A chooser was told a loss.
+                None if clip.total_norm.is_finite() => f.write_str("the loss is not finite"),
                 // clip_grads_with_norm() is given a norm and looks at nothing else.
                 None => write!(f, "the norm is not finite ({})", clip.total_norm),
             },
+            Error::SkipStep(clip, decision) => {
+                write!(f, "the step is an outlier: norm {}, threshold {}", clip.total_norm, decision.threshold)
+            }
             Error::InvalidArgument(text)
             | Error::Unsupported(text)
             | Error::OutOfMemory(text)
@@ -131,4 +141,14 @@ pub(crate) fn outcome(status: raw::gradclip_status, result: &raw::gradclip_resul
     } else {
         Ok(clip)
     }
+}
+
+/// The bytes of a state: `export` tells how many there are, then writes them.
+pub(crate) fn exported(export: impl Fn(*mut c_void, *mut usize) -> raw::gradclip_status) -> Result<Vec<u8>> {
+    let mut size = 0;
+    check(export(null_mut(), &mut size))?;
+    let mut bytes = vec![0; size];
+    check(export(bytes.as_mut_ptr() as *mut c_void, &mut size))?;
+    bytes.truncate(size);
+    Ok(bytes)
 }

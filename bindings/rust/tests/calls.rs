@@ -215,6 +215,58 @@ fn ranks_add_words_up_and_clip_by_the_norm_of_all() {
 }
 
 #[test]
+fn a_chooser_decides_from_the_norms_before() {
+    // The median of the norms so far, this one among them: 1; 1.5; 2; then of 1, 2, 3, 5: 2.5.
+    let options = ChooserOptions::new(Rule::AutoClip).percentile(50.0);
+    let mut chooser = Chooser::new(&options).unwrap();
+    for (norm, threshold) in [(1.0, 1.0), (2.0, 1.5), (3.0, 2.0)] {
+        let decision = chooser.feed(norm, None).unwrap();
+        assert_eq!((decision.threshold, decision.recorded), (threshold, true));
+    }
+    let bytes = chooser.export().unwrap();
+    let mut resumed = Chooser::new(&options).unwrap();
+    resumed.import(&bytes).unwrap();
+    assert!(matches!(resumed.import(&bytes[1..]), Err(Error::BadData(_))));
+    for mut chooser in [chooser, resumed] {
+        let mut a = [3.0f32, 4.0];
+        let (clip, decision) = chooser.clip(&mut [Grad::from(&mut a[..])], 2.0, None, &PLAIN).unwrap();
+        assert_eq!((clip.total_norm, decision.threshold, decision.action), (5.0, 2.5, Action::Clip));
+        assert!((a[0] - 1.5).abs() < 1e-6 && (a[1] - 2.0).abs() < 1e-6, "{:?}", a);
+        chooser.reset().unwrap();
+        assert_eq!(chooser.feed(7.0, None).unwrap().steps, 1);
+    }
+    let error = Chooser::new(&options.percentile(101.0)).unwrap_err();
+    assert!(error.to_string().contains("percentile") && error.to_string().contains("101"), "{}", error);
+}
+
+#[test]
+fn a_chooser_skips_outliers_and_what_is_not_finite() {
+    let mut chooser = Chooser::new(&ChooserOptions::new(Rule::SkipStep).window(8)).unwrap();
+    for norm in [1.0, 1.1, 0.9, 1.0, 1.05, 0.95] {
+        assert_eq!(chooser.feed(norm, Some(1.0 + norm)).unwrap().action, Action::Pass);
+    }
+    let mut a = [300.0f32, 400.0];
+    let error = chooser.clip(&mut [Grad::from(&mut a[..])], 2.0, Some(2.0), &PLAIN).unwrap_err();
+    assert!(
+        matches!(error, Error::SkipStep(clip, decision)
+        if clip.total_norm == 500.0 && decision.action == Action::Skip),
+        "{:?}",
+        error
+    );
+    assert!(error.to_string().starts_with("the step is an outlier: norm 500, threshold "), "{}", error);
+    a[1] = f32::NAN;
+    let error = chooser.clip(&mut [Grad::from(&mut a[..])], 2.0, Some(2.0), &PLAIN).unwrap_err();
+    assert!(matches!(error, Error::NonFinite(_)), "{:?}", error);
+    let error = chooser.clip(&mut [Grad::from(&mut a[..1])], 2.0, Some(f64::NAN), &PLAIN).unwrap_err();
+    assert_eq!(error.to_string(), "the loss is not finite");
+    assert_eq!(a[0], 300.0);
+    // AdaGC's first threshold is that of all together: max_norm 1, eps 1e-8.
+    let decision = Chooser::new(&ChooserOptions::new(Rule::AdaGc)).unwrap().feed_tensors(&[3.0, -1.0, 4.0]).unwrap();
+    assert_eq!((decision.threshold, decision.clip_coef), (1.0, 1.0 / (5.0 + 1e-8)));
+    assert_eq!(chooser.feed(f64::NAN, None).unwrap().action, Action::Skip);
+}
+
+#[test]
 fn inspect_reports_on_every_gradient() {
     let (a, b) = ([1.0f32, -3.0, 0.0, f32::NAN], [f64::NEG_INFINITY, 4.0]);
     let (reports, clip) = inspect(&[GradRef::from(&a[..]), GradRef::from(&b[..])], 1.0, &PLAIN).unwrap();
@@ -234,6 +286,8 @@ fn lists_can_be_used_by_other_threads() {
     send_and_sync::<GradRef>();
     send_and_sync::<Options>();
     send_and_sync::<Error>();
+    fn send<T: Send>() {}
+    send::<Chooser>();
 }
 
 #[test]
