@@ -771,6 +771,222 @@ gradclip_status gradclip_clip_grad_value_f64(double *const *grads, const size_t 
 gradclip_status gradclip_clip_grad_value(const gradclip_tensor *grads, size_t count,
                                          double clip_value, const gradclip_options *options);
 
+/* ------------------------------------------------------- clip in parts -- */
+
+/*
+ * Each tensor by its own norm: tf.clip_by_norm, Keras's clipnorm, burn's
+ * clipping.
+ *
+ *     g_i  becomes  g_i * min(1, max_norm_i / (||g_i|| + eps)) / grad_scale
+ *
+ * (eps of the options, 1e-6 by default; TensorFlow and Keras have none: set 0.)
+ *
+ *   max_norms   one for all tensors (max_norm_count 1) or one each
+ *               (max_norm_count = count); each 0 <= max_norm <= INFINITY
+ *   clip_coefs  NULL, or room for count doubles: the coefficient of each tensor
+ *
+ * The other arguments, the policies and what is returned are those of
+ * gradclip_clip_grad_norm(). In *result, total_norm is the norm of all tensors
+ * together, clip_coef the smallest coefficient and factor what belongs to it. An
+ * uncounted tensor is not measured, and only divided by grad_scale. With the policy
+ * LEAVE one element that is not finite leaves every tensor alone, and all
+ * coefficients are 1.
+ */
+gradclip_status gradclip_clip_by_norm(const gradclip_tensor *grads, size_t count,
+                                      const double *max_norms, size_t max_norm_count, double norm_type,
+                                      const gradclip_options *options, gradclip_result *result,
+                                      double *clip_coefs);
+
+/*
+ * Groups of tensors, each by the norm of the whole group: parameter groups, or the
+ * parts of a model (Megatron, optax.masked around clip_by_global_norm).
+ *
+ *   groups       for each tensor its group, below group_count
+ *   max_norms    for each group the largest norm allowed; INFINITY: only measured
+ *   group_norms  NULL, or room for group_count doubles: the norm of each group,
+ *                exact as total_norm is (0 for a group without tensors)
+ *   clip_coefs   NULL, or room for group_count doubles
+ *
+ * All else is as for gradclip_clip_by_norm(), but that uncounted tensors are
+ * multiplied by their group's coefficient.
+ */
+gradclip_status gradclip_clip_by_group(const gradclip_tensor *grads, size_t count,
+                                       const uint32_t *groups, const double *max_norms, size_t group_count,
+                                       double norm_type, const gradclip_options *options,
+                                       gradclip_result *result, double *group_norms, double *clip_coefs);
+
+/*
+ * Each tensor by its root mean square: optax.clip_by_block_rms, and the d of
+ * Adafactor (arXiv 1804.04235, section 6) where the tensors are updates.
+ *
+ *     rms_i = ||g_i||_2 / sqrt(length_i)
+ *     g_i  becomes  g_i / max(1, rms_i / threshold) / grad_scale
+ *
+ * threshold is >= 0 (1 is Adafactor's). eps is not used; tensor_norms are norms, not
+ * yet divided by the root of the length. All else is as for gradclip_clip_by_norm().
+ */
+gradclip_status gradclip_clip_by_block_rms(const gradclip_tensor *grads, size_t count, double threshold,
+                                           const gradclip_options *options, gradclip_result *result,
+                                           double *clip_coefs);
+
+/* ------------------------------------------------- clip by the weights -- */
+
+/*
+ * How a tensor is divided into units, in gradclip_adaptive_clip_grad(): in memory it is
+ * an array of the shape [outer, reduced, inner], and all elements that differ only in
+ * the middle index are one unit. An array of more axes comes to that where the reduced
+ * ones are neighbours in memory: (O, I, H, W) reduced over I, H and W is
+ * { O, I * H * W, 1 }, and (H, W, I, O) reduced over H, W and I is { 1, H * W * I, O }.
+ */
+typedef struct gradclip_units {
+    uint64_t outer;
+    uint64_t reduced;
+    uint64_t inner; /* outer * reduced * inner is the tensor's length */
+} gradclip_units;
+
+/*
+ * Adaptive gradient clipping: each unit of a gradient by its norm against that of
+ * the same unit of the weights (Brock et al., NFNets, arXiv 2102.06171).
+ *
+ *     limit_u  = clip_factor * max(||w_u||, eps)
+ *     g_u  becomes  g_u / grad_scale                              if ||g_u|| < limit_u
+ *                   g_u / grad_scale * limit_u / max(||g_u||, 1e-6)  otherwise
+ *
+ * where ||g_u|| is of gradient / grad_scale. This is what timm.utils.adaptive_clip_grad and
+ * optax.adaptive_grad_clip compute; they differ in the units. For a weight of shape
+ *
+ *     rank 0, 1        both: one unit, all axes are reduced
+ *     rank 2, (o, i)   timm: reduces all axes but 0, a unit for each output
+ *             (i, o)   optax: reduces axis 0, a unit for each output
+ *     rank 3           timm: all axes but 0; optax: axis 0 alone (multihead weights)
+ *     rank 4  (OIHW)   timm: all axes but 0
+ *             (HWIO)   optax: axes 0, 1 and 2
+ *     more             timm: all axes but 0; optax refuses them
+ *
+ * and optax counts a weight with at most one extent above 1 as rank 1.
+ *
+ *   weights      for each gradient the weights: as long, in the same order in
+ *                memory; another dtype is fine. They are only read.
+ *   units        for each gradient how it is divided
+ *   clip_factor  finite, >= 0; 0.01 is usual
+ *   eps          what the norm of a unit of weights counts at least, finite, >= 0;
+ *                1e-3 is usual. (eps of the options is not used.)
+ *   norm_type    the order p > 0
+ *   clip_coefs   NULL, or room for one double a unit, tensor by tensor, outer index
+ *                before inner: limit_u / max(||g_u||, 1e-6), or 1
+ *
+ * The policies are those of gradclip_clip_grad_norm(), each unit by its own norm:
+ * PROPAGATE makes NaN of a unit with a NaN and leaves the others as they would be. A
+ * tensor that is to be left out (NFNets leave out the classifier's) gets the flag
+ * GRADCLIP_UNCOUNTED: it is not measured, and only divided by grad_scale.
+ * Weights that are not finite are an error, except with PROPAGATE. In *result,
+ * total_norm is the norm of all gradients together, clip_coef the smallest coefficient,
+ * and tensor_norms must be NULL.
+ */
+gradclip_status gradclip_adaptive_clip_grad(const gradclip_tensor *grads, const gradclip_tensor *weights,
+                                            const gradclip_units *units, size_t count,
+                                            double clip_factor, double eps, double norm_type,
+                                            const gradclip_options *options, gradclip_result *result,
+                                            double *clip_coefs);
+
+/* ----------------------------------------------------- clip per example -- */
+
+/* How an example's coefficient follows from the norm n of its gradient. */
+enum {
+    /* min(1, max_norm / (n + eps)): Abadi et al., arXiv 1607.00133. eps of the options:
+     * 1e-6 as Opacus has it, 0 as optax and jax-privacy. */
+    GRADCLIP_EXAMPLE_CLIP = 0,
+    /* max_norm / (n + eps), also where that is larger than 1: automatic clipping, Bu et
+     * al., arXiv 2206.07136. eps is what the paper calls gamma: 0.01 for its AUTO-S, 0
+     * for AUTO-V. A norm of 0 gives 1 if eps is 0. */
+    GRADCLIP_EXAMPLE_AUTOMATIC = 1,
+    /* 1 if n <= max_norm, otherwise 0: examples that are too large are left out. */
+    GRADCLIP_EXAMPLE_THRESHOLD = 2
+};
+
+/* What gradclip_clip_per_example() found. Set struct_size; all else is written. */
+typedef struct gradclip_per_example_result {
+    uint64_t struct_size;     /* sizeof(gradclip_per_example_result) of the caller */
+    uint64_t clipped;         /* examples with a norm above its max_norm; the dropped are not among them */
+    uint64_t nonfinite;       /* examples that were dropped for a NaN or an infinity */
+    uint64_t first_nonfinite; /* the first of them, or GRADCLIP_NONE */
+    double sensitivity;       /* what the norm of no contribution exceeds: max_norm, or with one
+                                 max_norm a tensor the root of the sum of their squares */
+    double rounding_bound;    /* what the norm of (sums - the exact sum of the contributions)
+                                 does not exceed */
+} gradclip_per_example_result;
+
+/*
+ * For differentially private training (DP-SGD): clip the gradient of every example
+ * by its own norm, and add the clipped gradients up. Two passes over the gradients; no
+ * clipped copy is made, and the gradients are not written.
+ *
+ *     n_b    = norm of example b over all tensors, of gradient / grad_scale
+ *     sum_i  = sum over b of factor_b * grads_i[b],  factor_b = coefficient(n_b) / grad_scale
+ *
+ *   grads           tensors of shape [examples, ...], the rows of an example one
+ *                   after the other; flags 0
+ *   sums            NULL to measure only, or count tensors that receive the sums:
+ *                   F32 or F64 whatever the gradients are, of length
+ *                   grads[i].length / examples, apart from the gradients and each other
+ *   examples        how many, at least 1
+ *   max_norms       one for the norm over all tensors (max_norm_count 1), or one a
+ *                   tensor (max_norm_count = count: per-layer clipping, each tensor of
+ *                   an example by the norm of that alone); each 0, or finite
+ *                   and at least DBL_MIN
+ *   rule            GRADCLIP_EXAMPLE_...
+ *   norms           NULL, or room for examples * max_norm_count doubles, the ones of an
+ *                   example together: its norms
+ *   factors         the same for its factors, 0 if it was dropped
+ *
+ * Privacy rests on sensitivity: THE EXACT NORM OF EVERY CONTRIBUTION IS AT MOST
+ * max_norm. (A contribution is what an example adds: products of factor and element,
+ * rounded towards zero to float64.) Norms are rounded up and factors down for that.
+ * Rounded to the nearest, the contribution exceeds max_norm for half of all examples.
+ *
+ * The sums are accumulated in float64, towards zero, and rounded to float32, to
+ * nearest, where sums is that. How far they may be from the exact sum depends on no
+ * gradient and is returned:
+ *
+ *     rounding_bound = B (B - 1) 2^-52 C                for B examples, C = sensitivity,
+ *                      + B C 2^-24 + sqrt(m) 2^-150     the second line for the m elements
+ *                                                       of float32 sums, if any
+ *
+ * So one example more or less changes the result by at most C + 2 rounding_bound.
+ *
+ * An example with a NaN or an infinity in any tensor is dropped: it adds nothing,
+ * whatever the policy (nonfinite is not used), and is counted. Which ones were is told
+ * by norms: NaN, or INFINITY for infinities alone. Finite float64 gradients whose norm
+ * exceeds DBL_MAX are not dropped, though it reads INFINITY.
+ *
+ * The norms are exact as elsewhere. The bits do not depend on num_threads or the
+ * instruction set. No noise is added and no privacy accounted for; see docs/methods.md for
+ * how to combine the sums with Opacus or jax-privacy. Returns GRADCLIP_OK or an error.
+ */
+gradclip_status gradclip_clip_per_example(const gradclip_tensor *grads, const gradclip_tensor *sums,
+                                          size_t count, size_t examples,
+                                          const double *max_norms, size_t max_norm_count, uint32_t rule,
+                                          const gradclip_options *options,
+                                          gradclip_per_example_result *result,
+                                          double *norms, double *factors);
+
+/*
+ * The max_norm for the next step, if a share `quantile` of the examples is to stay
+ * unclipped (Andrew et al., arXiv 1905.03871, the geometric update):
+ *
+ *     *adapted = max_norm * exp(-rate * (unclipped / examples - quantile))
+ *
+ *   max_norm    finite, >= 0
+ *   unclipped   how many were not clipped; as a rule with noise added, so any finite number
+ *   examples    of how many; > 0
+ *   quantile    0 ... 1; 0.5 is usual
+ *   rate        the learning rate, >= 0; 0.2 is usual
+ *
+ * Computed without libm, so that all machines get the same bits; the error is below 2 ulp.
+ */
+gradclip_status gradclip_adapt_max_norm(double max_norm, double unclipped, double examples,
+                                        double quantile, double rate, double *adapted);
+
 #ifdef __cplusplus
 }
 #endif

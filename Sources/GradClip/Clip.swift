@@ -27,9 +27,11 @@ package func clip(
 @inline(never)
 package func totalNorm(
     _ grads: TensorList, maxNorm: Double, normType: Double, options: ClipOptions,
-    tensorNorms: UnsafeMutablePointer<Double>?
+    tensorNorms: UnsafeMutablePointer<Double>?, parts: UnsafeMutableRawPointer? = nil
 ) -> (ClipResult, coefficient: Double) {
-    let found = measure(grads, normType: normType, options: options, tensorNorms: tensorNorms)
+    let found = measure(
+        grads, normType: normType, options: options, tensorNorms: tensorNorms,
+        parts: parts?.assumingMemoryBound(to: Parts.self))
     return (found.result(options), clipCoefficient(maxNorm: maxNorm, norm: found.norm, options: options))
 }
 

@@ -8,13 +8,13 @@ struct Scaled {
     var exponent: Int
 
     /// Rounded to float64; 0 or infinite outside its range.
-    var double: Double {
+    @inline(never) var double: Double {
         if significand == 0 || !significand.isFinite { return significand }
         return Self.shift(significand, by: exponent)
     }
 
     /// x * 2^n, rounded once.
-    static func shift(_ x: Double, by n: Int) -> Double {
+    @inline(never) static func shift(_ x: Double, by n: Int) -> Double {
         if n > 2200 { return x * 0x1p1023 * 0x1p1023 * 0x1p1023 }
         if n < -2200 { return x * 0 }
         // Steps away from the subnormals first, so that only the last one rounds.
@@ -41,7 +41,7 @@ struct Scaled {
 
 extension NormValue {
     /// self / s for a finite s > 0.
-    func divided(by s: Double) -> Scaled {
+    @inline(never) func divided(by s: Double) -> Scaled {
         if !isFinite || significand == 0 || s == 1 || isCount {
             // Rounded once, subnormals included.
             let value = double
@@ -68,6 +68,7 @@ package func clipCoefficient(maxNorm: Double, totalNorm: Double, eps: Double) ->
     return min(1, maxNorm / denominator)
 }
 
+@inline(never)
 func clipCoefficient(maxNorm: Double, norm: NormValue, options: ClipOptions) -> Double {
     let total = norm.divided(by: options.gradScale)
     let rounded = total.double

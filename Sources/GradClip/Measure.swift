@@ -49,15 +49,24 @@ struct Partial {
         state.wide = type.hasExactSum ? wide : nil
     }
 
+    /// The same in memory that is there, called rather than repeated in place.
+    @inline(never)
+    static func prepare(
+        _ partial: UnsafeMutablePointer<Partial>, _ type: NormType, scratch: UnsafeMutableRawPointer?,
+        wide: UnsafeMutablePointer<Int64>?
+    ) {
+        partial.initialize(to: Partial(type, scratch: scratch, wide: wide))
+    }
+
     /// What the next block is expected to be like.
-    mutating func takeGuesses(from other: Partial) {
+    @inline(never) mutating func takeGuesses(from other: Partial) {
         state.exponent = other.state.exponent
         state.levels = other.state.levels
         state.needed = other.state.needed
         state.scale_hint = other.state.scale_hint
     }
 
-    mutating func merge(_ other: inout Partial) {
+    @inline(never) mutating func merge(_ other: inout Partial) {
         ExactSum.merge(&state.exact, &other.state.exact)
         ExactSum.merge(&state.rounded, &other.state.rounded)
         if state.wide != nil, let limbs = other.state.wide {
@@ -80,7 +89,7 @@ struct Partial {
 
     /// The norm of the elements. Non-finite elements count as the formula says
     /// unless they are `omitted`.
-    mutating func norm(_ type: NormType, omitsNonfinite: Bool) -> NormValue {
+    @inline(never) mutating func norm(_ type: NormType, omitsNonfinite: Bool) -> NormValue {
         let power = type.power
         if power == 0 { return .count(state.nonzero &+ (omitsNonfinite ? 0 : state.nonfinite)) }
         if state.nan > 0 && !omitsNonfinite { return .nan }
@@ -143,9 +152,10 @@ struct Measurement {
 }
 
 /// Measures all counted tensors. `tensorNorms` receives each tensor's own norm
-/// divided by `gradScale`.
+/// divided by `gradScale`, `parts` what clipping in parts needs.
 func measure(
-    _ grads: TensorList, normType: Double, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?
+    _ grads: TensorList, normType: Double, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?,
+    parts: UnsafeMutablePointer<Parts>? = nil
 ) -> Measurement {
     let type = NormType(normType)
     var limbs = gk_wide_limbs()
@@ -153,6 +163,7 @@ func measure(
         let wide = UnsafeMutableRawPointer(limbs).assumingMemoryBound(to: Int64.self)
         var total = Partial(type, scratch: nil, wide: options.exactFloat64 ? wide : nil)
         var pass = NormPass(grads: grads, type: type, options: options, tensorNorms: tensorNorms)
+        pass.parts = parts
         pass.run(into: &total)
         var found = Measurement()
         found.nonfiniteCount = total.state.nonfinite
@@ -163,6 +174,21 @@ func measure(
             type.power == 0
             ? .count(pass.nonzeroTensors) : total.norm(type, omitsNonfinite: options.nonfinite == .zero)
         return found
+    }
+}
+
+extension ClipResult {
+    /// What is told of a sum in any case; not for p = 0.
+    @inline(never)
+    init(
+        _ total: inout Partial, _ type: NormType, _ options: ClipOptions, _ firstTensor: UInt64, _ firstElement: UInt64
+    ) {
+        totalNorm = total.norm(type, omitsNonfinite: options.nonfinite == .zero).divided(by: options.gradScale).double
+        nonfiniteCount = total.state.nonfinite
+        nanCount = total.state.nan
+        self.firstTensor = firstTensor
+        self.firstElement = firstElement
+        isNonfinite = nonfiniteCount > 0 && options.nonfinite == .leave
     }
 }
 
@@ -180,6 +206,7 @@ struct NormPass {
     let type: NormType
     let options: ClipOptions
     let tensorNorms: UnsafeMutablePointer<Double>?
+    var parts: UnsafeMutablePointer<Parts>?
     let kernels = gk_process_kernels().unsafelyUnwrapped
     var firstTensor = UInt64.max
     var firstElement = UInt64.max

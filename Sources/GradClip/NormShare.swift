@@ -27,7 +27,7 @@ struct NormShare {
     }
 
     mutating func run() {
-        let isPerTensor = pass.pointee.tensorNorms != nil || type.power == 0
+        let isPerTensor = pass.pointee.tensorNorms != nil || pass.pointee.parts != nil || type.power == 0
         var draw = SegmentDraw(grads, &pass.pointee.numbers)
         while let segment = draw.next() {
             if !isPerTensor {
@@ -81,6 +81,7 @@ struct NormShare {
         let norm = own.elements == 0 ? .zero : own.norm(type, omitsNonfinite: options.nonfinite == .zero)
         if !norm.isZero { nonzeroTensors &+= 1 }
         pass.pointee.tensorNorms?[index] = norm.divided(by: options.gradScale).double
+        pass.pointee.parts?.pointee.take(index, &own, norm, options)
     }
 
     /// Adds this thread's share to the total.

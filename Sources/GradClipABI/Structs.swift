@@ -112,6 +112,9 @@ struct ResultSlot {
     private let size: Int
     let tensorNorms: UnsafeMutablePointer<Double>?
 
+    /// Nowhere.
+    init() { (destination, size, tensorNorms) = (nil, 0, nil) }
+
     init(_ given: UnsafeMutablePointer<gradclip_result>?) throws(ArgumentError) {
         guard let given else {
             (destination, size, tensorNorms) = (nil, 0, nil)

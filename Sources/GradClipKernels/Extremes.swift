@@ -30,7 +30,7 @@ private struct ExtremesVisitor: Visitor {
 }
 
 /// Nil if an element is not finite.
-@inline(never)
+@inline(never) @_optimize(speed)
 func floatExtremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
     var visitor = ExtremesVisitor()
     visit(Float32Element.self, data, count, &visitor)
@@ -88,7 +88,7 @@ private struct WideExtremesVisitor: WideVisitor {
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func extremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
     var visitor = WideExtremesVisitor()
     visit(Float64Element.self, data, count, &visitor)

@@ -67,7 +67,7 @@ private struct FloatPowerVisitor: Visitor {
         _ bits: SIMD8<UInt32>, _ index: SIMD8<UInt32>
     ) -> SIMD8<Double> { termOnce(bits, index) }
     #else
-    @inline(never) private func term(
+    @inline(never) @_optimize(speed) private func term(
         _ bits: SIMD8<UInt32>, _ index: SIMD8<UInt32>
     ) -> SIMD8<Double> { termOnce(bits, index) }
     #endif
@@ -92,7 +92,9 @@ private struct FloatPowerVisitor: Visitor {
 
     /// For elements that lie far below the block's largest: replaces subnormals by
     /// normal numbers of the same significand, and splits the scale in two factors.
-    @inline(never) private mutating func findFar(_ bits: inout SIMD16<UInt32>, _ index: inout SIMD16<UInt32>) {
+    @inline(never) @_optimize(speed) private mutating func findFar(
+        _ bits: inout SIMD16<UInt32>, _ index: inout SIMD16<UInt32>
+    ) {
         // The order of the lookups: lanes 2, 3 and 4, 5 change places.
         for lane in 0..<16 {
             let size = bits[lane]
@@ -115,7 +117,7 @@ private struct FloatPowerVisitor: Visitor {
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 private func addFloatPowers(_ data: UnsafeRawPointer, _ count: Int, _ found: Extremes, _ r: Reduction) {
     found.merge(into: r)
     if found.nonzero == 0 { return }
@@ -127,7 +129,7 @@ private func addFloatPowers(_ data: UnsafeRawPointer, _ count: Int, _ found: Ext
         .finish(visitor.cascade.lanes.sums(2).rounded, &r.pointee.rounded)
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func reduceFloatPowers(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     forEachBlock(data, length, 4, r) { block, count in
         if let found = floatExtremes(block, count) { return addFloatPowers(block, count, found, r) }

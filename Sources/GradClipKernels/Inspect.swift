@@ -35,7 +35,7 @@ private struct InspectVisitor: Visitor {
 
 /// Half-width elements as floats. The smallest normal value is 2^-14 for float16,
 /// 2^-126 for bfloat16.
-@inline(never)
+@inline(never) @_optimize(speed)
 func inspectThroughFloats<E: NarrowElement>(
     _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMutablePointer<gk_statistics>
 ) {
@@ -45,7 +45,7 @@ func inspectThroughFloats<E: NarrowElement>(
         UnsafeRawPointer(scratch), count, normal: E.significandBits == 11 ? 0x3880_0000 : 0x0080_0000, statistics)
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func inspectFloats(
     _ data: UnsafeRawPointer, _ count: Int, normal: UInt32, _ statistics: UnsafeMutablePointer<gk_statistics>
 ) {
@@ -93,7 +93,7 @@ private struct WideInspectVisitor: WideVisitor {
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func inspectTensor(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMutablePointer<gk_statistics>) {
     var visitor = WideInspectVisitor()
     visit(Float64Element.self, data, count, &visitor)

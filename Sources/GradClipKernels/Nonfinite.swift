@@ -12,7 +12,7 @@ private struct FiniteVisitor: Visitor {
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func isFinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> Bool {
     var visitor = FiniteVisitor()
     visit(E.self, data, count, &visitor)

@@ -17,7 +17,7 @@ import CGradClipKernels
 @inline(__always)
 func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) { logarithmOnce(x) }
 #else
-@inline(never)
+@inline(never) @_optimize(speed)
 func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) { logarithmOnce(x) }
 #endif
 
@@ -50,7 +50,7 @@ private func logarithmOnce(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, frac
 @inline(__always)
 func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> { exponentialOnce(z) }
 #else
-@inline(never)
+@inline(never) @_optimize(speed)
 func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> { exponentialOnce(z) }
 #endif
 
@@ -93,13 +93,13 @@ struct Dominant {
         self.fraction = fraction
     }
 
-    @inline(never) init(_ value: Double, power: Double) {
+    @inline(never) @_optimize(speed) init(_ value: Double, power: Double) {
         let parts = logarithm(SIMD8(repeating: value))
         self.init(power: power, exponent: parts.exponent[0], fraction: parts.fraction[0])
     }
 
     /// (|x| / d)^p; 0 for x = 0.
-    @inline(never) func term(_ x: SIMD8<Double>) -> SIMD8<Double> {
+    @inline(never) @_optimize(speed) func term(_ x: SIMD8<Double>) -> SIMD8<Double> {
         let size = magnitude(x)
         let parts = logarithm(size)
         let z = ((parts.exponent - exponent) + (parts.fraction - fraction)) * power
@@ -107,7 +107,7 @@ struct Dominant {
     }
 
     /// sum * d^p, added to `total`.
-    @inline(never) func finish(_ sum: Double, _ total: ExactSum.Sum) {
+    @inline(never) @_optimize(speed) func finish(_ sum: Double, _ total: ExactSum.Sum) {
         // p * exponent exactly: the upper forty bits of p and the rest.
         let upper = Double(bitPattern: power.bitPattern & ~0x1fff)
         let large = upper * exponent
@@ -131,7 +131,7 @@ private struct PowerVisitor: WideVisitor {
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func addPowers(
     _ data: UnsafeRawPointer, _ count: Int, _ found: Extremes, _ r: Reduction
 ) {

@@ -83,7 +83,7 @@ private struct ExactVisitor<T: ExactTerm, L: Levels>: Visitor {
 }
 
 /// Sums a block if `exponent` and L suffice for it; otherwise adds nothing.
-@inline(never)
+@inline(never) @_optimize(speed)
 func trySum<T: ExactTerm, L: Levels>(
     _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, _ r: Reduction
 ) -> (done: Bool, range: BlockRange) {
@@ -105,6 +105,7 @@ func trySum<T: ExactTerm, L: Levels>(
 func trySum<T: ExactTerm>(
     _: T.Type, _ data: UnsafeRawPointer, _ length: Int, exponent: Int, levels: Int, _ r: Reduction
 ) -> (done: Bool, range: BlockRange) {
+    #if GRADCLIP_HARDWARE_F16
     if T.order == 2 {
         return levels <= 2
             ? trySum(T.self, Two.self, data, length, exponent: exponent, r)
@@ -113,6 +114,13 @@ func trySum<T: ExactTerm>(
     return levels <= 1
         ? trySum(T.self, One.self, data, length, exponent: exponent, r)
         : trySum(T.self, Two.self, data, length, exponent: exponent, r)
+    #else
+    // The baseline has one loop for each order, with as many as may be needed: slower where
+    // fewer would do, and half the room.
+    return T.order == 2
+        ? trySum(T.self, Three.self, data, length, exponent: exponent, r)
+        : trySum(T.self, Two.self, data, length, exponent: exponent, r)
+    #endif
 }
 
 /// The sum of one block, element by element, for exponents too far apart for
@@ -144,7 +152,7 @@ func reduceExactly<T: ExactTerm>(
     forEachBlock(data, length, 4, r) { block, count in addBlock(T.self, block, count, r) }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func addBlock<T: ExactTerm>(
     _: T.Type, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction
 ) {

@@ -87,7 +87,7 @@ private struct FloatCubeVisitor: Visitor {
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 private func sumCubes(_ data: UnsafeRawPointer, _ length: Int, bound: Int) -> RoundedBlock {
     var visitor = FloatCubeVisitor(bound: bound)
     visit(Float32Element.self, data, length, &visitor)
@@ -116,7 +116,7 @@ private struct AnyTermVisitor: RoundingVisitor {
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func sumBlock<E: WideLoad>(
     _: E.Type, _ term: Int, _ data: UnsafeRawPointer, _ length: Int, bound: Int
 ) -> RoundedBlock {
@@ -131,7 +131,7 @@ func sumBlock<E: WideLoad>(
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func reduceRounded<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     let term = Int(r.pointee.term)
     let twiceOrder = twiceOrder(term)
@@ -189,14 +189,14 @@ func separate<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ 
 }
 
 /// x *= 2^exponent for |exponent| up to about 1100.
-@inline(never) func scale(_ x: UnsafeMutablePointer<Double>, _ count: Int, by exponent: Int) {
+@inline(never) @_optimize(speed) func scale(_ x: UnsafeMutablePointer<Double>, _ count: Int, by exponent: Int) {
     let half = exponent / 2
     let (first, second) = (powerOfTwo(half), powerOfTwo(exponent &- half))
     for i in 0..<count { x[i] = x[i] * first * second }
 }
 
 /// Finite or not, and the largest magnitude if so.
-@inline(never)
+@inline(never) @_optimize(speed)
 func wideRange<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> (isFinite: Bool, largest: Double) {
     var visitor = RangeVisitor()
     visit(E.self, data, count, &visitor)

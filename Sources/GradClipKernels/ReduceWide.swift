@@ -118,7 +118,7 @@ private struct WideRange {
 
 /// Sums a block if four accumulators with T from `exponent` hold its terms exactly,
 /// and no product leaves the range of float64; otherwise adds nothing.
-@inline(never)
+@inline(never) @_optimize(speed)
 private func tryWideSum(_ order: Int, _ data: UnsafeRawPointer, _ count: Int, exponent: Int, _ r: Reduction) -> Bool {
     if exponent > 440 || exponent < -300 { return false }
     let bound = order &* exponent
@@ -141,7 +141,7 @@ private func tryWideSum(_ order: Int, _ data: UnsafeRawPointer, _ count: Int, ex
 }
 #endif
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func reduceWide(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     let order = Int(r.pointee.term) == GK_SQUARE ? 2 : 1
     var start = 0
@@ -153,7 +153,7 @@ func reduceWide(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 private func addWideBlock(_ order: Int, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction) {
     if tryWideSum(order, data, count, exponent: Int(r.pointee.scale_hint), r) { return }
     guard let found = extremes(data, count) else {

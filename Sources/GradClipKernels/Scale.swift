@@ -6,14 +6,14 @@ import CGradClipKernels
     isNormal ? values * Float(factor) : wideProduct(values, factor)
 }
 
-@inline(never) private func wideProduct(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
+@inline(never) @_optimize(speed) private func wideProduct(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
     SIMD16<Float>(
         lowHalf: gk_f32_from_f64(gk_f64_from_f32(values.lowHalf) * factor),
         highHalf: gk_f32_from_f64(gk_f64_from_f32(values.highHalf) * factor))
 }
 
 /// Elements whose magnitude bits are above `limit` become 0 first.
-@inline(never)
+@inline(never) @_optimize(speed)
 func scale<E: NarrowElement>(
     _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
     _ factor: Double, zeroAbove limit: UInt32
@@ -35,7 +35,7 @@ func scale<E: NarrowElement>(
     }
 }
 
-@inline(never)
+@inline(never) @_optimize(speed)
 func scale(
     _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
     _ factor: Double, zeroAbove limit: UInt64

@@ -121,11 +121,29 @@ private func inspect(
     }
 }
 
+private func accumulate(
+    _ dtype: UInt32, _ data: UnsafeRawPointer?, _ length: Int64, _ factor: Double,
+    _ sums: UnsafeMutablePointer<Double>?, _ scratch: UnsafeMutableRawPointer?
+) {
+    let data = data.unsafelyUnwrapped
+    let sums = UnsafeMutableRawPointer(sums.unsafelyUnwrapped)
+    let scratch = scratch.unsafelyUnwrapped
+    let length = Int(length)
+    switch Int(dtype) {
+    case GK_F64: return accumulate(Float64Element.self, data, length, factor, sums)
+    case GK_F32: return accumulate(Float32Element.self, data, length, factor, sums)
+    case GK_F16: convert(Float16Element.self, data, length, toFloats: scratch)
+    default: convert(BFloat16Element.self, data, length, toFloats: scratch)
+    }
+    accumulate(Float32Element.self, scratch, length, factor, sums)
+}
+
 private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
     table.pointee.reduce = { reduce($0, $1, $2, $3) }
     table.pointee.scale = { scale($0, $1, $2, $3, $4) }
     table.pointee.clamp = { clamp($0, $1, $2, $3) }
     table.pointee.inspect = { inspect($0, $1, $2, $3) }
+    table.pointee.accumulate = { accumulate($0, $1, $2, $3, $4, $5) }
 }
 #endif
 

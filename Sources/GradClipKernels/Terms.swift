@@ -11,7 +11,7 @@ protocol Term {
 /// A term chosen per call rather than per loop: for the orders that are asked for
 /// so rarely that a loop of their own is not worth its size, and at the baseline for all.
 enum AnyTerm {
-    @inline(never) static func apply(_ x: SIMD8<Double>, _ term: Int) -> SIMD8<Double> {
+    @inline(never) @_optimize(speed) static func apply(_ x: SIMD8<Double>, _ term: Int) -> SIMD8<Double> {
         switch term {
         #if !GRADCLIP_HARDWARE_F16
         case GK_ABS: Absolute.apply(x)

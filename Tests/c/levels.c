@@ -94,6 +94,47 @@ static void one(int type, size_t n, size_t offset, unsigned span, unsigned top, 
     printf(" %016" PRIx64 "\n", hash(data + offset, bytes));
 }
 
+/* Clipping in parts, by the weights and by example. */
+static void family(int type, size_t n, size_t offset)
+{
+    enum { ROWS = 3 };
+    static double sums[LONGEST];
+    static float narrow[LONGEST];
+    size_t size = types[type].size, third = n / ROWS, bytes = third * ROWS * size;
+    double limit = 1e-3, coefs[ROWS * 20] = {0}, norms[ROWS] = {0}, factors[ROWS] = {0};
+    uint32_t groups[ROWS] = {1, 0, 1};
+    gradclip_tensor parts[ROWS], all = {data + offset, third * ROWS, types[type].dtype, 0, 1, 0}, weights = all, sum = all;
+    memcpy(data, copy, sizeof data);
+    memcpy(out, copy, sizeof data);
+    for (size_t i = 0; i < ROWS; i++) parts[i] = (gradclip_tensor){data + offset + i * third * size, third, types[type].dtype, 0, 1, 0};
+    printf("  parts %d", gradclip_clip_by_norm(parts, ROWS, &limit, 1, 2, NULL, NULL, coefs));
+    printf(" %d", gradclip_clip_by_group(parts, ROWS, groups, (double[]){1e-4, 2e-4}, 2, 1.5, NULL, NULL, norms, coefs + ROWS));
+    printf(" %d", gradclip_clip_by_block_rms(parts, ROWS, 1e-9, NULL, NULL, coefs + 2 * ROWS));
+    for (int i = 0; i < 3 * ROWS; i++) print_number(coefs[i]);
+    print_number(norms[0]), print_number(norms[1]);
+    printf(" %016" PRIx64 "\n", hash(data + offset, bytes));
+    weights.data = out + offset;
+    for (uint64_t inner = 1; inner <= 19; inner += 18) {
+        gradclip_units units = {ROWS, third / inner, inner};
+        all.length = weights.length = ROWS * (third / inner) * inner;
+        memcpy(data, copy, sizeof data);
+        printf("  units %d", gradclip_adaptive_clip_grad(&all, &weights, &units, 1, 0.3, 1e-3, 2, NULL, NULL, coefs));
+        for (uint64_t i = 0; i < ROWS * inner; i++) print_number(coefs[i]);
+        printf(" %016" PRIx64 "\n", hash(data + offset, bytes));
+    }
+    memcpy(data, copy, sizeof data);
+    all.length = third * ROWS, sum.length = third;
+    for (uint32_t rule = 0; rule <= 2; rule++) {
+        gradclip_per_example_result r = {.struct_size = sizeof r};
+        sum.data = rule == 1 ? (void *)narrow : sums, sum.dtype = rule == 1 ? GRADCLIP_F32 : GRADCLIP_F64;
+        printf("  examples %d", gradclip_clip_per_example(&all, &sum, 1, ROWS, &limit, 1, rule, NULL, &r, norms, factors));
+        for (int i = 0; i < ROWS; i++) print_number(norms[i]), print_number(factors[i]);
+        printf(" %" PRIu64 " %" PRIu64, r.clipped, r.nonfinite);
+        print_number(r.rounding_bound);
+        printf(" %016" PRIx64 "\n", hash(sum.data, third * (rule == 1 ? 4 : 8)));
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const size_t lengths[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 1000, 4095, 4096, 4097, 8193, LONGEST};
@@ -105,7 +146,9 @@ int main(int argc, char **argv)
         unsigned all = (1u << types[type].exponent) - 1, bias = all / 2;
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
             one(type, lengths[i], i % 16, 5, bias + 2, 0);
+            if (lengths[i] >= 57) family(type, lengths[i], i % 16);
             one(type, lengths[i], 0, all, all - 1, 0);
+            if (lengths[i] >= 57) family(type, lengths[i], 0);
             one(type, lengths[i], i % 7, bias < 39 ? bias + 1 : 40, bias, lengths[i] > 60);
         }
         for (unsigned span = 1; span < (all < 280 ? all : 280); span += 1 + span / 4)

@@ -124,7 +124,15 @@ typedef struct gk_kernels {
     void (*clamp)(uint32_t dtype, void *data, int64_t length, double limit);
     // At most GK_BLOCK elements; the sum is of x / GK_BLOCK, so that it cannot overflow.
     void (*inspect)(uint32_t dtype, const void *data, int64_t length, gk_statistics *statistics);
+    // sums[i] += factor * data[i], product and sum each rounded as the processor is told to.
+    // At most GK_COLUMNS elements; sums has room for a multiple of 16, and `scratch` is
+    // GK_COLUMNS floats.
+    void (*accumulate)(uint32_t dtype, const void *data, int64_t length, double factor, double *sums, void *scratch);
 } gk_kernels;
+
+// Columns that are summed over examples at a time: sums and floats stay in the
+// first-level cache.
+enum { GK_COLUMNS = 2048 };
 
 // Each level fills its table. The baseline is always there; the others exist in
 // libgradclip.so on x86-64 only, hence weak.
@@ -173,10 +181,13 @@ static inline int64_t gk_take_number(int64_t *next) { return __atomic_fetch_add(
 // ---------------------------------------------- scratch, errors, formats --
 
 // What a pass over tensors needs besides: GK_SCRATCH bytes for one block, then
-// GK_TABLES for tables of powers, then limbs for two exact sums of float64 terms,
-// then room to gather small tensors in.
-enum { GK_TABLES = 1152, GK_GATHERED = 4096 };
-enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + 2 * GK_WIDE_LIMBS * 8 + GK_GATHERED };
+// GK_TABLES for tables of powers, then limbs for two exact sums of float64 terms, then
+// room to turn columns into rows (480 floats each: a power of two would put all columns
+// into the same cache lines), for what is known of each column, and to gather small
+// tensors in.
+enum { GK_TABLES = 1152, GK_GATHERED = 4096, GK_TILE_COLUMNS = 16, GK_TILE = 480 * 4 * GK_TILE_COLUMNS };
+enum { GK_PARTIALS = 512 * (GK_TILE_COLUMNS + 2), GK_LIMB_ROOM = 2 * GK_WIDE_LIMBS * 8 };
+enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_TILE + GK_PARTIALS + GK_GATHERED };
 
 // Calls body with GK_WORKSPACE bytes of its own stack, aligned to 64.
 void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
@@ -218,6 +229,16 @@ static inline uint64_t gk_float_environment_enter(void) {
     return flags << 32 | control;
 #else
     return 0;
+#endif
+}
+
+// Towards zero, and to nearest again.
+static inline void gk_round_towards_zero(bool towards_zero) {
+#if defined(__x86_64__)
+    uint32_t ours = towards_zero ? 0x7f80 : 0x1f80;
+    __asm__ volatile("ldmxcsr %0" : : "m"(ours) : "memory");
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)(towards_zero ? 0xc00000 : 0)) : "memory");
 #endif
 }
 
@@ -310,6 +331,14 @@ GK_INLINE bool gk_any(gk_u32x16 v) {
 #else
 GK_INLINE bool gk_any(gk_u32x16 v) { return __builtin_reduce_or(v) != 0; }
 #endif
+
+// Four rows of four floats become columns.
+GK_INLINE void gk_transpose(const void *from, ptrdiff_t stride, void *to, ptrdiff_t pitch) {
+    gk_u32x16 rows;
+    for (int i = 0; i < 4; i++) __builtin_memcpy((char *)&rows + 16 * i, (const char *)from + i * stride, 16);
+    rows = __builtin_shufflevector(rows, rows, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    for (int i = 0; i < 4; i++) __builtin_memcpy((char *)to + i * pitch, (const char *)&rows + 16 * i, 16);
+}
 
 // Of squareRoot() the compiler makes a call to libm, in debug builds always.
 GK_INLINE double gk_square_root(double x) { return __builtin_elementwise_sqrt(x); }

@@ -91,6 +91,12 @@ GRADCLIP_ACTION_SKIP = 2
 GRADCLIP_LOG_CSV = 0
 GRADCLIP_LOG_WARNING = 1
 
+# enum { GRADCLIP_EXAMPLE_CLIP = 0, GRADCLIP_EXAMPLE_AUTOMATIC = 1,
+#        GRADCLIP_EXAMPLE_THRESHOLD = 2 };
+GRADCLIP_EXAMPLE_CLIP = 0
+GRADCLIP_EXAMPLE_AUTOMATIC = 1
+GRADCLIP_EXAMPLE_THRESHOLD = 2
+
 # #define GRADCLIP_NONE UINT64_MAX
 GRADCLIP_NONE = 2**64 - 1
 
@@ -275,6 +281,38 @@ class gradclip_monitor(ctypes.Structure):
     ]
 
 
+# typedef struct gradclip_units {
+#     uint64_t outer;
+#     uint64_t reduced;
+#     uint64_t inner;
+# } gradclip_units;
+class gradclip_units(ctypes.Structure):
+    _fields_ = [
+        ("outer", c_uint64),
+        ("reduced", c_uint64),
+        ("inner", c_uint64),
+    ]
+
+
+# typedef struct gradclip_per_example_result {
+#     uint64_t struct_size;
+#     uint64_t clipped;
+#     uint64_t nonfinite;
+#     uint64_t first_nonfinite;
+#     double sensitivity;
+#     double rounding_bound;
+# } gradclip_per_example_result;
+class gradclip_per_example_result(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_uint64),
+        ("clipped", c_uint64),
+        ("nonfinite", c_uint64),
+        ("first_nonfinite", c_uint64),
+        ("sensitivity", c_double),
+        ("rounding_bound", c_double),
+    ]
+
+
 _float_pointers = POINTER(POINTER(c_float))  # float *const *
 _double_pointers = POINTER(POINTER(c_double))  # double *const *
 _sizes = POINTER(c_size_t)  # const size_t *
@@ -282,6 +320,9 @@ _words = POINTER(c_int64)  # const int64_t *
 _tensors = POINTER(gradclip_tensor)  # const gradclip_tensor *
 _options = POINTER(gradclip_options)
 _result = POINTER(gradclip_result)
+_doubles = POINTER(c_double)
+_units = POINTER(gradclip_units)  # const gradclip_units *
+_per_example_result = POINTER(gradclip_per_example_result)
 _accumulator = c_void_p  # gradclip_accumulator *, opaque
 _chooser_options = POINTER(gradclip_chooser_options)
 _chooser = c_void_p  # gradclip_chooser *, opaque
@@ -812,4 +853,151 @@ def gradclip_inspect(
     reports: _Pointer,
     report_size: int,
     result: _Pointer,
+) -> int: ...
+
+
+# ------------------------------------------------------------ clip in parts --
+
+
+# gradclip_status gradclip_clip_by_norm(const gradclip_tensor *grads, size_t count,
+#     const double *max_norms, size_t max_norm_count, double norm_type,
+#     const gradclip_options *options, gradclip_result *result, double *clip_coefs);
+@_c(c_int32, _tensors, c_size_t, _doubles, c_size_t, c_double, _options, _result, _doubles)
+def gradclip_clip_by_norm(
+    grads: _Pointer,
+    count: int,
+    max_norms: _Pointer,
+    max_norm_count: int,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+    clip_coefs: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_by_group(const gradclip_tensor *grads, size_t count,
+#     const uint32_t *groups, const double *max_norms, size_t group_count, double norm_type,
+#     const gradclip_options *options, gradclip_result *result, double *group_norms,
+#     double *clip_coefs);
+@_c(
+    c_int32,
+    _tensors,
+    c_size_t,
+    POINTER(c_uint32),
+    _doubles,
+    c_size_t,
+    c_double,
+    _options,
+    _result,
+    _doubles,
+    _doubles,
+)
+def gradclip_clip_by_group(
+    grads: _Pointer,
+    count: int,
+    groups: _Pointer,
+    max_norms: _Pointer,
+    group_count: int,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+    group_norms: _Pointer,
+    clip_coefs: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_clip_by_block_rms(const gradclip_tensor *grads, size_t count,
+#     double threshold, const gradclip_options *options, gradclip_result *result,
+#     double *clip_coefs);
+@_c(c_int32, _tensors, c_size_t, c_double, _options, _result, _doubles)
+def gradclip_clip_by_block_rms(
+    grads: _Pointer,
+    count: int,
+    threshold: float,
+    options: _Pointer,
+    result: _Pointer,
+    clip_coefs: _Pointer,
+) -> int: ...
+
+
+# ------------------------------------------------------ clip by the weights --
+
+
+# gradclip_status gradclip_adaptive_clip_grad(const gradclip_tensor *grads,
+#     const gradclip_tensor *weights, const gradclip_units *units, size_t count,
+#     double clip_factor, double eps, double norm_type, const gradclip_options *options,
+#     gradclip_result *result, double *clip_coefs);
+@_c(
+    c_int32,
+    _tensors,
+    _tensors,
+    _units,
+    c_size_t,
+    c_double,
+    c_double,
+    c_double,
+    _options,
+    _result,
+    _doubles,
+)
+def gradclip_adaptive_clip_grad(
+    grads: _Pointer,
+    weights: _Pointer,
+    units: _Pointer,
+    count: int,
+    clip_factor: float,
+    eps: float,
+    norm_type: float,
+    options: _Pointer,
+    result: _Pointer,
+    clip_coefs: _Pointer,
+) -> int: ...
+
+
+# --------------------------------------------------------- clip per example --
+
+
+# gradclip_status gradclip_clip_per_example(const gradclip_tensor *grads,
+#     const gradclip_tensor *sums, size_t count, size_t examples, const double *max_norms,
+#     size_t max_norm_count, uint32_t rule, const gradclip_options *options,
+#     gradclip_per_example_result *result, double *norms, double *factors);
+@_c(
+    c_int32,
+    _tensors,
+    _tensors,
+    c_size_t,
+    c_size_t,
+    _doubles,
+    c_size_t,
+    c_uint32,
+    _options,
+    _per_example_result,
+    _doubles,
+    _doubles,
+)
+def gradclip_clip_per_example(
+    grads: _Pointer,
+    sums: _Pointer,
+    count: int,
+    examples: int,
+    max_norms: _Pointer,
+    max_norm_count: int,
+    rule: int,
+    options: _Pointer,
+    result: _Pointer,
+    norms: _Pointer,
+    factors: _Pointer,
+) -> int: ...
+
+
+# gradclip_status gradclip_adapt_max_norm(double max_norm, double unclipped, double examples,
+#     double quantile, double rate, double *adapted);
+@_c(c_int32, c_double, c_double, c_double, c_double, c_double, _doubles)
+def gradclip_adapt_max_norm(
+    max_norm: float,
+    unclipped: float,
+    examples: float,
+    quantile: float,
+    rate: float,
+    adapted: _Pointer,
 ) -> int: ...

@@ -1,0 +1,223 @@
+// Clipping by example, for differentially private training: tensors hold one gradient
+// an example, and what comes out is the sum of the clipped gradients.
+//
+// Privacy rests on the exact norm of every contribution being at most max_norm. So norms
+// are rounded up and factors down, and the products and sums of the second pass are
+// rounded towards zero: the contribution of an example is then factor * gradient cut off,
+// and no element's sum is off by more than (examples - 1) * 2^-52 of the sum of the
+// magnitudes that went into it.
+import CGradClipKernels
+import GradClipKernels
+
+package struct ExamplePass {
+    let grads: TensorList
+    let sums: TensorList?
+    let examples: Int
+    let maxNorms: UnsafePointer<Double>?
+    /// Norms of an example: 1, or one a tensor.
+    let layers: Int
+    /// 0: min(1, max_norm / (n + eps)); 1: max_norm / (n + eps), larger than 1 for a small
+    /// n; 2: 1 if n <= max_norm, otherwise 0.
+    let rule: UInt32
+    let options: ClipOptions
+    let norms: UnsafeMutablePointer<Double>
+    let factors: UnsafeMutablePointer<Double>
+    let kernels = gk_process_kernels().unsafelyUnwrapped
+    var numbers: Int64 = 0
+    // What came of it.
+    package var clipped: UInt64 = 0
+    package var nonfinite: UInt64 = 0
+    package var firstNonfinite = UInt64.max
+    package var sensitivity = 0.0
+    package var rounding = 0.0
+
+    @inline(never)
+    package init(
+        grads: TensorList, sums: TensorList?, examples: Int, maxNorms: UnsafePointer<Double>?, layers: Int,
+        rule: UInt32, options: ClipOptions, norms: UnsafeMutablePointer<Double>, factors: UnsafeMutablePointer<Double>
+    ) {
+        self.grads = grads
+        self.sums = sums
+        self.examples = examples
+        self.maxNorms = maxNorms
+        self.layers = layers
+        self.rule = rule
+        self.options = options
+        self.norms = norms
+        self.factors = factors
+    }
+
+    @inline(never) package mutating func run() {
+        let threads = grads.threadCount(allowed: options.threads)
+        ThreadPool.run(min(threads, examples), &self) { context, workspace in
+            let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
+            while true {
+                let example = Int(gk_take_number(&pass.pointee.numbers))
+                if example >= pass.pointee.examples { return }
+                pass.pointee.measure(example, workspace.unsafelyUnwrapped)
+            }
+        }
+        bound()
+        if sums == nil { return }
+        numbers = 0
+        ThreadPool.run(threads, &self) { context, workspace in
+            let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
+            pass.pointee.sum(workspace.unsafelyUnwrapped)
+        }
+    }
+
+    // ----------------------------------------------------------------- norms --
+
+    /// The norms of an example and its factors: all 0 if an element is not finite.
+    @inline(never)
+    private mutating func measure(_ example: Int, _ workspace: UnsafeMutableRawPointer) {
+        let type = NormType(2)
+        let own = (workspace + Int(GK_WORKSPACE) - Int(GK_GATHERED)).assumingMemoryBound(to: Partial.self)
+        let start = example &* layers
+        var (isDropped, isClipped) = (false, false)
+        for layer in 0..<layers {
+            Partial.prepare(
+                own, type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
+            for i in layers == 1 ? 0..<grads.count : layer..<layer &+ 1 {
+                let row = row(i, example)
+                if row.length > 0 {
+                    kernels.pointee.reduce(row.dtype, row.data, Int64(row.length), &own.pointee.state)
+                }
+            }
+            var norm = own.pointee.norm(type, omitsNonfinite: false)
+            let maxNorm = maxNorms.unsafelyUnwrapped[layer]
+            norms[start &+ layer] = norm.divided(by: options.gradScale).double
+            if norms[start &+ layer] > maxNorm { isClipped = true }
+            if own.pointee.state.nonfinite > 0 { isDropped = true }
+            norm.roundUp(isExact: own.pointee.state.rounded.base == GK_EMPTY)
+            gk_round_towards_zero(true)
+            factors[start &+ layer] = factor(norm, maxNorm)
+            gk_round_towards_zero(false)
+        }
+        if isDropped { for layer in 0..<layers { factors[start &+ layer] = 0 } }
+        gk_pool_lock()
+        if isDropped {
+            nonfinite &+= 1
+            firstNonfinite = min(firstNonfinite, UInt64(example))
+        } else if isClipped {
+            clipped &+= 1
+        }
+        gk_pool_unlock()
+    }
+
+    /// One example's part of a tensor.
+    @inline(never)
+    private func row(_ index: Int, _ example: Int) -> Tensor {
+        var tensor = grads[index]
+        tensor.length = tensor.length / examples
+        tensor.data = tensor.data.map { $0 + example &* tensor.length &* elementSize(tensor.dtype) }
+        return tensor
+    }
+
+    /// A factor whose product with `norm`, in exact arithmetic, is at most maxNorm. Rounds
+    /// towards zero (and is not inlined, so that no arithmetic moves out of it).
+    @inline(never) private func factor(_ norm: NormValue, _ maxNorm: Double) -> Double {
+        let scaled = norm.divided(by: options.gradScale).double
+        var coefficient = clipCoefficient(maxNorm: maxNorm, norm: norm, options: options)
+        if rule == 1 { coefficient = scaled + options.eps == 0 ? 1 : maxNorm / (scaled + options.eps) }
+        if rule == 2 { coefficient = scaled <= maxNorm ? 1 : 0 }
+        // 1 comes of a comparison of doubles, which is exact. Otherwise the denominator may
+        // be too small by 2^-51.
+        if coefficient == 1 && options.gradScale == 1 { return 1 }
+        return min(coefficient / options.gradScale * (1 - 0x1p-50), .greatestFiniteMagnitude)
+    }
+
+    /// The bounds that the header states, rounded up.
+    private mutating func bound() {
+        let up = 1 + 0x1p-40
+        var squares = 0.0
+        var narrow = 0.0
+        for layer in 0..<layers {
+            sensitivity = maxNorms.unsafelyUnwrapped[layer]
+            squares += sensitivity * sensitivity
+        }
+        if layers > 1 { sensitivity = gk_square_root(squares) * up }
+        if let sums {
+            for i in 0..<sums.count where sums[i].dtype == UInt32(GK_F32) { narrow += Double(sums[i].length) }
+        }
+        let total = Double(examples) * sensitivity
+        rounding = total * Double(examples &- 1) * 0x1p-52 * up
+        if narrow > 0 {
+            rounding += (total * 0x1p-24 + gk_square_root(narrow) * 0x1p-150) * up
+            if total > Double(Float.greatestFiniteMagnitude) { rounding = .infinity }
+        }
+    }
+
+    // ------------------------------------------------------------------ sums --
+
+    /// Some columns of a tensor at a time, over all examples.
+    private mutating func sum(_ workspace: UnsafeMutableRawPointer) {
+        let sums = sums.unsafelyUnwrapped
+        let columns = Int(GK_COLUMNS)
+        let totals = workspace.assumingMemoryBound(to: Double.self)
+        var index = 0
+        var before = 0
+        while true {
+            let number = Int(gk_take_number(&numbers))
+            var portions = 0
+            while index < sums.count {
+                portions = (sums[index].length &+ columns &- 1) / columns
+                if number < before &+ portions { break }
+                before &+= portions
+                index &+= 1
+            }
+            if index >= sums.count { return }
+            let output = sums[index]
+            let start = (number &- before) &* columns
+            let count = min(columns, output.length &- start)
+            for i in 0..<columns { totals[i] = 0 }
+            gk_round_towards_zero(true)
+            for example in 0..<examples {
+                let factor = factors[example &* layers &+ (layers == 1 ? 0 : index)]
+                if factor == 0 { continue }
+                let row = row(index, example)
+                kernels.pointee.accumulate(
+                    row.dtype, row.data.unsafelyUnwrapped + start &* elementSize(row.dtype), Int64(count), factor,
+                    totals, totals + columns)
+            }
+            gk_round_towards_zero(false)
+            let place = output.data.unsafelyUnwrapped + start &* elementSize(output.dtype)
+            if output.dtype == UInt32(GK_F64) {
+                place.copyMemory(from: totals, byteCount: count &* 8)
+            } else {
+                for i in 0..<count { place.storeBytes(of: Float(totals[i]), toByteOffset: i &* 4, as: Float.self) }
+            }
+        }
+    }
+}
+
+extension NormValue {
+    /// The next float64 at or above; two more places if the value itself is not exact.
+    @inline(never) mutating func roundUp(isExact: Bool) {
+        if isExact && significand & 0x7ff == 0 && !sticky { return }
+        let (sum, carries) = (significand | 0x7ff).addingReportingOverflow(isExact ? 1 : 0x1001)
+        if significand == 0 { return }
+        significand = carries ? 1 << 63 : sum & ~0x7ff
+        if carries { exponent &+= 1 }
+        sticky = false
+    }
+}
+
+/// max_norm after a step towards the norm that a share `quantile` of the examples stays
+/// below: max_norm * exp(-rate * (unclipped / examples - quantile)), arXiv 1905.03871.
+@inline(never)
+package func adapted(maxNorm: Double, unclipped: Double, examples: Double, quantile: Double, rate: Double) -> Double {
+    let power = rate * (quantile - unclipped / examples)
+    if power.magnitude > 1500 { return power < 0 ? 0 : .infinity }
+    // 2^(power / ln 2) in fixed point: 53 bits of power times 64 of 1 / ln 2.
+    let bits = NormValue(power.magnitude)
+    let reciprocal: UInt64 = 0xb8aa_3b29_5c17_f0bc  // 2^63 / ln 2
+    let product = bits.significand.multipliedFullWidth(by: reciprocal).high
+    let shift = bits.exponent &+ 2
+    let fixed = shift >= 0 ? Int128(product) &<< Int128(shift) : Int128(product >> UInt64(0 &- shift))
+    let signed = power < 0 ? 0 &- fixed : fixed
+    let value = NormValue(
+        significand: NormValue.exponential(UInt64(truncatingIfNeeded: signed)),
+        exponent: Int(truncatingIfNeeded: signed >> 64), sticky: true)
+    return maxNorm * value.double
+}

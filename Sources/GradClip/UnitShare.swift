@@ -1,0 +1,190 @@
+// One thread's part of adaptive gradient clipping.
+import CGradClipKernels
+import GradClipKernels
+
+struct UnitShare {
+    let pass: UnsafeMutablePointer<UnitPass>
+    let workspace: UnsafeMutableRawPointer
+    /// Where columns become rows.
+    let tile: UnsafeMutableRawPointer
+    /// One for each unit of a block; behind them the sum of all gradients, and what is
+    /// expected of weights.
+    let partials: UnsafeMutablePointer<Partial>
+    let sum: UnsafeMutablePointer<Partial>
+    var first = (tensor: UInt64.max, element: UInt64.max)
+    // The tensor at hand, and in it a block of units: its place, and how many they are.
+    var index = -1
+    var shape = UnitShape()
+    var element = 0
+    var width = 0
+
+    init(_ pass: UnsafeMutablePointer<UnitPass>, _ workspace: UnsafeMutableRawPointer) {
+        self.pass = pass
+        self.workspace = workspace
+        tile = workspace + Int(GK_SCRATCH) + Int(GK_TABLES) + Int(GK_LIMB_ROOM)
+        partials = (tile + Int(GK_TILE)).assumingMemoryBound(to: Partial.self)
+        sum = partials + Int(GK_TILE_COLUMNS)
+        prepare(sum, 0)
+        prepare(sum + 1, 0)
+    }
+
+    private func prepare(_ partial: UnsafeMutablePointer<Partial>, _ limbs: Int) {
+        let wide = pass.pointee.options.exactFloat64 ? wideLimbs(workspace, limbs) : nil
+        Partial.prepare(partial, pass.pointee.type, scratch: workspace, wide: wide)
+    }
+
+    /// Tensors are cut into portions of some blocks each, which threads draw by number.
+    mutating func run() {
+        let most = pass.pointee.options.exactFloat64 ? 1 : Int(GK_TILE_COLUMNS)
+        var coefs = pass.pointee.coefs
+        var before = 0
+        var portions = 0
+        var blocksAtOnce = 1
+        var across = 1
+        while true {
+            let number = Int(gk_take_number(&pass.pointee.numbers))
+            while number >= before &+ portions {
+                coefs += shape.units
+                before &+= portions
+                index &+= 1
+                if index >= pass.pointee.grads.count { return hand() }
+                shape = pass.pointee.shapes[index]
+                across = (shape.inner &+ most &- 1) / most
+                blocksAtOnce = 1 &+ 32768 / max(1, shape.reduced &* min(shape.inner, most))
+                portions = (shape.outer &* across &+ blocksAtOnce &- 1) / blocksAtOnce
+            }
+            let start = (number &- before) &* blocksAtOnce
+            for block in start..<min(start &+ blocksAtOnce, shape.outer &* across) {
+                let row = block / across
+                let column = block % across &* most
+                element = row &* shape.reduced &* shape.inner &+ column
+                width = min(most, shape.inner &- column)
+                work(coefs + row &* shape.inner + column)
+            }
+        }
+    }
+
+    private func hand() {
+        gk_pool_lock()
+        pass.pointee.total.pointee.merge(&sum.pointee)
+        if first < (pass.pointee.firstTensor, pass.pointee.firstElement) {
+            (pass.pointee.firstTensor, pass.pointee.firstElement) = first
+        }
+        gk_pool_unlock()
+    }
+
+    @inline(never)
+    private mutating func work(_ coefs: UnsafeMutablePointer<Double>) {
+        let options = pass.pointee.options
+        let grad = pass.pointee.grads[index]
+        if pass.pointee.isWriting {
+            var isIdle = !pass.pointee.zeroes && options.gradScale == 1
+            for c in 0..<width where coefs[c] != 1 { isIdle = false }
+            if !isIdle { visit(grad, coefs) }
+            return
+        }
+        for c in 0..<width { coefs[c] = 1 }
+        if !grad.isCounted { return }
+        reduce(pass.pointee.weights[index], sum + 1)
+        for c in 0..<width {
+            if partials[c].state.nonfinite > 0 {
+                gk_pool_lock()
+                pass.pointee.firstWeights = min(pass.pointee.firstWeights, index)
+                gk_pool_unlock()
+            }
+            let norm = partials[c].norm(pass.pointee.type, omitsNonfinite: false).double
+            // (Not max(), which would lose a NaN.)
+            coefs[c] = pass.pointee.clipFactor * (norm < pass.pointee.eps ? pass.pointee.eps : norm)
+        }
+        reduce(grad, sum)
+        for c in 0..<width {
+            if partials[c].state.first != GK_NOWHERE {
+                let place = UInt64(element &+ c &+ Int(partials[c].state.first) &* shape.inner)
+                if (UInt64(index), place) < first { first = (UInt64(index), place) }
+            }
+            sum.pointee.merge(&partials[c])
+            let norm = partials[c].norm(pass.pointee.type, omitsNonfinite: options.nonfinite == .zero)
+            coefs[c] = coefficient(norm, limit: coefs[c], options)
+        }
+    }
+
+    /// As timm and optax have it: nothing happens below the limit, and a norm below 1e-6
+    /// divides as 1e-6.
+    private func coefficient(_ norm: NormValue, limit: Double, _ given: ClipOptions) -> Double {
+        if limit != limit { return limit }
+        let rounded = norm.divided(by: given.gradScale).double
+        if rounded < 1e-6 { return rounded < limit ? 1 : limit / 1e-6 }
+        var options = given
+        options.eps = 0
+        return clipCoefficient(maxNorm: limit, norm: norm, options: options)
+    }
+
+    /// The units of the block into the partials. `guesses` knows what others were like.
+    @inline(never)
+    private func reduce(_ tensor: Tensor, _ guesses: UnsafeMutablePointer<Partial>) {
+        for c in 0..<width {
+            prepare(partials + c, 1)
+            partials[c].takeGuesses(from: guesses.pointee)
+            partials[c].elements = shape.reduced
+        }
+        visit(tensor, nil)
+        guesses.pointee.takeGuesses(from: partials.pointee)
+    }
+
+    /// Reduces the units of the block to their partials, or multiplies them by `coefs`.
+    @inline(never)
+    private func visit(_ tensor: Tensor, _ coefs: UnsafeMutablePointer<Double>?) {
+        let size = elementSize(tensor.dtype)
+        let isColumns = shape.inner > 1
+        let stride = shape.inner &* size
+        var row = 0
+        while row < shape.reduced {
+            let data = tensor.data.unsafelyUnwrapped + element &* size + row &* stride
+            let count =
+                isColumns ? min(Int(GK_TILE) / Int(GK_TILE_COLUMNS) / size, shape.reduced &- row) : shape.reduced
+            let pitch = count &* size
+            if isColumns { transpose(data, stride, tile, pitch, count, width, size) }
+            for c in 0..<width {
+                let unit = isColumns ? tile + c &* pitch : data
+                if let coefs {
+                    var scaling = gk_scaling(
+                        factor: coefs[c] / pass.pointee.options.gradScale,
+                        zero_nonfinite: pass.pointee.zeroes && tensor.isCounted)
+                    pass.pointee.kernels.pointee.scale(tensor.dtype, unit, unit, Int64(count), &scaling)
+                } else {
+                    partials[c].state.offset = UInt64(row)
+                    pass.pointee.kernels.pointee.reduce(tensor.dtype, unit, Int64(count), &partials[c].state)
+                }
+            }
+            if isColumns && coefs != nil { transpose(tile, pitch, data, stride, width, count, size) }
+            row &+= count
+        }
+    }
+
+    /// Copies rows to columns, floats four by four: loads, shuffles and stores.
+    @inline(never)
+    private func transpose(
+        _ source: UnsafeMutableRawPointer, _ stride: Int, _ target: UnsafeMutableRawPointer, _ pitch: Int,
+        _ rows: Int, _ columns: Int, _ size: Int
+    ) {
+        let isVector = size == 4
+        var row = 0
+        while row < rows {
+            let isSquare = isVector && row &+ 4 <= rows
+            var column = 0
+            while column < columns {
+                let from = source + row &* stride + column &* size
+                let to = target + column &* pitch + row &* size
+                if isSquare && column &+ 4 <= columns {
+                    gk_transpose(from, stride, to, pitch)
+                    column &+= 4
+                } else {
+                    let count = isSquare ? 4 : 1
+                    for i in 0..<count { (to + i &* size).copyMemory(from: from + i &* stride, byteCount: size) }
+                    column &+= 1
+                }
+            }
+            row &+= isSquare ? 4 : 1
+        }
+    }
+}
