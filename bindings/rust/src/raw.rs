@@ -40,6 +40,9 @@ pub const GRADCLIP_AUTOCLIP: u32 = 1;
 pub const GRADCLIP_ZCLIP: u32 = 2;
 pub const GRADCLIP_ADAGC: u32 = 3;
 pub const GRADCLIP_SKIPSTEP: u32 = 4;
+pub const GRADCLIP_EXAMPLE_CLIP: u32 = 0;
+pub const GRADCLIP_EXAMPLE_AUTOMATIC: u32 = 1;
+pub const GRADCLIP_EXAMPLE_THRESHOLD: u32 = 2;
 
 pub const GRADCLIP_ACTION_PASS: u32 = 0;
 pub const GRADCLIP_ACTION_CLIP: u32 = 1;
@@ -148,6 +151,25 @@ pub struct gradclip_monitor {
     pub reserved: u32,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_units {
+    pub outer: u64,
+    pub reduced: u64,
+    pub inner: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct gradclip_per_example_result {
+    pub struct_size: u64,
+    pub clipped: u64,
+    pub nonfinite: u64,
+    pub first_nonfinite: u64,
+    pub sensitivity: f64,
+    pub rounding_bound: f64,
+}
+
 /// Opaque: only pointers to it exist here.
 #[repr(C)]
 pub struct gradclip_accumulator {
@@ -217,4 +239,10 @@ extern "C" {
     pub fn gradclip_chooser_import(chooser: *mut gradclip_chooser, bytes: *const c_void, size: usize) -> gradclip_status;
     pub fn gradclip_monitor_init(monitor: *mut gradclip_monitor, struct_size: usize) -> gradclip_status;
     pub fn gradclip_monitor_log(monitor: *mut gradclip_monitor, learning_rate: *const f64, loss: *const f64, result: *const gradclip_result) -> gradclip_status;
+    pub fn gradclip_clip_by_norm(grads: *const gradclip_tensor, count: usize, max_norms: *const f64, max_norm_count: usize, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result, clip_coefs: *mut f64) -> gradclip_status;
+    pub fn gradclip_clip_by_group(grads: *const gradclip_tensor, count: usize, groups: *const u32, max_norms: *const f64, group_count: usize, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result, group_norms: *mut f64, clip_coefs: *mut f64) -> gradclip_status;
+    pub fn gradclip_clip_by_block_rms(grads: *const gradclip_tensor, count: usize, threshold: f64, options: *const gradclip_options, result: *mut gradclip_result, clip_coefs: *mut f64) -> gradclip_status;
+    pub fn gradclip_adaptive_clip_grad(grads: *const gradclip_tensor, weights: *const gradclip_tensor, units: *const gradclip_units, count: usize, clip_factor: f64, eps: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result, clip_coefs: *mut f64) -> gradclip_status;
+    pub fn gradclip_clip_per_example(grads: *const gradclip_tensor, sums: *const gradclip_tensor, count: usize, examples: usize, max_norms: *const f64, max_norm_count: usize, rule: u32, options: *const gradclip_options, result: *mut gradclip_per_example_result, norms: *mut f64, factors: *mut f64) -> gradclip_status;
+    pub fn gradclip_adapt_max_norm(max_norm: f64, unclipped: f64, examples: f64, quantile: f64, rate: f64, adapted: *mut f64) -> gradclip_status;
 }
