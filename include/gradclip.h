@@ -433,8 +433,9 @@ gradclip_status gradclip_accumulator_import(gradclip_accumulator *accumulator, c
 /*
  * The accumulator as GRADCLIP_WORDS integers that ranks of a parallel program add up,
  * word by word, with any all-reduce that can sum int64 (MPI_SUM, NCCL's, gloo's): one
- * message of 192 bytes, right for up to 2^23 ranks, after which every rank knows the norm of all shards.
- * <gradclip_mpi.h> does all of this over MPI; this is for other transports.
+ * message of 192 bytes, right for up to 2^23 ranks, after which every rank knows the
+ * norm of all shards. <gradclip_mpi.h> does all of this over MPI; this is for other
+ * transports.
  *
  *     gradclip_accumulator_to_words(accumulator, max_norm, words);
  *     all-reduce words by SUM into sums

@@ -13,36 +13,38 @@
  *     if (status < 0)  fprintf(stderr, "%s\n", gradclip_mpi_last_error(&found));
  *     if (status == GRADCLIP_NON_FINITE)  skip_this_step();   // on every rank, or on none
  *
- * THE COMMUNICATOR holds the ranks whose gradients belong to one norm, and every one of them makes the
- * call, one whose list is empty too. Gradients that data parallelism has averaged are the same on every rank:
- * they need no communicator, gradclip_clip_grad_norm() gives every rank the same bits.
- * With data times tensor parallelism it is the tensor-parallel group.
+ * THE COMMUNICATOR holds the ranks whose gradients belong to one norm, and every one of
+ * them makes the call, one whose list is empty too. Gradients that data parallelism has
+ * averaged are the same on every rank: they need no communicator,
+ * gradclip_clip_grad_norm() gives every rank the same bits. With data times tensor
+ * parallelism it is the tensor-parallel group.
  *
  * DUPLICATES. What several ranks of the communicator hold alike (a layer norm under
  * tensor parallelism, tied weights) is to be counted by one of them: the others set
  * GRADCLIP_UNCOUNTED in its flags, and it is scaled everywhere.
  *
- * THE SAME BITS. For norm_type 1 and 2 over float32, float16 and bfloat16, and for INFINITY,
- * total_norm and clip_coef have the bits of one gradclip_clip_grad_norm() on all
- * gradients, for any number of ranks and any cut. For 1 and 2 over float64 that takes
- * exact_f64. For other orders, and float64, the sums are put together in the order of the ranks: every
- * rank has the same bits, and so has every run with the same cut. norm_type 0 counts each
- * shard as a tensor.
+ * THE SAME BITS. For norm_type 1 and 2 over float32, float16 and bfloat16, and for
+ * INFINITY, total_norm and clip_coef have the bits of one gradclip_clip_grad_norm() on
+ * all gradients, for any number of ranks and any cut. For 1 and 2 over float64 that
+ * takes exact_f64. For other orders, and float64, the sums are put together in the order
+ * of the ranks: every rank has the same bits, and so has every run with the same cut.
+ * norm_type 0 counts each shard as a tensor.
  *
  * WHAT IS SENT. One MPI_Allreduce of 192 bytes by MPI_SUM. INFINITY and -INFINITY
  * take another of 16 bytes by MPI_MAX; other orders, and float64 with norm_type 1 and
- * 2, an MPI_Allgather of 1032 bytes a rank. If an element is not finite one more, of 24
- * bytes, says where.
+ * 2, one of an int (has every rank the memory?) and an MPI_Allgather of 1032 bytes a
+ * rank. If an element is not finite one more, of 24 bytes, says where.
  *
- * ALL RANKS DECIDE ALIKE. A NaN or an infinity on one rank is found on all: the policy of the
- * options is carried out everywhere. A call that is refused on one rank (a bad
- * argument, no memory), and ranks that do not agree on norm_type, max_norm or options (but num_threads),
- * are an error on every rank, and no gradient is written.
+ * ALL RANKS DECIDE ALIKE. A NaN or an infinity on one rank is found on all: the policy
+ * of the options is carried out everywhere. A call that is refused on one rank (a bad
+ * argument, no memory), and ranks that do not agree on norm_type, max_norm or options
+ * (but num_threads), are an error on every rank, and no gradient is written.
  *
  * A RANK THAT FAILS. Gradients are written after the last message, and each rank writes
  * all of its own or none. What MPI does about a rank that is gone is up to the
- * communicator's error handler: MPI_ERRORS_ARE_FATAL, the default, ends the program; with MPI_ERRORS_RETURN,
- * if MPI notices, the status is GRADCLIP_MPI_ERROR and nothing was written here.
+ * communicator's error handler: MPI_ERRORS_ARE_FATAL, the default, ends the program;
+ * with MPI_ERRORS_RETURN, if MPI notices, the status is GRADCLIP_MPI_ERROR and nothing
+ * was written here.
  *
  * Not to be called from two threads at a time on one communicator. C99 or C++17.
  */
@@ -229,9 +231,10 @@ static inline gradclip_status gradclip_mpi_run_(MPI_Comm comm, const gradclip_te
 /* ------------------------------------------------- clip by global norm -- */
 
 /*
- * Clip grads, this rank's shards, in place so that the norm of the gradients of all ranks is at
- * most max_norm. To be called by every rank of comm with the same max_norm, norm_type and
- * options; the arguments are those of gradclip_clip_grad_norm(). found may be NULL.
+ * Clip grads, this rank's shards, in place so that the norm of the gradients of all
+ * ranks is at most max_norm. To be called by every rank of comm with the same max_norm,
+ * norm_type and options; the arguments are those of gradclip_clip_grad_norm(). found may
+ * be NULL.
  *
  * Returns the same on every rank: GRADCLIP_OK, GRADCLIP_NON_FINITE, or an error (a rank
  * whose own arguments were refused returns why; GRADCLIP_MPI_ERROR may differ).
@@ -253,10 +256,10 @@ static inline gradclip_status gradclip_mpi_defer_clip(MPI_Comm comm, const gradc
 }
 
 /*
- * The same for an accumulator that each rank has added its shards to, during the backward pass
- * say, of which then only the message is left to wait for. grads are what is
- * clipped (count = 0: nothing is). Afterwards the accumulator holds the sum over all ranks:
- * reset it before the next step.
+ * The same for an accumulator that each rank has added its shards to, during the
+ * backward pass say, of which then only the message is left to wait for. grads are what
+ * is clipped (count = 0: nothing is). Afterwards the accumulator holds the sum over all
+ * ranks: reset it before the next step.
  */
 static inline gradclip_status gradclip_mpi_accumulator_clip(MPI_Comm comm, gradclip_accumulator *accumulator,
                                                             const gradclip_tensor *grads, size_t count, double max_norm,

@@ -73,7 +73,9 @@ def main() -> None:
     rank, ranks = dist.get_rank(), dist.get_world_size()
     symbols, vocabulary = read(arguments.text)
     torch.manual_seed(0)
-    model = nn.Sequential(Linear(CONTEXT * vocabulary, HIDDEN), nn.Tanh(), Linear(HIDDEN, vocabulary))
+    model = nn.Sequential(
+        Linear(CONTEXT * vocabulary, HIDDEN), nn.Tanh(), Linear(HIDDEN, vocabulary)
+    )
     mesh = init_device_mesh("cpu", (ranks,))
     for part in (model[0], model[2], model):
         fully_shard(part, mesh=mesh)
@@ -93,7 +95,9 @@ def main() -> None:
             # All ranks go through as many rounds, for FSDP talks in each; one without a
             # micro-batch left counts nothing.
             number = i * ranks + rank
-            inputs, targets = micro_batch(symbols, step * MICRO_BATCHES + number % MICRO_BATCHES, vocabulary)
+            inputs, targets = micro_batch(
+                symbols, step * MICRO_BATCHES + number % MICRO_BATCHES, vocabulary
+            )
             loss = nn.functional.cross_entropy(model(inputs), targets)
             (loss * (1.0 if number < MICRO_BATCHES else 0.0)).backward()
             if number < MICRO_BATCHES:

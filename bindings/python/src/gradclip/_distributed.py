@@ -178,9 +178,7 @@ def _looked_at(handle: _Handle, max_norm: float) -> _ffi.gradclip_result:
     return result
 
 
-def _first_of_all(
-    transport: Transport, own: NonFinite, result: _ffi.gradclip_result
-) -> NonFinite:
+def _first_of_all(transport: Transport, own: NonFinite, result: _ffi.gradclip_result) -> NonFinite:
     """Where the first NaN or infinity of all ranks is, from where each has its first."""
     for block in transport.gather(_place(own, transport.rank)):
         place = json.loads(block)

@@ -7,9 +7,10 @@
 Every rank of the communicator makes the call, with its own shards (none, if it has
 none) and the same max_norm, norm_type and options. What differs from gradclip's own
 functions is that the norm is that of all shards together: for norm_type 1 and 2 over
-float32, float16 and bfloat16 (float64 with exact_f64), and for infinity, it has the bits of one call
-on everything, for any number of ranks and any cut. One small message is sent, and all
-ranks decide alike: see gradclip_mpi.h, which does the same in C, and docs/scaling.md.
+float32, float16 and bfloat16 (float64 with exact_f64), and for infinity, it has the bits
+of one call on everything, for any number of ranks and any cut. One small message is
+sent, and all ranks decide alike: see gradclip_mpi.h, which does the same in C, and
+docs/scaling.md.
 
 Gradients that data parallelism has averaged already are the same on every rank: they
 have one norm without a message, gradclip.clip_grad_norm_.
@@ -56,12 +57,12 @@ def clip_grad_norm_(
         grads: this rank's shards; arrays as for gradclip.clip_grad_norm_.
         comm: the ranks whose gradients have one norm, an mpi4py communicator.
         uncounted: arrays among grads that another rank counts (what tensor
-            parallelism keeps on every rank, tied weights): they are scaled with the rest, but
-            neither counted nor inspected here.
+            parallelism keeps on every rank, tied weights): they are scaled with the
+            rest, but neither counted nor inspected here.
 
     The other arguments, and what is returned, are as for gradclip.clip_grad_norm_; of
-    the result's .nonfinite, rank is the lowest rank of comm with a NaN or an infinity, and
-    the rest says where it is there. norm_type 0 counts every shard as a gradient.
+    the result's .nonfinite, rank is the lowest rank of comm with a NaN or an infinity,
+    and the rest says where it is there. norm_type 0 counts every shard as a gradient.
 
     Raises:
         InvalidArgumentError: on every rank, if they do not agree on max_norm,
@@ -128,8 +129,8 @@ def finish(
 ) -> Norm:
     """What accumulator.finish() returns, for what the accumulators of all ranks hold.
 
-    Each rank adds its shards to an accumulator as the backward pass makes them; then only
-    the message is left to wait for. The accumulators stay as they are.
+    Each rank adds its shards to an accumulator as the backward pass makes them; then
+    only the message is left to wait for. The accumulators stay as they are.
     """
     return _distributed.finish(_Comm(comm), accumulator, max_norm, error_if_nonfinite)
 

@@ -56,7 +56,10 @@ def the_oracles_bits_for_any_cut(folder):
         for _ in range(5):
             data = saved.copy()
             pieces = shards(np.arange(len(saved)))
-            grads = [data[i[0] : i[-1] + 1].view(dtypes[name]) if len(i) else data[:0].view(dtypes[name]) for i in mine(pieces)]
+            grads = [
+                data[i[0] : i[-1] + 1].view(dtypes[name]) if len(i) else data[:0].view(dtypes[name])
+                for i in mine(pieces)
+            ]
             norm = gradclip.mpi.clip_grad_norm_(grads, float.fromhex(max_norm), float(p))
             assert norm.hex() == float.fromhex(total_norm).hex(), (line, norm.hex())
             assert norm.clip_coef == float.fromhex(clip_coef)
@@ -107,14 +110,25 @@ def everyone_knows_where_the_nan_is():
             assert copy["weight"][0, 0] == np.float32(norm.clip_coef)
         else:
             assert math.isnan(norm) and all(np.isnan(grad).all() for grad in copy.values())
-    error = raises(gradclip.NonFiniteGradientError, f"on rank {culprit}", gradclip.mpi.clip_grad_norm_, grads, 1.0, error_if_nonfinite=True)
+    error = raises(
+        gradclip.NonFiniteGradientError,
+        f"on rank {culprit}",
+        gradclip.mpi.clip_grad_norm_,
+        grads,
+        1.0,
+        error_if_nonfinite=True,
+    )
     assert error.nonfinite.rank == culprit
     # A name that is too long for the message is cut off, not the rest.
     if RANK == 0:
         grads["biß" * 200][2] = np.inf
     grads["weight"][:] = 1
     found = gradclip.mpi.get_total_norm(grads).nonfinite
-    assert (found.rank, found.element, found.index) == (0, 2, (2,)) and ("biß" * 200).startswith(found.name) and len(found.name) > 30
+    assert (
+        (found.rank, found.element, found.index) == (0, 2, (2,))
+        and ("biß" * 200).startswith(found.name)
+        and len(found.name) > 30
+    )
 
 
 def all_raise_where_one_is_refused():
@@ -132,20 +146,47 @@ def all_raise_where_one_is_refused():
             arguments.update(wrong)
             raises(kind, text, gradclip.mpi.clip_grad_norm_, **arguments)
         else:
-            raises(gradclip.InvalidArgumentError, "ranks whose call was refused must be none (got 1)", gradclip.mpi.clip_grad_norm_, **arguments)
+            raises(
+                gradclip.InvalidArgumentError,
+                "ranks whose call was refused must be none (got 1)",
+                gradclip.mpi.clip_grad_norm_,
+                **arguments,
+            )
     if RANKS > 1:
-        for different in (dict(norm_type=1.0), dict(max_norm=2.0), dict(eps=0.0), dict(grad_scale=2.0), dict(nonfinite="zero")):
+        for different in (
+            dict(norm_type=1.0),
+            dict(max_norm=2.0),
+            dict(eps=0.0),
+            dict(grad_scale=2.0),
+            dict(nonfinite="zero"),
+        ):
             arguments = dict(grads=[grad], max_norm=1.0) | (different if RANK == odd else {})
-            raises(gradclip.InvalidArgumentError, "must be the same on all ranks", gradclip.mpi.clip_grad_norm_, **arguments)
-    raises(TypeError, "comm must be an mpi4py communicator", gradclip.mpi.clip_grad_norm_, grad, 1.0, comm=None)
+            raises(
+                gradclip.InvalidArgumentError,
+                "must be the same on all ranks",
+                gradclip.mpi.clip_grad_norm_,
+                **arguments,
+            )
+    raises(
+        TypeError,
+        "comm must be an mpi4py communicator",
+        gradclip.mpi.clip_grad_norm_,
+        grad,
+        1.0,
+        comm=None,
+    )
     assert (grad == 1).all()
 
 
 def duplicates_count_once_and_empty_ranks_take_part():
     own = np.full(3, 2.0 + RANK, np.float32)
     shared = np.full(5, 4.0, np.float32)
-    expected = gradclip.get_total_norm([np.full(3, 2.0 + r, np.float32) for r in range(RANKS)] + [shared])
-    norm = gradclip.mpi.clip_grad_norm_([own, shared], 1.0, uncounted=None if RANK == 0 else [shared])
+    expected = gradclip.get_total_norm(
+        [np.full(3, 2.0 + r, np.float32) for r in range(RANKS)] + [shared]
+    )
+    norm = gradclip.mpi.clip_grad_norm_(
+        [own, shared], 1.0, uncounted=None if RANK == 0 else [shared]
+    )
     assert norm == expected
     assert shared[0] == np.float32(4) * np.float32(norm.clip_coef)
     norm = gradclip.mpi.defer_clip([np.ones(9, np.float32)] if RANK == 0 else [], 1.5, eps=0)

@@ -30,7 +30,11 @@ def rank(way, number, store):
 
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=number, world_size=RANKS, timeout=datetime.timedelta(seconds=20)
+        "gloo",
+        init_method=f"file://{store}",
+        rank=number,
+        world_size=RANKS,
+        timeout=datetime.timedelta(seconds=20),
     )
     parameters = [torch.nn.Parameter(torch.zeros(100_000)) for _ in range(20)]
     for parameter in parameters:
@@ -69,20 +73,32 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             begin = time.monotonic()
             ranks = [
-                subprocess.Popen([sys.executable, __file__, way, str(n), f"{folder}/store"], stdout=subprocess.PIPE, text=True)
+                subprocess.Popen(
+                    [sys.executable, __file__, way, str(n), f"{folder}/store"],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
                 for n in range(RANKS)
             ]
             for n, process in enumerate(ranks):
                 try:
-                    output, _ = process.communicate(timeout=max(1.0, LIMIT - (time.monotonic() - begin)))
+                    output, _ = process.communicate(
+                        timeout=max(1.0, LIMIT - (time.monotonic() - begin))
+                    )
                 except subprocess.TimeoutExpired:
                     process.kill()
-                    output = process.communicate()[0] + f"{way}, rank {n}: still waiting after {LIMIT} s\n"
+                    output = (
+                        process.communicate()[0]
+                        + f"{way}, rank {n}: still waiting after {LIMIT} s\n"
+                    )
                 print(output, end="")
                 if n == VICTIM:
                     good = process.returncode == (3 if way == "exit" else -signal.SIGKILL)
                 else:
-                    good = process.returncode == 0 and ("clipped" if way == "kill-after" else "RuntimeError") in output
+                    good = (
+                        process.returncode == 0
+                        and ("clipped" if way == "kill-after" else "RuntimeError") in output
+                    )
                 if not good:
                     print(f"FAILED: {way}, rank {n} ended with {process.returncode}")
                     failed += 1

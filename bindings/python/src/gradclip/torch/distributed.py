@@ -7,13 +7,13 @@
 For gradients in CPU memory that are sharded over processes. The norm is that of all
 shards together; for norm_type 1 and 2 over float32, float16 and bfloat16, and for
 infinity, it has the bits of one call on the unsharded gradients, for any number of
-ranks and any cut. One message of 192 bytes is sent (a second one of 16 for infinity; one of
-a kilobyte a rank for other orders and for float64), over gloo or any
-other backend that can sum int64. All ranks decide alike, and where a gradient is not finite all know
-the rank, the parameter and the element.
+ranks and any cut. One message of 192 bytes is sent (a second one of 16 for infinity;
+one of a kilobyte a rank for other orders and for float64), over gloo or any other
+backend that can sum int64. All ranks decide alike, and where a gradient is not finite
+all know the rank, the parameter and the element.
 
-Gradients that DistributedDataParallel has averaged are the same on every rank, and need none of
-this: gradclip.torch.clip_grad_norm_ gives every rank the same bits.
+Gradients that DistributedDataParallel has averaged are the same on every rank, and need
+none of this: gradclip.torch.clip_grad_norm_ gives every rank the same bits.
 """
 
 from __future__ import annotations
@@ -61,41 +61,43 @@ def clip_grad_norm_(
     names: Iterable[str] | None = None,
     exact_f64: bool = False,
 ) -> Tensor:
-    """Scales this rank's gradients in place so that the norm of those of all ranks is at most
-    max_norm. Every rank of the group makes the call, with the same arguments but for its own
-    parameters.
+    """Scales this rank's gradients in place so that the norm of those of all ranks is at
+    most max_norm. Every rank of the group makes the call, with the same arguments but for
+    its own parameters.
 
     Args:
-        parameters: a parameter, or any iterable of parameters, on this rank. Those whose .grad
-            is None are passed over.
-        group: the ranks whose gradients have one norm. A process group; a device mesh; or several groups in
-            turn, when the ranks are their product (tensor parallel, then pipeline
-            parallel: two messages). None: the mesh that the parameters lie on, if
-            all are DTensors on one mesh.
-        uncounted: parameters that another rank counts: they are scaled here, but neither
-            counted nor inspected. Plain tensors only; of a DTensor it is known.
+        parameters: a parameter, or any iterable of parameters, on this rank. Those
+            whose .grad is None are passed over.
+        group: the ranks whose gradients have one norm. A process group; a device mesh;
+            or several groups in turn, when the ranks are their product (tensor
+            parallel, then pipeline parallel: two messages). None: the mesh that the
+            parameters lie on, if all are DTensors on one mesh.
+        uncounted: parameters that another rank counts: they are scaled here, but
+            neither counted nor inspected. DTensors need not be named: of them it is
+            known.
         norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, names: as for
             gradclip.torch.clip_grad_norm_, but error_if_nonfinite raises for
             every NaN or infinity, whatever the norm.
-        exact_f64: sum float64 gradients exactly too (norm_type 1 and 2), so that their norm does
-            not depend on the cut either.
+        exact_f64: sum float64 gradients exactly too (norm_type 1 and 2), so that their
+            norm does not depend on the cut either.
 
     What counts: a plain tensor on every rank of the group that has it, unless it is
     among uncounted. A DTensor's shard on its rank; along dimensions of its mesh
     where it is replicated, on the first rank only. A DTensor that is a partial sum is refused.
 
     Returns:
-        The norm before clipping: always float64, so that it is the same on every rank, whatever
-        gradients that has.
+        The norm before clipping: always float64, so that it is the same on every rank,
+        whatever gradients that has.
 
     Raises:
-        InvalidArgumentError: on every rank, if they do not agree on max_norm, norm_type
-            and options, or if one was refused its call; that rank raises what
-            is wrong. No gradient is written then.
+        InvalidArgumentError: on every rank, if they do not agree on max_norm,
+            norm_type and options, or if one was refused its call; that rank raises
+            what is wrong. No gradient is written then.
         NonFiniteGradientError: on every rank, see error_if_nonfinite.
         UnsupportedError: a gradient is not in CPU memory.
 
-    What torch.distributed raises for a rank that is gone is passed on; nothing was written then.
+    What torch.distributed raises for a rank that is gone is passed on; nothing was
+    written then.
     """
     settings = _distributed.Settings(
         float(max_norm), float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
@@ -138,8 +140,9 @@ def finish(
 ) -> Norm:
     """What accumulator.finish() returns, for what the accumulators of all ranks hold.
 
-    Each rank adds its gradients (as NumPy arrays: grad.numpy()) to an accumulator as the backward
-    pass makes them; then only the message is left to wait for. The accumulators stay as they are.
+    Each rank adds its gradients (as NumPy arrays: grad.numpy()) to an accumulator as the
+    backward pass makes them; then only the message is left to wait for. The accumulators
+    stay as they are.
     """
     return _distributed.finish(
         _Groups(_groups(group, [])), accumulator, max_norm, error_if_nonfinite
@@ -259,7 +262,9 @@ def _groups(group: Group | None, parameters: list[Any]) -> list[Any]:
     groups = [group] if isinstance(group, dist.ProcessGroup) else list(group)
     for i, one in enumerate(groups):
         if not isinstance(one, dist.ProcessGroup):
-            raise TypeError(f"group[{i}] must be a process group that this rank is in (got {one!r})")
+            raise TypeError(
+                f"group[{i}] must be a process group that this rank is in (got {one!r})"
+            )
     return groups
 
 
