@@ -373,20 +373,32 @@ def read_results(path: Path) -> list[Result]:
 
 
 def summary(results: list[Result]) -> str:
-    """How many runs train, by task, rate and setting, as Markdown."""
+    """How many runs train, by task, rate and setting, as Markdown. The last line counts
+    those runs only that are lost without clipping."""
+
+    def line(name: str, rate: str, runs: list[Result]) -> str:
+        cells = []
+        for setting in SETTINGS:
+            found = [run for run in runs if run.setting == setting]
+            cells.append(f"{sum(run.trains for run in found)} of {len(found)}" if found else "")
+        return f"| {name} | {rate} | {' | '.join(cells)} |"
+
+    def same(run: Result) -> tuple[str, int, int]:
+        return run.task, run.seed, run.times
+
+    larger = [run for run in results if run.times > 1]
+    lost = {same(run) for run in larger if run.setting == "none" and not run.trains}
     lines = [
         f"| task | rate | {' | '.join(SETTINGS)} |",
         f"|---|---|{'---|' * len(SETTINGS)}",
     ]
-    for task in dict.fromkeys(result.task for result in results):
+    for task in dict.fromkeys(run.task for run in larger):
         for times in TIMES:
-            cells = []
-            for setting in SETTINGS:
-                runs = [
-                    r for r in results if (r.task, r.times, r.setting) == (task, times, setting)
-                ]
-                cells.append(f"{sum(r.trains for r in runs)} of {len(runs)}" if runs else "")
-            lines.append(f"| {task} | {times} times | {' | '.join(cells)} |")
+            runs = [run for run in larger if (run.task, run.times) == (task, times)]
+            if runs:
+                lines.append(line(task, f"{times} times", runs))
+    lines.append(line("**all**", "", larger))
+    lines.append(line("**lost unclipped**", "", [run for run in larger if same(run) in lost]))
     return "\n".join(lines)
 
 

@@ -32,6 +32,19 @@ def test_the_tables_of_the_page_are_those_of_the_results(rule, results):
         assert len(table.splitlines()) > 3 and table in PAGE
 
 
+def test_the_last_line_counts_the_runs_that_are_lost_without_clipping(rule):
+    def result(times, setting, loss):
+        return rule.Result("t", 1, times, 0.1, setting, 1.0, 2.0, loss, None, 1.0)
+
+    found = [result(1, "none", 2.0)]
+    found += [result(5, "none", math.nan), result(5, "rule", 2.0), result(5, "p99", 3.0)]
+    found += [result(20, "none", 1.0), result(20, "rule", 2.0), result(20, "p99", 1.0)]
+    everything, lost = rule.summary(found).splitlines()[-2:]
+    assert [cell.strip() for cell in everything.split("|")[3:5]] == ["1 of 2", "2 of 2"]
+    assert [cell.strip() for cell in lost.split("|")[3:5]] == ["0 of 1", "1 of 1"]
+    assert "0 of 1" in lost.split("|")[8]
+
+
 def test_the_results_follow_from_the_logs_that_are_kept(rule, results):
     task = rule.tasks("char_rnn")["fcos"]
     kept = rule.results_of(task, 1, DATA)

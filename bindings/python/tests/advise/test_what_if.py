@@ -68,7 +68,7 @@ def test_next_rate_is_lr_times_median_over_next_lr():
     advice = gradclip.advise(norms, learning_rate=0.002, next_lr=0.2, optimizer="sgd")
     (one,) = (one for one in advice.recommendations if one.intent == "next rate")
     assert one.max_norm == pytest.approx(0.002 * np.median(norms) / 0.2, rel=0.005)
-    assert "tested on four small models" in one.reason
+    assert "tested on five small models" in one.reason
     assert row(advice, one.max_norm).name == "next rate"
 
 

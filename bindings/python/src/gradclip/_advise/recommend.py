@@ -12,7 +12,7 @@ INTENTS = ("safety net", "regulariser")
 OPTIMIZERS = ("sgd", "adam")
 # How far the rule for another learning rate has been tested: docs/choosing-max-norm.md.
 TRIED = (
-    "A value to begin with, tested on four small models with SGD only, where it trained and "
+    "A value to begin with, tested on five small models with SGD only, where it trained and "
     "percentiles did not"
 )
 LOOP = "log, advise, run with the new max_norm, and advise again on the new log"
