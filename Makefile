@@ -72,6 +72,10 @@ test-mpi: lib ## gradclip_mpi.h with Open MPI and MPICH on up to 13 ranks, the M
 	Tests/mpi/run.sh $(BUILD)
 	bindings/python/tests/with_mpi/run.sh $(BUILD) $(BUILD)/tests/mpi/saved
 
+.PHONY: test-fuzz
+test-fuzz: ## libFuzzer with AddressSanitizer over the C functions (SECONDS=60 each)
+	Tests/fuzz/run.sh $(SECONDS)
+
 gates: lib static ## what the shipped library promises: exports, size, dependencies, instruction sets
 	Tests/gates/run.sh $(BUILD)
 

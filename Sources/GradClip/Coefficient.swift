@@ -76,8 +76,10 @@ func clipCoefficient(maxNorm: Double, norm: NormValue, options: ClipOptions) -> 
     if !norm.isFinite || norm.isZero || isRepresentable || maxNorm == 0 || maxNorm == .infinity {
         return clipCoefficient(maxNorm: maxNorm, totalNorm: rounded, eps: options.eps)
     }
-    // Numerator and denominator scaled alike, by the exponent of the norm.
-    let numerator = Scaled.shift(maxNorm, by: 0 &- total.exponent)
-    let denominator = total.significand + Scaled.shift(options.eps, by: 0 &- total.exponent)
+    // Numerator and denominator scaled alike, by the larger exponent of norm and eps.
+    let scale = options.eps > 0 ? max(total.exponent, Int(options.eps.exponent)) : total.exponent
+    let numerator = Scaled.shift(maxNorm, by: 0 &- scale)
+    let denominator =
+        Scaled.shift(total.significand, by: total.exponent &- scale) + Scaled.shift(options.eps, by: 0 &- scale)
     return min(1, numerator / denominator)
 }

@@ -21,6 +21,24 @@ static gradclip_status clip(double *x, size_t n, double max_norm, double p, uint
     return gradclip_clip_grad_norm_f64(grads, &n, 1, max_norm, p, &options, r);
 }
 
+/* The norm divided by grad_scale is below every double, and eps is not. */
+static void norms_too_small_for_a_double_leave_the_coefficient_to_eps(void)
+{
+    double tiny[] = {5e-324};
+    double *grads[] = {tiny};
+    size_t lengths[] = {1};
+    gradclip_options options;
+    gradclip_options_init(&options, sizeof options);
+    options.grad_scale = 0x1p126;
+    for (double p = 1; p <= 3; p++) {
+        gradclip_result r;
+        gradclip_result_init(&r, sizeof r);
+        CHECK_STATUS(gradclip_defer_clip_f64(grads, lengths, 1, 0x1p-150, p, &options, &r), GRADCLIP_OK);
+        CHECK_NUMBER(r.total_norm, 0);
+        CHECK_NUMBER(r.clip_coef, 0x1p-150 / 1e-6);
+    }
+}
+
 static void no_tensors_and_empty_ones(void)
 {
     gradclip_result r;
@@ -306,6 +324,7 @@ int main(void)
 {
     versions_and_texts();
     no_tensors_and_empty_ones();
+    norms_too_small_for_a_double_leave_the_coefficient_to_eps();
     norms_by_hand();
     total_norm_over_tensors();
     coefficient_rules();
