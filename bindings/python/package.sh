@@ -18,6 +18,9 @@ raw=$build/dist-raw dist=$build/dist
 rm -rf "$raw" "$dist"
 mkdir -p "$raw" "$dist"
 
+# Everything is as old as the last commit: the same tree gives the same bytes.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$package" log -1 --format=%ct 2>/dev/null || date -r "$package/pyproject.toml" +%s)}
+export SOURCE_DATE_EPOCH
 cd "$package"
 "$tools/bin/python" -m hatchling build --directory "$raw" 2>&1 | grep -v '^$'
 PATH=$tools/bin:$PATH auditwheel repair --plat "$platform" --wheel-dir "$dist" "$raw"/*.whl >"$raw/auditwheel.log" 2>&1 || {
