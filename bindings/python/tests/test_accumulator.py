@@ -1,6 +1,7 @@
 """Accumulator: however gradients are cut, merged and sent, the norm is that of one call."""
 
 import copy
+import ctypes
 import gc
 import math
 import pickle
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradclip
-from gradclip import Accumulator
+from gradclip import Accumulator, _ffi
 
 DTYPES = [np.dtype("f4"), np.dtype("f2"), np.dtype(ml_dtypes.bfloat16), np.dtype("f8")]
 
@@ -316,3 +317,18 @@ def run(work, count):
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
+
+
+def test_bytes_of_a_sum_over_ranks_do_not_say_where_the_nan_is():
+    ranks = [gradclip.Accumulator() for _ in range(2)]
+    for rank in ranks:
+        rank.add(np.array([1.0, np.nan], np.float32))
+    words = [(ctypes.c_int64 * _ffi.GRADCLIP_WORDS)() for _ in ranks]
+    for rank, own in zip(ranks, words):
+        assert _ffi.gradclip_accumulator_to_words(rank._handle, 1.0, own) == 0
+    sums = (ctypes.c_int64 * _ffi.GRADCLIP_WORDS)(*map(sum, zip(*words)))
+    assert _ffi.gradclip_accumulator_from_words(ranks[0]._handle, 1.0, sums) == 0
+    found = gradclip.Accumulator.from_bytes(ranks[0].to_bytes()).finish().nonfinite
+    assert (found.count, found.nan_count) == (2, 2)
+    assert found.tensor is found.element is found.index is found.name is None
+    assert str(found) == "2 elements are not finite (2 NaN, 0 infinite)"

@@ -186,9 +186,9 @@ class Accumulator:
             nonfinite = NonFinite(
                 count=result.nonfinite_count,
                 nan_count=result.nan_count,
-                tensor=result.first_tensor,
+                tensor=_known(result.first_tensor),
                 name=None if first is None else first.name,
-                element=result.first_element if first is None else first.element,
+                element=_known(result.first_element) if first is None else first.element,
                 index=None if first is None else first.place,
             )
             if error_if_nonfinite:
@@ -244,6 +244,11 @@ class Accumulator:
         with self._lock:
             first = self._first
         return _restored, (self._settings, self.to_bytes(), first)
+
+
+def _known(number: int) -> int | None:
+    """None where the bytes came from a sum over ranks, which does not say which was first."""
+    return None if number == _ffi.GRADCLIP_NONE else number
 
 
 def _restored(settings: Any, state: bytes, first: Any) -> Accumulator:

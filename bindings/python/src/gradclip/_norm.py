@@ -74,6 +74,8 @@ class NonFinite:
             return "the gradients are finite"
         elements = "1 element is" if self.count == 1 else f"{self.count} elements are"
         kinds = f"{self.nan_count} NaN, {self.inf_count} infinite"
+        if self.tensor is None:  # a sum over ranks does not say
+            return f"{elements} not finite ({kinds})"
         where = f"{noun} {self.tensor}"
         if self.name is not None:
             where = f"{self.name!r} ({where})"
