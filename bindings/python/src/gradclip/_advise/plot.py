@@ -11,6 +11,7 @@ from .._errors import InvalidArgumentError
 from .advice import Advice
 from .extra import require
 from .log import Array, Log
+from .spikes import FACTOR
 
 # Okabe and Ito's palette: told apart by all forms of colour vision, and in grey.
 _NORM, _CLIPPED, _BAD, _RATE = "#0072B2", "#D55E00", "#CC79A7", "#009E73"
@@ -68,7 +69,7 @@ def _figure(canvas: Any, log: Log, advice: Advice) -> None:
     if advice.warmup and advice.warmup < len(steps):
         trace.axvspan(steps[0], steps[advice.warmup], color="#000000", alpha=0.06, linewidth=0)
         trace.annotate(
-            "warm-up", (steps[0], 0.985), xycoords=("data", "axes fraction"), va="top",
+            "warm-up", (steps[0], 0.015), xycoords=("data", "axes fraction"), va="bottom",
             fontsize=8, color="#555555", xytext=(3, 0), textcoords="offset points",
         )  # fmt: skip
     _histogram(bars, log.norm[positive & (np.arange(len(log)) >= advice.warmup)], advice)
@@ -162,6 +163,13 @@ def _band(trace: Any, steps: Array, norm: Array, rest: Array) -> None:
     at = steps[found[(edges[:-1] + edges[1:]) // 2]]
     trace.fill_between(at, low, high, color=_NORM, alpha=0.3, linewidth=0, label="all norms")
     trace.plot(at, middle, color=_NORM, linewidth=1.4, label="median")
+    spiky = found[values > FACTOR * np.repeat(middle, np.diff(edges))]
+    if len(spiky):
+        shown = spiky[np.argsort(-norm[spiky])[:_MOST_POINTS]]
+        trace.plot(
+            steps[shown], norm[shown], "o", color=_NORM, markersize=3.5, markeredgewidth=0,
+            label=f"over {FACTOR:g} times that",
+        )  # fmt: skip
 
 
 def _bad(trace: Any, steps: Array, norm: Array) -> None:
