@@ -241,7 +241,8 @@ package struct Chooser {
             (mean, variance) = (m, v)
         }
         decision.mean = mean
-        decision.deviation = isWarm && steps &+ 1 < warmup ? .infinity : gk_square_root(variance)
+        let isFirst = isWarm && !(records && steps &+ 1 == warmup)
+        decision.deviation = isFirst ? .infinity : gk_square_root(variance)
         return min(threshold, options.maxNorm)
     }
 

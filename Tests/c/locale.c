@@ -20,6 +20,27 @@ static void messages(void)
     CHECK(strstr(gradclip_last_error(), "e-310"), "%s", gradclip_last_error());
 }
 
+static char logged[256];
+
+static void take(void *user_data, uint32_t kind, const char *text)
+{
+    (void)user_data, (void)kind;
+    snprintf(logged, sizeof logged, "%s", text);
+}
+
+static void lines_of_the_log(void)
+{
+    gradclip_monitor monitor;
+    gradclip_result result = new_result();
+    double learning_rate = 0.1, loss = -2.5;
+    gradclip_monitor_init(&monitor, sizeof monitor);
+    monitor.callback = take;
+    result.total_norm = 1.25;
+    result.clip_coef = 0.5;
+    (void)gradclip_monitor_log(&monitor, &learning_rate, &loss, &result);
+    CHECK(strcmp(logged, "0,1.25,0.5,0.1,-2.5,0,,") == 0, "%s", logged);
+}
+
 int main(void)
 {
     char text[16];
@@ -28,5 +49,6 @@ int main(void)
     snprintf(text, sizeof text, "%g", 0.5);
     CHECK(strcmp(text, "0,5") == 0, "the locale has no comma: %s", text);
     messages();
+    lines_of_the_log();
     return checks_summary("locale");
 }

@@ -29,7 +29,7 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example; do
+for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example choosers monitor; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # A locale with a decimal comma of its own, since systems have few.
@@ -47,12 +47,16 @@ for test in golden golden_accumulator golden_inspect; do
     if compile "$test" "$test.c golden_file.c" -O2; then run "$out/$test" "$golden"; else failed=$((failed + 1)); fi
 done
 
+if compile golden_choosers golden_choosers.c -O2; then run "$out/golden_choosers" "$here/../golden/choosers.txt"; else failed=$((failed + 1)); fi
+
 # Valgrind has a floating point environment of its own, so not fpenv and per_example; its long double
 # is a double, so not inspect_lengths.
 if [ "${VALGRIND:-1}" = 1 ]; then
     for test in semantics arguments structs threads parts units accumulator_cuts accumulator_states accumulator_words; do
         run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/$test"
     done
+    run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/choosers" short
+    run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/golden_choosers" "$here/../golden/choosers.txt"
     # A part of the golden file: valgrind takes its time.
     awk '/^t / { if (keep) print; next } /^#/ { print; next } { keep = ++n % 16 == 0 } keep' "$golden" >"$out/golden-part.txt"
     for test in golden golden_accumulator golden_inspect; do

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import _ffi
 from ._calls import call
 from ._chooser import Chooser, Decision, GlobalChooser, _Each, _new_decision, checked_count
-from ._tensors import Table, Tensors
+from ._tensors import Rows, Table, Tensors
 
 if TYPE_CHECKING:
     from ._types import Grads, NonFinitePolicy
@@ -187,7 +187,7 @@ class AdaGC(Chooser):
 
     __module__ = "gradclip"
     __slots__ = ()
-    per_tensor = True
+    per_tensor = True  # what Monitor asks: feed() takes the norm of each gradient
     _kind = _ffi.GRADCLIP_ADAGC
     _names = {"decay": "beta", "max_norm": "lambda_abs"}
 
@@ -253,9 +253,21 @@ class AdaGC(Chooser):
         rows: list[int | None] = [None] * len(tensors.leaves)
         for i in range(len(tensors.arrays)):
             rows[tensors.leaf(i)] = i if tensors.row_of is None else tensors.row_of[i]
+        return self._clip_each(tensors, rows, norm_type, nonfinite, grad_scale, exact_f64)
+
+    def _clip_each(
+        self,
+        tensors: Rows,
+        rows: list[int | None],
+        norm_type: float,
+        nonfinite: str,
+        grad_scale: float,
+        exact_f64: bool,
+    ) -> Decision:
+        """`rows`: the row of each gradient, None for one that there is none of."""
         return self._clip(
             tensors,
-            spread(tensors.table, rows),
+            _spread(tensors.table, rows),
             norm_type,
             None,
             1e-6,
@@ -266,7 +278,7 @@ class AdaGC(Chooser):
         )
 
 
-def spread(table: Table, rows: Sequence[int | None]) -> Table:
+def _spread(table: Table, rows: Sequence[int | None]) -> Table:
     """A table with a row for each gradient, empty for None and for memory seen before."""
     words, seen = table.words, set()
     columns: list[tuple[int, int, int]] = []

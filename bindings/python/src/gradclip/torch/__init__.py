@@ -11,9 +11,10 @@ cannot overflow, and error_if_nonfinite names the parameter.
 
 `patch()` puts them in the place of torch's for libraries that call those;
 `Plan` and `clip_and_step` save time in a training loop; `Monitor` clips, logs, and says
-what went wrong.
+what went wrong; `AutoClip`, `ZClip`, `AdaGC` and `SkipStep` choose max_norm themselves.
 """
 
+from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
 from ._clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from ._monitor import Monitor
 from ._patch import Patch, patch
@@ -21,9 +22,13 @@ from ._plan import Plan
 from ._step import clip_and_step
 
 __all__ = [
+    "AdaGC",
+    "AutoClip",
     "Monitor",
     "Patch",
     "Plan",
+    "SkipStep",
+    "ZClip",
     "clip_and_step",
     "clip_grad_norm_",
     "clip_grad_value_",

@@ -1,0 +1,108 @@
+/* The log of a run: its lines, its warnings, in any locale and any floating point environment. */
+#include "check.h"
+
+#include <fenv.h>
+#include <math.h>
+
+enum { INVALID = GRADCLIP_ERROR_INVALID_ARGUMENT, LINES = 32 };
+
+struct log { char text[LINES][256]; uint32_t kind[LINES]; int count; int rounding; };
+
+static void take(void *user_data, uint32_t kind, const char *text)
+{
+    struct log *log = user_data;
+    if (log->count == LINES) return;
+    log->kind[log->count] = kind;
+    log->rounding = fegetround();
+    snprintf(log->text[log->count++], sizeof log->text[0], "%s", text);
+}
+
+static void check_line(const struct log *log, int i, uint32_t kind, const char *text)
+{
+    CHECK(i < log->count && log->kind[i] == kind && !strcmp(log->text[i], text), "line %d of %d: \"%s\", expected \"%s\"", i, log->count,
+          i < log->count ? log->text[i] : "", text);
+}
+
+static const char *const header = "step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element";
+
+static void lines_and_warnings(void)
+{
+    struct log log = {0};
+    gradclip_monitor m;
+    gradclip_result r = new_result();
+    double x[] = {3, 4}, lr = 0.1, loss = 2.5;
+    double *grads[] = {x};
+    size_t n = 2;
+    memset(&m, 0xee, sizeof m);
+    CHECK_STATUS(gradclip_monitor_init(&m, sizeof m), GRADCLIP_OK);
+    m.callback = take, m.user_data = &log;
+    CHECK_STATUS(gradclip_clip_grad_norm_f64(grads, &n, 1, 2.5, 2, NULL, &r), GRADCLIP_OK);
+    r.clip_coef = 0.5;
+    CHECK_STATUS(gradclip_monitor_log(&m, &lr, &loss, &r), GRADCLIP_OK);
+    CHECK_STATUS(gradclip_monitor_log(&m, NULL, NULL, &r), GRADCLIP_OK);
+    check_line(&log, 0, GRADCLIP_LOG_CSV, header);
+    check_line(&log, 1, GRADCLIP_LOG_CSV, "0,5,0.5,0.1,2.5,0,,");
+    check_line(&log, 2, GRADCLIP_LOG_CSV, "1,5,0.5,,,0,,");
+    /* Every number reads back as it was. */
+    lr = 1.0 / 3, loss = -0x1.123456789abcdp-1000;
+    r.total_norm = 0x1.fffffffffffffp1023;
+    CHECK_STATUS(gradclip_monitor_log(&m, &lr, &loss, &r), GRADCLIP_OK);
+    double norm, coef, rate, value;
+    CHECK(sscanf(log.text[3], "2,%lf,%lf,%lf,%lf,0,,", &norm, &coef, &rate, &value) == 4, "%s", log.text[3]);
+    CHECK(norm == r.total_norm && rate == lr && value == loss && coef == 0.5, "%s", log.text[3]);
+    /* Each cause is told once. */
+    x[0] = 1, x[1] = NAN, loss = -INFINITY;
+    for (int again = 0; again < 2; again++) {
+        gradclip_clip_grad_norm_f64(grads, &n, 1, 1, 2, NULL, &r);
+        CHECK_STATUS(gradclip_monitor_log(&m, &lr, &loss, &r), GRADCLIP_OK);
+    }
+    check_line(&log, 4, GRADCLIP_LOG_CSV, "3,nan,1,0.33333333333333331,-inf,1,0,1");
+    check_line(&log, 5, GRADCLIP_LOG_WARNING, "step 3: NaN or infinite gradients, elements: 1, the first: element 1 of tensor 0");
+    check_line(&log, 6, GRADCLIP_LOG_WARNING, "step 3: the loss is NaN or infinite");
+    check_line(&log, 7, GRADCLIP_LOG_CSV, "4,nan,1,0.33333333333333331,-inf,1,0,1");
+    CHECK(log.count == 8, "%d lines", log.count);
+    x[0] = x[1] = 0;
+    gradclip_clip_grad_norm_f64(grads, &n, 1, 1, 2, NULL, &r);
+    fesetround(FE_UPWARD);
+    CHECK_STATUS(gradclip_monitor_log(&m, &lr, NULL, &r), GRADCLIP_OK);
+    CHECK(log.rounding == FE_UPWARD && fegetround() == FE_UPWARD, "the callback runs in the host's environment");
+    fesetround(FE_TONEAREST);
+    check_line(&log, 9, GRADCLIP_LOG_WARNING, "step 5: all gradients are zero");
+    CHECK(m.step == 6 && m.said == (1 | 4 | 8 | 16), "step %llu, said %u", (unsigned long long)m.step, m.said);
+    /* Resumed: no header, the next number. */
+    struct log rest = {0};
+    CHECK_STATUS(gradclip_monitor_init(&m, sizeof m), GRADCLIP_OK);
+    m.callback = take, m.user_data = &rest, m.said = 1, m.step = UINT64_MAX;
+    CHECK_STATUS(gradclip_monitor_log(&m, NULL, NULL, &r), GRADCLIP_OK);
+    check_line(&rest, 0, GRADCLIP_LOG_CSV, "18446744073709551615,0,1,,,0,,");
+}
+
+static void refused(void)
+{
+    struct log log = {0};
+    gradclip_monitor m;
+    gradclip_result r = new_result(), none = {0};
+    CHECK_STATUS(gradclip_monitor_init(NULL, sizeof m), INVALID);
+    CHECK_STATUS(gradclip_monitor_init(&m, 7), INVALID);
+    CHECK_STATUS(gradclip_monitor_init(&m, sizeof m), GRADCLIP_OK);
+    m.user_data = &log;
+    CHECK_STATUS(gradclip_monitor_log(&m, NULL, NULL, &r), INVALID);
+    CHECK(strstr(gradclip_last_error(), "callback") == gradclip_last_error(), "%s", gradclip_last_error());
+    m.callback = take;
+    CHECK_STATUS(gradclip_monitor_log(NULL, NULL, NULL, &r), INVALID);
+    CHECK_STATUS(gradclip_monitor_log(&m, NULL, NULL, NULL), INVALID);
+    CHECK(strstr(gradclip_last_error(), "result") == gradclip_last_error(), "%s", gradclip_last_error());
+    CHECK_STATUS(gradclip_monitor_log(&m, NULL, NULL, &none), INVALID);
+    m.struct_size = 16;
+    CHECK_STATUS(gradclip_monitor_log(&m, NULL, NULL, &r), INVALID);
+    CHECK(strstr(gradclip_last_error(), "monitor") == gradclip_last_error(), "%s", gradclip_last_error());
+    CHECK(log.count == 0 && m.step == 0 && m.said == 0, "%d lines", log.count);
+}
+
+int main(void)
+{
+    CHECK(sizeof(gradclip_monitor) == 40, "%zu", sizeof(gradclip_monitor));
+    lines_and_warnings();
+    refused();
+    return checks_summary("monitor");
+}

@@ -1,0 +1,190 @@
+"""The choosers of gradclip for parameters of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+import gradclip
+
+from .._calls import new_result, norm_of
+from .._errors import UnsupportedError
+from .._norm import ALL_FINITE
+from . import _jobs, _original
+from ._gradients import ForTorch, Gradients, checked_names, gradients_of, look_at
+
+if TYPE_CHECKING:
+    from .._chooser import Decision, GlobalChooser
+    from .._types import NonFinitePolicy
+    from ._clip import TensorOrTensors
+
+    _Base = GlobalChooser
+else:
+    _Base = object
+
+
+class _ByTotalNorm(_Base):
+    """What AutoClip, ZClip and SkipStep do with parameters."""
+
+    __slots__ = ()
+
+    def clip_(  # type: ignore[override]
+        self,
+        parameters: TensorOrTensors,
+        *,
+        loss: Tensor | float | None = None,
+        norm_type: float = 2.0,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        names: Iterable[str] | None = None,
+    ) -> Decision:
+        """Measures the gradients of parameters, takes their norm in, and clips them in place.
+
+        Call it between backward() and the optimizer's step(), and leave that step out if
+        the result says .skip.
+
+        Args:
+            parameters: a parameter or any iterable of them, as for clip_grad_norm_.
+            loss: the step's loss, for SkipStep; others do not look at it.
+            norm_type, eps, grad_scale, names: as for clip_grad_norm_.
+            nonfinite: as for gradclip.clip_grad_norm_, whose default it has: gradients
+                that are not finite are left alone, and the step is to be skipped.
+
+        Returns:
+            The decision, with the norm before clipping in .norm.
+
+        Raises:
+            UnsupportedError: eps, nonfinite or grad_scale is given for gradients that the
+                library cannot clip. (Without them torch's own functions measure and clip
+                those.)
+        """
+        owners, seen = _look(parameters, norm_type, names)
+        if isinstance(seen, ForTorch):
+            policy = "propagate" if nonfinite == "leave" else nonfinite
+            _jobs.refuse_options(seen, eps, policy, grad_scale)
+            return self._clip_in_torch(owners, float(norm_type), loss)
+        decision = self._clip(
+            seen,
+            seen.table,
+            norm_type,
+            None if loss is None else float(loss),
+            eps,
+            nonfinite,
+            grad_scale,
+            False,
+        )
+        _tell(seen, decision, nonfinite, grad_scale)
+        return decision
+
+    def _clip_in_torch(
+        self, owners: list[Any], norm_type: float, loss: Tensor | float | None
+    ) -> Decision:
+        grads = [p.grad for p in owners if p.grad is not None]
+        total = _original.get_total_norm(grads, norm_type)
+        decision = self._feed(float(total), None if loss is None else float(loss))
+        if decision.clipped:
+            _original.clip_grads_with_norm_(owners, decision.threshold, total)
+        result = new_result()
+        result.total_norm = float(total)
+        result.clip_coef = result.factor = decision.clip_coef
+        decision.norm = norm_of(result, ALL_FINITE, None)
+        return decision
+
+
+class AutoClip(_ByTotalNorm, gradclip.AutoClip):
+    """gradclip.AutoClip, whose clip_() takes parameters.
+
+        autoclip = gradclip.torch.AutoClip()
+        ...
+        if autoclip.clip_(model.parameters()).skip: continue
+
+    >>> weight = torch.nn.Parameter(torch.zeros(2))
+    >>> autoclip = AutoClip(percentile=50)
+    >>> for scale in (1.0, 1.0, 3.0):
+    ...     weight.grad = torch.tensor([3.0, 4.0]) * scale
+    ...     print(autoclip.clip_([weight]).threshold, weight.grad.norm())
+    5.0 tensor(5.0000)
+    5.0 tensor(5.0000)
+    5.0 tensor(5.0000)
+    """
+
+    __module__ = "gradclip.torch"
+    __slots__ = ()
+
+
+class ZClip(_ByTotalNorm, gradclip.ZClip):
+    """gradclip.ZClip, whose clip_() takes parameters."""
+
+    __module__ = "gradclip.torch"
+    __slots__ = ()
+
+
+class SkipStep(_ByTotalNorm, gradclip.SkipStep):
+    """gradclip.SkipStep, whose clip_() takes parameters: nothing is clipped, but .skip says
+    whether to leave the step out.
+
+        if skipstep.clip_(model.parameters(), loss=loss).skip: continue
+    """
+
+    __module__ = "gradclip.torch"
+    __slots__ = ()
+
+
+class AdaGC(gradclip.AdaGC):
+    """gradclip.AdaGC, whose clip_() takes parameters.
+
+    They must be the same in every step. One whose .grad is None has no part in it.
+    """
+
+    __module__ = "gradclip.torch"
+    __slots__ = ()
+
+    def clip_(  # type: ignore[override]
+        self,
+        parameters: TensorOrTensors,
+        *,
+        norm_type: float = 2.0,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        names: Iterable[str] | None = None,
+    ) -> Decision:
+        """Measures the gradients of parameters, takes their norms in, and clips each in place.
+
+        The arguments are those of AutoClip.clip_.
+
+        Raises:
+            UnsupportedError: there are gradients that the library cannot clip.
+        """
+        owners, seen = _look(parameters, norm_type, names)
+        if isinstance(seen, ForTorch):
+            raise UnsupportedError(
+                f"AdaGC needs gradients that the library can clip, but gradient {seen.tensor} "
+                f"{seen.what}"
+            )
+        rows: list[int | None] = [None] * len(owners)
+        for i in range(len(seen.tensors)):
+            place = i if seen.place_of is None else seen.place_of[i]
+            rows[place] = i if seen.row_of is None else seen.row_of[i]
+        decision = self._clip_each(seen, rows, norm_type, nonfinite, grad_scale, False)
+        _tell(seen, decision, nonfinite, grad_scale)
+        return decision
+
+
+def _look(
+    parameters: TensorOrTensors, norm_type: float, names: Iterable[str] | None
+) -> tuple[list[Any], Gradients | ForTorch]:
+    owners = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    checked = checked_names(names, len(owners))
+    return owners, look_at(gradients_of(owners), checked, complex_too=norm_type == 2)
+
+
+def _tell(seen: Gradients, decision: Decision, nonfinite: str, grad_scale: float) -> None:
+    """Tells torch that gradients were written, if they were."""
+    norm = decision.norm
+    zeroed = nonfinite == "zero" and norm is not None and bool(norm.nonfinite)
+    if not decision.skip and (decision.clipped or grad_scale != 1.0 or zeroed):
+        seen.written()
