@@ -46,7 +46,6 @@ if compile article article.c; then run "$out/article"; else failed=$((failed + 1
 for test in golden golden_accumulator golden_inspect; do
     if compile "$test" "$test.c golden_file.c" -O2; then run "$out/$test" "$golden"; else failed=$((failed + 1)); fi
 done
-
 if compile golden_choosers golden_choosers.c -O2; then run "$out/golden_choosers" "$here/../golden/choosers.txt"; else failed=$((failed + 1)); fi
 
 # Valgrind has a floating point environment of its own, so not fpenv and per_example; its long double

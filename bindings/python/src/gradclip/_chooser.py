@@ -13,7 +13,7 @@ from ctypes import (
     create_string_buffer,
     sizeof,
 )
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _ffi
 from ._calls import call, new_result, norm_of, options_of
@@ -23,8 +23,6 @@ from ._tensors import Rows, Table, Tensors
 
 if TYPE_CHECKING:
     from ._types import Grads, NonFinitePolicy
-
-
 
 
 class Decision:
@@ -99,7 +97,9 @@ class Chooser:
     """Whether feed() takes the norm of each gradient, a list, rather than that of all."""
 
     _kind = 0
-    _names: dict[str, str] = {}  # what the library calls a setting, and what it is called here
+    _names: ClassVar[
+        dict[str, str]
+    ] = {}  # what the library calls a setting, and what it is called here
 
     def __init__(self, settings: dict[str, Any], **fields: Any) -> None:
         self._handle = c_void_p()
@@ -275,9 +275,7 @@ class _Each:
         decision.tensor_thresholds = self._thresholds
         decision.tensor_coefs = self._coefs
 
-    def of(
-        self, rows: Sequence[int | None] | None
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def of(self, rows: Sequence[int | None] | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Of each gradient: one that is the same memory as another has what that one has."""
         if rows is None:
             return tuple(self._thresholds), tuple(self._coefs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ctypes import c_double
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from . import _ffi
 from ._calls import call
@@ -112,7 +112,7 @@ class ZClip(GlobalChooser):
     __module__ = "gradclip"
     __slots__ = ()
     _kind = _ffi.GRADCLIP_ZCLIP
-    _names = {"decay": "alpha", "z_threshold": "z_thresh"}
+    _names: ClassVar[dict[str, str]] = {"decay": "alpha", "z_threshold": "z_thresh"}
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class AdaGC(Chooser):
     __slots__ = ()
     per_tensor = True  # what Monitor asks: feed() takes the norm of each gradient
     _kind = _ffi.GRADCLIP_ADAGC
-    _names = {"decay": "beta", "max_norm": "lambda_abs"}
+    _names: ClassVar[dict[str, str]] = {"decay": "beta", "max_norm": "lambda_abs"}
 
     def __init__(
         self,
@@ -229,9 +229,7 @@ class AdaGC(Chooser):
         decision = _new_decision()
         each = _Each(decision, len(array))
         with self._lock:
-            call(
-                _ffi.gradclip_chooser_feed_tensors, self._handle, array, len(array), decision
-            )
+            call(_ffi.gradclip_chooser_feed_tensors, self._handle, array, len(array), decision)
         return Decision(decision, *each.of(None))
 
     def clip_(
@@ -316,7 +314,7 @@ class SkipStep(GlobalChooser):
     __module__ = "gradclip"
     __slots__ = ()
     _kind = _ffi.GRADCLIP_SKIPSTEP
-    _names = {"z_threshold": "sigma_factor"}
+    _names: ClassVar[dict[str, str]] = {"z_threshold": "sigma_factor"}
 
     def __init__(self, window: int = 128, sigma_factor: float = 6.0) -> None:
         super().__init__(
