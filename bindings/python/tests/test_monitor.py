@@ -354,6 +354,21 @@ def test_a_writer_of_tensorboard_gets_every_step():
     ]
 
 
+def test_the_adviser_reads_what_a_real_writer_wrote(tmp_path, rng, capsys):
+    tensorboard = pytest.importorskip("tensorboardX")
+    pytest.importorskip("rich")
+    from gradclip._cli import main
+
+    with tensorboard.SummaryWriter(str(tmp_path)) as writer:
+        monitor = gradclip.Monitor(math.inf, tensorboard=writer)
+        norms = sorted(monitor.clip_(grads(rng.uniform(1, 2))) for _ in range(201))
+    (events,) = map(str, tmp_path.iterdir())
+    assert main(["advise", events]) == 0
+    report = capsys.readouterr().out
+    assert "201 norms" in report and "gradclip/grad_norm" in report
+    assert f"{norms[100]:.3g}" in report
+
+
 # ------------------------------------------------------------------ choosers --
 
 

@@ -301,6 +301,8 @@ class Recorder:
                 ("max_norm", done.max_norm),
                 ("nonfinite_count", row.nonfinite_count),
             ):
+                if name == "max_norm" and math.isinf(value):
+                    continue  # no threshold, and no number that writers take
                 writer.add_scalar(self._tag + name, value, row.step)
         return failed
 
