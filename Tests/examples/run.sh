@@ -92,9 +92,13 @@ grep -q 'gradients overflowed, the first is' "$out/mixed.txt" && good || bad "no
 # shellcheck disable=SC2086
 build c/accumulate_backward gcc $strict -O3 -march=native accumulate_backward.c $flags -lm
 run accumulate accumulate_backward "$digits" 1
-grep '^the norm of' "$out/accumulate.txt"
+run accumulate-inf accumulate_backward "$digits" none inf
+sed -n 's/^the norm of/p = 2: the norm of/p' "$out/accumulate.txt"
+sed -n 's/^the norm of/p = inf: the norm of/p' "$out/accumulate-inf.txt"
 holds "it reads digits" "$(before accumulate 'of 297 test digits right')" '>=' 240
-grep -q '^norms with the same bits: 12 of 12$' "$out/accumulate.txt" && good || bad "norms differ by how they are added up"
+for name in accumulate accumulate-inf; do
+    grep -q '^norms with the same bits: 12 of 12$' "$out/$name.txt" && good || bad "$name: norms differ by how they are added up"
+done
 
 # ------------------------------------------------------- dlib and libtorch --
 # Without optimisation libtorch's headers compile in a third of the time; its kernels
