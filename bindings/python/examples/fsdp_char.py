@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -77,9 +78,10 @@ def main() -> None:
         Linear(CONTEXT * vocabulary, HIDDEN), nn.Tanh(), Linear(HIDDEN, vocabulary)
     )
     mesh = init_device_mesh("cpu", (ranks,))
-    for part in (model[0], model[2], model):
+    parts: list[Any] = [model[0], model[2], model]
+    for part in parts:
         fully_shard(part, mesh=mesh)
-    for part in (model[0], model[2], model):
+    for part in parts:
         # The sum over ranks, not its mean: clipping divides, in its own pass.
         part.set_gradient_divide_factor(1.0)
         part.set_force_sum_reduction_for_comms(True)

@@ -61,10 +61,10 @@ def mypy(directory, *arguments):
     )
 
 
-def test_the_package_passes_strict_mypy_with_torchs_own_types(tmp_path):
+def test_package_and_examples_pass_strict_mypy_with_torchs_own_types(tmp_path):
     pytest.importorskip("mypy")
-    source = str(PROJECT / "src" / "gradclip")
-    done = mypy(tmp_path, "--config-file", str(PROJECT / "pyproject.toml"), source)
+    sources = [str(PROJECT / name) for name in ("src/gradclip", "examples")]
+    done = mypy(tmp_path, "--config-file", str(PROJECT / "pyproject.toml"), *sources)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
