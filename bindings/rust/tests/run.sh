@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 GRADCLIP_LIB_DIR=$(cd "${1:?usage: run.sh LIBDIR [TARGET]}" && pwd)
 export GRADCLIP_LIB_DIR
 libdir=$GRADCLIP_LIB_DIR
-CARGO_TARGET_DIR=${2:-$here/target}
+CARGO_TARGET_DIR=$(realpath -m "${2:-$here/target}")
 export CARGO_TARGET_DIR
 # Tests of the documentation are linked without the rpath.
 LD_LIBRARY_PATH=$GRADCLIP_LIB_DIR${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
