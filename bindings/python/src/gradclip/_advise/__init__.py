@@ -157,7 +157,7 @@ def advise_log(
         recommendations=advised,
         choosers=replay(found) if verdict in ("steady", "heavy-tailed", "drifting") else [],
         warnings=warned,
-        next=next_of(found, verdict, next_lr),
+        next=next_of(found, verdict),
     )
 
 

@@ -120,7 +120,7 @@ def _next_rate(found: Findings, next_lr: float, optimizer: str | None) -> Recomm
     return Recommendation("next rate", rounded(value), None, reason)
 
 
-def next_of(found: Findings, verdict: str, next_lr: float | None) -> str:
+def next_of(found: Findings, verdict: str) -> str:
     """What to do now."""
     if verdict == "empty":
         return "log the norm that clip_grad_norm_ returns in every step"

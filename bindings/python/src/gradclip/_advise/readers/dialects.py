@@ -28,7 +28,7 @@ LOSS = field(r"(?:train[ _]|lm[ _]|training[ _]|total[ _])?loss")
 SCALE = field(r"loss[ _]scale")
 BATCH = field(r"global batch size")
 STEP = field(r"(?:global[ _])?(?:step|iteration|iter|num_updates)")
-EPOCH = re.compile(r"(?!)")  # matches nothing
+NO_STEP = re.compile(r"(?!)")  # matches nothing
 
 
 class Dialect(NamedTuple):
@@ -90,7 +90,7 @@ DIALECTS = (
         "sampled",
     ),
     Dialect(
-        "Hugging Face Trainer", re.compile(r"\{'loss': .*'grad_norm': "), NORM, EPOCH, "sampled"
+        "Hugging Face Trainer", re.compile(r"\{'loss': .*'grad_norm': "), NORM, NO_STEP, "sampled"
     ),
     Dialect("text", NORM, NORM, STEP, None),
     Dialect("text", TOTAL_NORM, TOTAL_NORM, STEP, None),
