@@ -19,11 +19,11 @@ ok() { echo "ok: $*"; }
 
 [ -e "$library" ] || fail "$library is missing: run make first"
 
-# The functions that the header declares. The preprocessor has taken comments
+# The functions that a header (gradclip.h) declares. The preprocessor has taken comments
 # and macros away, so a name before a parenthesis is a declaration; the line
 # markers say which lines are the header's own. (The type of a callback declares none.)
-declared_functions() {
-    printf '#include "gradclip.h"\n' | gcc -E -x c -I"$root/include" - |
-        awk '/^# [0-9]+ "/ { own = index($3, "gradclip.h") > 0; next } own && !/^typedef .*\(\*/' |
+declared_functions() { # [HEADER]
+    printf '#include "%s"\n' "${1:-$header}" | gcc -E -x c - |
+        awk '/^# [0-9]+ "/ { own = $3 ~ /gradclip[^\/]*\.h"$/; next } own && !/^typedef .*\(\*/' |
         grep -oE '[A-Za-z_][A-Za-z0-9_]*[[:space:]]*\(' | tr -d ' (' | sort -u
 }
