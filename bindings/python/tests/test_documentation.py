@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import gradclip
-from gradclip import _accumulator, _clip, _inspect, _monitor, _plan
+from gradclip import _accumulator, _choosers, _clip, _inspect, _monitor, _plan
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -44,6 +44,10 @@ def test_readme():
         _accumulator.Accumulator.from_bytes,
         _inspect.inspect,
         _monitor.Monitor,
+        _choosers.AutoClip,
+        _choosers.ZClip,
+        _choosers.AdaGC,
+        _choosers.SkipStep,
     ],
 )
 def test_docstrings(function):

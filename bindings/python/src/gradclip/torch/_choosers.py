@@ -105,10 +105,11 @@ class AutoClip(_ByTotalNorm, gradclip.AutoClip):
     >>> autoclip = AutoClip(percentile=50)
     >>> for scale in (1.0, 1.0, 3.0):
     ...     weight.grad = torch.tensor([3.0, 4.0]) * scale
-    ...     print(autoclip.clip_([weight]).threshold, weight.grad.norm())
-    5.0 tensor(5.0000)
-    5.0 tensor(5.0000)
-    5.0 tensor(5.0000)
+    ...     decision = autoclip.clip_([weight])
+    ...     print(decision.norm, decision.threshold, round(decision.clip_coef, 4))
+    5.0 5.0 1.0
+    5.0 5.0 1.0
+    15.0 5.0 0.3333
     """
 
     __module__ = "gradclip.torch"
@@ -116,7 +117,17 @@ class AutoClip(_ByTotalNorm, gradclip.AutoClip):
 
 
 class ZClip(_ByTotalNorm, gradclip.ZClip):
-    """gradclip.ZClip, whose clip_() takes parameters."""
+    """gradclip.ZClip, whose clip_() takes parameters.
+
+    >>> weight = torch.nn.Parameter(torch.zeros(2))
+    >>> zclip = ZClip(warmup_steps=2, mode="mean")
+    >>> for scale in (1.0, 3.0, 100.0):
+    ...     weight.grad = torch.tensor([3.0, 4.0]) * scale
+    ...     print(zclip.clip_([weight]).clipped, weight.grad.norm())
+    False tensor(5.)
+    False tensor(15.)
+    True tensor(10.)
+    """
 
     __module__ = "gradclip.torch"
     __slots__ = ()
@@ -127,6 +138,16 @@ class SkipStep(_ByTotalNorm, gradclip.SkipStep):
     whether to leave the step out.
 
         if skipstep.clip_(model.parameters(), loss=loss).skip: continue
+
+    >>> weight = torch.nn.Parameter(torch.zeros(2))
+    >>> skipstep = SkipStep(window=4)
+    >>> for loss in (2.1, 1.9, 2.0, 50.0):
+    ...     weight.grad = torch.ones(2)
+    ...     print(skipstep.clip_([weight], loss=torch.tensor(loss)).skip)
+    False
+    False
+    False
+    True
     """
 
     __module__ = "gradclip.torch"
@@ -137,6 +158,18 @@ class AdaGC(gradclip.AdaGC):
     """gradclip.AdaGC, whose clip_() takes parameters.
 
     They must be the same in every step. One whose .grad is None has no part in it.
+
+        adagc = gradclip.torch.AdaGC()
+        ...
+        if adagc.clip_(model.parameters()).skip: continue
+
+    >>> weight, bias = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    >>> adagc = AdaGC(warmup_steps=1, lambda_rel=2.0)
+    >>> for scale in (0.25, 16.0):
+    ...     weight.grad, bias.grad = torch.tensor([scale]), torch.tensor([0.5])
+    ...     print(adagc.clip_([weight, bias]).tensor_coefs)
+    (1.0, 1.0)
+    (0.03125, 1.0)
     """
 
     __module__ = "gradclip.torch"
