@@ -35,12 +35,16 @@ from ._plan import Plan
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._adaptive import adaptive_clip_grad_
     from ._advise import advise
     from ._advise.advice import Advice
     from ._chooser import Decision
     from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
     from ._diagnosis import Culprit, Diagnosis, Spike
+    from ._family import PartsNorm, adapt_max_norm
     from ._monitor import Monitor
+    from ._parts import clip_by_block_rms_, clip_by_group_, clip_by_norm_
+    from ._per_example import PerExample, clip_per_example
     from ._recorder import MonitorWarning, Step
     from ._report import Inspection, Report
 
@@ -62,6 +66,8 @@ __all__ = [
     "NonFiniteGradientError",
     "Norm",
     "OutOfMemoryError",
+    "PartsNorm",
+    "PerExample",
     "Plan",
     "Report",
     "SkipStep",
@@ -70,11 +76,17 @@ __all__ = [
     "UnsupportedError",
     "ZClip",
     "__version__",
+    "adapt_max_norm",
+    "adaptive_clip_grad_",
     "advise",
+    "clip_by_block_rms_",
+    "clip_by_group_",
+    "clip_by_norm_",
     "clip_grad_norm",
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "clip_per_example",
     "defer_clip",
     "get_total_norm",
     "inspect",
@@ -92,12 +104,20 @@ _LATER = {
     "Inspection": "_report",
     "Monitor": "_monitor",
     "MonitorWarning": "_recorder",
+    "PartsNorm": "_family",
+    "PerExample": "_per_example",
     "Report": "_report",
     "SkipStep": "_choosers",
     "Spike": "_diagnosis",
     "Step": "_recorder",
     "ZClip": "_choosers",
+    "adapt_max_norm": "_family",
+    "adaptive_clip_grad_": "_adaptive",
     "advise": "_advise",
+    "clip_by_block_rms_": "_parts",
+    "clip_by_group_": "_parts",
+    "clip_by_norm_": "_parts",
+    "clip_per_example": "_per_example",
 }
 
 

@@ -189,7 +189,7 @@ def options_of(
         # where there is nothing the policies do not differ.
         policy = _ffi.GRADCLIP_NONFINITE_LEAVE
     return _made_options(
-        _real("eps", eps), _real("grad_scale", grad_scale), policy, bool(exact_f64)
+        real("eps", eps), real("grad_scale", grad_scale), policy, bool(exact_f64)
     )
 
 
@@ -201,7 +201,7 @@ def _made_options(
     return _ffi.gradclip_options(_OPTIONS_SIZE, eps, grad_scale, policy, exact_f64)
 
 
-def _real(name: str, value: float) -> float:
+def real(name: str, value: float) -> float:
     try:
         return c_double(value).value
     except TypeError:
@@ -233,7 +233,7 @@ def call(function: Any, *arguments: Any) -> int:
     except ArgumentError as error:
         for name, kind, value in zip(function.names, function.argtypes, arguments):
             if kind is c_double:
-                _real(name, value)
+                real(name, value)
         raise error
     if status < 0:
         raise error_for(status)

@@ -1,0 +1,279 @@
+"""Adaptive gradient clipping: each unit of a gradient against the same unit of its weights."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+from . import _family
+from ._calls import options_of
+from ._family import PartsNorm
+from ._layout import Layout, c_order, flat_index
+from ._norm import NonFinite
+from ._parts import parts_norm
+from ._tensors import Table, Tensors
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeAlias
+
+    from ._types import Grads, NonFinitePolicy
+
+Exclude: TypeAlias = "Union[Iterable[str], Callable[[str], bool], None]"
+
+
+def adaptive_clip_grad_(
+    grads: Grads,
+    weights: Grads,
+    clip_factor: float = 0.01,
+    eps: float = 1e-3,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    *,
+    axes: str | Sequence[int] = "timm",
+    exclude: Exclude = None,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+    exact_f64: bool = False,
+) -> PartsNorm:
+    """Scales each unit of each gradient in place by its norm against that of the same unit of
+    the weights: adaptive gradient clipping (Brock et al., NFNets, arXiv 2102.06171).
+
+    With limit = clip_factor * max(||w||, eps) for a unit w of weights, its gradient g stays
+    as it is where ||g|| < limit, and becomes g * limit / max(||g||, 1e-6) otherwise. That
+    is what timm.utils.adaptive_clip_grad and optax.adaptive_grad_clip compute, with exact
+    norms. They differ in what a unit is: see axes.
+
+    Args:
+        grads: as for clip_grad_norm_.
+        weights: the weights, structured as the gradients are, each of its gradient's
+            shape; their dtype may be another. They are only read.
+        clip_factor: finite, >= 0; 0.01 is usual.
+        eps: what the norm of a unit of weights counts at least, finite, >= 0.
+        norm_type: the order of the norms, > 0.
+        axes: the axes that are reduced: all elements that differ only in their index on
+            these are one unit. A tuple for all gradients (negative numbers count from
+            the end); "timm": of rank 0 and 1 all, otherwise all but the first; "optax":
+            of shapes with at most one extent above 1 all, of rank 2 and 3 the first, of
+            rank 4 all but the last; a higher rank is an error. (So the two agree on
+            vectors; of rank 3 timm reduces axes 1 and 2, and optax axis 0.)
+        exclude: gradients to leave alone, NFNets' classifier for instance: their names,
+            or what their names begin with up to a ".", or a function of the name that
+            says so. They are divided by grad_scale.
+        names: names of the gradients; by default the keys of dictionaries.
+        error_if_nonfinite, nonfinite, grad_scale, exact_f64: as for clip_grad_norm_. With
+            nonfinite="propagate" a NaN makes its own unit NaN. Weights that are not
+            finite are an error with the other policies.
+
+    Returns:
+        The norm of all gradients together (those excluded left out), a float, with
+        clip_coefs and the other attributes of `PartsNorm`.
+
+    Raises:
+        ValueError: weights do not match, an axis lies outside a shape, an excluded name
+            is none, and as clip_grad_norm_ does.
+        TypeError: as clip_grad_norm_ does.
+
+    Reduced axes that are no neighbours in memory are clipped in a copy; that needs NumPy
+    arrays.
+
+    >>> import array
+    >>> grad, weight = array.array("d", [30.0, 40.0]), array.array("d", [3.0, 4.0])
+    >>> norm = adaptive_clip_grad_([grad], [weight], clip_factor=0.5)
+    >>> norm, norm.clipped_count, grad
+    (50.0, 1, array('d', [1.5, 2.0]))
+    """
+    tensors = Tensors(grads, names, writable=True)
+    held = Tensors(weights, None, writable=False)
+    if len(held.leaves) != len(tensors.leaves):
+        raise ValueError(
+            f"weights must be as many as grads: {len(tensors.leaves)} (got {len(held.leaves)})"
+        )
+    left_out = excluded(tensors.names, exclude, len(tensors.leaves))
+    options = options_of(1e-6, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
+    array_of_leaf = {held.leaf(i): i for i in range(len(held.arrays))}
+    found: list[_Row | None] = [None] * tensors.count
+    copies: dict[int, _Copy] = {}
+    for i in range(len(tensors.arrays)):
+        row = i if tensors.row_of is None else tensors.row_of[i]
+        if found[row] is None:
+            leaf = tensors.leaf(i)
+            weight = array_of_leaf.get(leaf)
+            found[row], copy = _row(tensors, i, held, weight, axes, left_out[leaf])
+            if copy is not None:
+                copies[row] = copy
+    rows = [row for row in found if row is not None]
+    words = tensors.table.words
+    for place, entry in enumerate(rows):
+        words[4 * place] = entry.address
+        words[4 * place + 2] |= entry.flags << (32 if sys.byteorder == "little" else 0)
+    table = Table.of(
+        [row.weight for row in rows],
+        [tensors.table.words[4 * i + 1] for i in range(tensors.count)],
+        [row.weight_dtype for row in rows],
+    )
+    result, coefs = _family.adaptive_clip_grad(
+        tensors, table, [row.units for row in rows], clip_factor, eps, norm_type, options
+    )
+    norm = parts_norm(_InCopies(tensors, copies), result, error_if_nonfinite)
+    for copy in copies.values():
+        if copy.grad is not None and not (norm.nonfinite and nonfinite == "leave"):
+            copy.original[...] = copy.grad.transpose(sorted(copy.order, key=copy.order.__getitem__))
+    per_row = coefs_of_rows(coefs, [row.units for row in rows], [bool(row.flags) for row in rows])
+    of_leaves: list[Any] = [None] * len(tensors.leaves)
+    for i in range(len(tensors.arrays)):
+        of_leaves[tensors.leaf(i)] = per_row[i if tensors.row_of is None else tensors.row_of[i]]
+    norm.clip_coefs = tuple(of_leaves)
+    norm.clipped_count = sum(1 for coef in coefs if coef != 1.0)
+    return norm
+
+
+class _Row(NamedTuple):
+    address: int
+    weight: int
+    weight_dtype: int
+    units: tuple[int, int, int]
+    flags: int
+
+
+class _Copy(NamedTuple):
+    """What stands for a gradient or its weights where units do not lie as the library needs."""
+
+    original: Any
+    grad: Any  # None: the gradient itself is clipped
+    weight: Any
+    order: list[int]  # axis a of the copies is axis order[a] of the originals
+
+
+class _InCopies:
+    """Tells where a NaN lies, of gradients some of which were clipped in a copy."""
+
+    def __init__(self, tensors: Tensors, copies: dict[int, _Copy]) -> None:
+        self._tensors = tensors
+        self._copies = copies
+
+    def nonfinite(self, result: Any) -> NonFinite:
+        copy = self._copies.get(result.first_tensor)
+        found = self._tensors.nonfinite(result)
+        if copy is None or copy.grad is None:
+            return found
+        places = c_order(copy.grad.shape).index_of(result.first_element)
+        index = [0] * len(places)
+        for axis, place in zip(copy.order, places):
+            index[axis] = place
+        found.index = tuple(index)
+        found.element = flat_index(index, copy.original.shape)
+        return found
+
+
+def _row(
+    tensors: Tensors,
+    i: int,
+    held: Tensors,
+    weight: int | None,
+    axes: str | Sequence[int],
+    is_excluded: bool,
+) -> tuple[_Row, _Copy | None]:
+    address = tensors.memory.addresses[i]
+    length = tensors.memory.lengths[i]
+    if is_excluded:
+        # Not measured: its own memory stands for the weights.
+        return _Row(address, address, tensors.memory.dtypes[i], (1, length, 1), 1), None
+    if weight is None:
+        raise ValueError(f"{tensors.label(i)} has no weights: its entry in weights is None")
+    order, other = tensors.layout(i), held.layout(weight)
+    if order.shape != other.shape:
+        raise ValueError(
+            f"weights of {tensors.label(i)} must have its shape {order.shape} (got {other.shape})"
+        )
+    reduced = _family.reduced_axes(axes, order.shape, tensors.label(i))
+    units = _family.unit_shape(
+        [order.shape[axis] for axis in order.axes], [axis in reduced for axis in order.axes]
+    )
+    dtype = held.memory.dtypes[weight]
+    if units is not None and _same_order(order, other):
+        return _Row(address, held.memory.addresses[weight], dtype, units, 0), None
+    return _copied(tensors, i, held, weight, reduced, units is not None)
+
+
+def _copied(
+    tensors: Tensors,
+    i: int,
+    held: Tensors,
+    weight: int,
+    reduced: tuple[int, ...],
+    in_place: bool,
+) -> tuple[_Row, _Copy]:
+    """A row of copies in which units are contiguous; of the weights alone if that is enough."""
+    numpy = sys.modules.get("numpy")
+    grad, other = tensors.arrays[i], held.arrays[weight]
+    ndarray = getattr(numpy, "ndarray", ())
+    if not isinstance(grad, ndarray) or not isinstance(other, ndarray):
+        raise ValueError(
+            f"{tensors.label(i)} and its weights lie differently in memory, or the reduced axes "
+            "are no neighbours there: pass NumPy arrays"
+        )
+    assert numpy is not None
+    layout = tensors.layout(i)
+    kept = [axis for axis in range(grad.ndim) if axis not in reduced]
+    order = [*kept, *reduced]
+    mine = None
+    if in_place:
+        order = list(layout.axes)
+        flip = tuple(slice(None, None, -1 if layout.reversed[axis] else None) for axis in order)
+        copy = numpy.ascontiguousarray(other.transpose(order)[flip])
+        units = _family.unit_shape(
+            [layout.shape[axis] for axis in order], [axis in reduced for axis in order]
+        )
+        assert units is not None
+        address = tensors.memory.addresses[i]
+    else:
+        copy = numpy.ascontiguousarray(other.transpose(order))
+        mine = numpy.ascontiguousarray(grad.transpose(order))
+        outer = 1
+        for axis in kept:
+            outer *= grad.shape[axis]
+        units = (outer, grad.size // outer if outer else 0, 1)
+        address = mine.__array_interface__["data"][0]
+    row = _Row(address, copy.__array_interface__["data"][0], held.memory.dtypes[weight], units, 0)
+    return row, _Copy(grad, mine, copy, order)
+
+
+def _same_order(order: Layout, other: Layout) -> bool:
+    return order.axes == other.axes and order.reversed == other.reversed
+
+
+def excluded(names: Sequence[str] | None, exclude: Exclude, count: int) -> list[bool]:
+    """Which of the gradients with these names are left out."""
+    if exclude is None:
+        return [False] * count
+    if names is None:
+        raise ValueError("exclude needs names: pass a dictionary of gradients, or names")
+    if callable(exclude):
+        return [bool(exclude(name)) for name in names]
+    if isinstance(exclude, str):
+        raise TypeError(f"exclude must be names or a function (got {exclude!r}, one name)")
+    wanted = list(exclude)
+    for name in wanted:
+        if not any(_belongs(other, name) for other in names):
+            raise ValueError(f"exclude names no gradient: {name!r}")
+    return [any(_belongs(name, other) for other in wanted) for name in names]
+
+
+def _belongs(name: str, to: str) -> bool:
+    return name == to or name.startswith(to + ".")
+
+
+def coefs_of_rows(
+    coefs: Any, units: list[tuple[int, int, int]], left_out: list[bool]
+) -> list[array[float] | None]:
+    """The coefficients of each row's units; None of a row that was left out."""
+    rows: list[array[float] | None] = []
+    start = 0
+    for (outer, _, inner), is_excluded in zip(units, left_out):
+        end = start + outer * inner
+        rows.append(None if is_excluded else array("d", coefs[start:end]))
+        start = end
+    return rows
