@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 from . import _family
 from ._calls import options_of
 from ._family import PartsNorm
-from ._layout import Layout, c_order, flat_index
+from ._layout import Layout
 from ._norm import NonFinite
 from ._parts import parts_norm
 from ._tensors import Table, Tensors
@@ -159,13 +159,7 @@ class _InCopies:
         found = self._tensors.nonfinite(result)
         if copy is None or copy.grad is None:
             return found
-        places = c_order(copy.grad.shape).index_of(result.first_element)
-        index = [0] * len(places)
-        for axis, place in zip(copy.order, places):
-            index[axis] = place
-        found.index = tuple(index)
-        found.element = flat_index(index, copy.original.shape)
-        return found
+        return _family.unpermuted(found, result.first_element, copy.grad.shape, copy.order)
 
 
 def _row(

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from . import _ffi
 from ._calls import call, new_result, real
-from ._norm import Norm
+from ._layout import c_order, flat_index
+from ._norm import NonFinite, Norm
 from ._tensors import Rows, Table
 
 
@@ -267,6 +268,20 @@ def unit_shape(extents: Sequence[int], reduced: Sequence[bool]) -> tuple[int, in
             place = 2
         shape[place] *= extent
     return (shape[0], shape[1], shape[2])
+
+
+def unpermuted(
+    found: NonFinite, element: int, extents: Sequence[int], order: Sequence[int]
+) -> NonFinite:
+    """Where the element of a C-ordered copy lies in the original, axis a of the copy being axis
+    order[a] of the original."""
+    index = [0] * len(extents)
+    shape = [0] * len(extents)
+    for axis, extent, place in zip(order, extents, c_order(extents).index_of(element)):
+        index[axis], shape[axis] = place, extent
+    found.index = tuple(index)
+    found.element = flat_index(index, shape)
+    return found
 
 
 def _with_norms(rows: Rows) -> tuple[_ffi.gradclip_result, Any]:

@@ -46,6 +46,9 @@ class PerExample(NamedTuple):
         return len(self.norms) - self.clipped - len(self.nonfinite)
 
 
+PerExample.__module__ = "gradclip"  # where users know it from
+
+
 def clip_per_example(
     grads: Grads,
     max_norm: float | Sequence[float],

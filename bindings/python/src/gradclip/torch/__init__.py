@@ -16,6 +16,14 @@ what went wrong; `AutoClip`, `ZClip`, `AdaGC` and `SkipStep` choose max_norm the
 
 from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
 from ._clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from ._family import (
+    adaptive_clip_grad,
+    clip_by_block_rms_,
+    clip_by_group_,
+    clip_by_norm_,
+    clip_per_example,
+    dispatch_clip_grad,
+)
 from ._monitor import Monitor
 from ._patch import Patch, patch
 from ._plan import Plan
@@ -29,10 +37,16 @@ __all__ = [
     "Plan",
     "SkipStep",
     "ZClip",
+    "adaptive_clip_grad",
     "clip_and_step",
+    "clip_by_block_rms_",
+    "clip_by_group_",
+    "clip_by_norm_",
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "clip_per_example",
+    "dispatch_clip_grad",
     "get_total_norm",
     "patch",
 ]

@@ -113,7 +113,7 @@ class Gradients:
         i = row if self.row_of is None else self.row_of.index(row)
         tensor = self.tensors[i]
         first = result.first_element // 2 if tensor.is_complex() else result.first_element
-        order = _layout(tensor) or c_order(tensor.shape)  # a copy is in C order
+        order = dense_layout(tensor) or c_order(tensor.shape)  # a copy is in C order
         index = order.index_of(first)
         place = i if self.place_of is None else self.place_of[i]
         return NonFinite(
@@ -302,7 +302,7 @@ def _one_by_one(
         if tensor.is_complex():
             length *= 2
         key: tuple[Any, ...] = (i,)  # of its own: empty tensors share no memory
-        has_gaps = _layout(tensor) is None
+        has_gaps = dense_layout(tensor) is None
         if has_gaps:
             key = (tensor.data_ptr(), tensor.shape, tensor.stride(), dtype)
         elif length:
@@ -353,7 +353,7 @@ def _dtype(dtype: torch.dtype) -> int:
     return _DTYPES[dtype] if dtype in _DTYPES else _COMPLEX[dtype]
 
 
-def _layout(tensor: Tensor) -> Layout | None:
+def dense_layout(tensor: Tensor) -> Layout | None:
     """How a dense tensor lies in memory; None if there are gaps."""
     if tensor.is_contiguous():
         return c_order(tensor.shape)
