@@ -69,7 +69,12 @@ def close(found, expected, ulps):
 
 max_norms = st.one_of(st.sampled_from([0.0, 1.0, 1e-300, math.inf]), st.floats(1e-9, 1e9))
 scales = st.sampled_from([1.0, 2.0, 65536.0, 0.1, 3.0])
-orders = st.sampled_from([1.0, 2.0, math.inf, -math.inf, 0.0])
+EXACT = [1.0, 2.0, math.inf, -math.inf, 0.0]
+orders = st.one_of(
+    st.sampled_from(EXACT),
+    st.sampled_from([3.0, 4.0, 0.5, 1.5, 2.7, 100.0, 0.01, -1.0, -2.5]),
+    st.floats(-50, 50).filter(lambda p: abs(p) > 1e-3),
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -92,7 +97,10 @@ def test_clip_by_norm(given_tensors, max_norm, norm_type, eps, grad_scale, polic
     )
     # The true norm, correctly rounded; sums over float64 and a division by the
     # scale may cost a unit in the last place each.
-    of_tensors = [int(t.fmt is formats.F64) + int(grad_scale != 1.0) for t in given_tensors]
+    of_powers = 0 if norm_type in EXACT else 4 * max(1, 1 / abs(norm_type))
+    of_tensors = [
+        of_powers + int(t.fmt is formats.F64) + int(grad_scale != 1.0) for t in given_tensors
+    ]
     close(norm, expected.total_norm, max(of_tensors, default=0))
     for found, tensor_norm, ulps in zip(norm.tensor_norms, expected.tensor_norms, of_tensors):
         close(found, tensor_norm, ulps)
