@@ -82,8 +82,7 @@ def test_keras_optimizers(seed, option, compared):
     else:
         gradclip.clip_grad_value_(ours, limit)
     expected = [-np.asarray(variable) for variable in variables]
-    # Keras rounds the limit, and the learning rate, to float32.
-    compared(f"Keras: {option}", flat(ours), flat(expected), 1e-6, case=seed)
+    compared(f"Keras: {option}", flat(ours), flat(expected), 1e-14, case=seed)
 
 
 def test_non_finite_gradients(finding):
@@ -174,7 +173,7 @@ def test_training_on_digits_gives_keras_parameters(compared):
         f"training on digits with Keras: parameters after {len(clipped)} steps",
         flat([np.asarray(v) for v in ours.trainable_variables]),
         flat([np.asarray(v) for v in theirs.trainable_variables]),
-        1e-6,
+        1e-9,
     )
     assert 10 < sum(clipped) < len(clipped)
     assert (np.asarray(ours(images)).argmax(1) == targets).mean() > 0.9
