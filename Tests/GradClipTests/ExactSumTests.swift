@@ -27,6 +27,10 @@ private func block(span: Int) -> [Float] {
 
 @Test(arguments: [(5, 1), (18, 1), (25, 2), (40, 2), (60, 3), (140, 3)])
 func squaresTakeAsManyAccumulatorsAsTheirExponentsNeed(span: Int, path: Int) {
+    #if arch(x86_64)
+    // To be small, the baseline kernels have only the loop with three accumulators.
+    let path = max(path, 2)
+    #endif
     let taken = paths(reduced(block(span: span), term: GK_SQUARE))
     #expect(taken[path] == 1)
     #expect(taken.reduce(0, +) == 1)
