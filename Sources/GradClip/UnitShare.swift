@@ -21,8 +21,8 @@ struct UnitShare {
     init(_ pass: UnsafeMutablePointer<UnitPass>, _ workspace: UnsafeMutableRawPointer) {
         self.pass = pass
         self.workspace = workspace
-        tile = workspace + Int(GK_SCRATCH) + Int(GK_TABLES) + Int(GK_LIMB_ROOM)
-        partials = (tile + Int(GK_TILE)).assumingMemoryBound(to: Partial.self)
+        tile = workspace + Int(GK_SCRATCH - GK_TILE)
+        partials = (workspace + Int(GK_WORKSPACE - GK_PARTIALS)).assumingMemoryBound(to: Partial.self)
         sum = partials + Int(GK_TILE_COLUMNS)
         prepare(sum, 0)
         prepare(sum + 1, 0)

@@ -29,7 +29,7 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example choosers monitor; do
+for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example choosers monitor life; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # A locale with a decimal comma of its own, since systems have few.

@@ -182,12 +182,14 @@ static inline int64_t gk_take_number(int64_t *next) { return __atomic_fetch_add(
 
 // What a pass over tensors needs besides: GK_SCRATCH bytes for one block, then
 // GK_TABLES for tables of powers, then limbs for two exact sums of float64 terms, then
-// room to turn columns into rows (480 floats each: a power of two would put all columns
-// into the same cache lines), for what is known of each column, and to gather small
-// tensors in.
-enum { GK_TABLES = 1152, GK_GATHERED = 4096, GK_TILE_COLUMNS = 16, GK_TILE = 480 * 4 * GK_TILE_COLUMNS };
+// what is known of each column. It must leave room on a stack of 64 KB, so the last of it
+// serves passes without columns to gather small tensors in, and room to turn columns into
+// rows is the end of the scratch memory: of a piece of a column, 1472 bytes, kernels
+// need four times as much at most. (A power of two would put all columns into the same
+// cache lines.)
+enum { GK_TABLES = 1152, GK_GATHERED = 4096, GK_TILE_COLUMNS = 16, GK_TILE = 1472 * GK_TILE_COLUMNS };
 enum { GK_PARTIALS = 512 * (GK_TILE_COLUMNS + 2), GK_LIMB_ROOM = 2 * GK_WIDE_LIMBS * 8 };
-enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_TILE + GK_PARTIALS + GK_GATHERED };
+enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_PARTIALS };
 
 // Calls body with GK_WORKSPACE bytes of its own stack, aligned to 64.
 void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
