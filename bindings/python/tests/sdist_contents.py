@@ -5,7 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-FROM_THE_ROOT = ["Makefile", "Package.swift", "Sources", "Tests", "exports.map", "include"]
+FROM_THE_ROOT = [
+    "Makefile",
+    "Package.swift",
+    "Sources",
+    "Tests",
+    "exports.map",
+    "include",
+    "packaging",
+]
 
 checkout, sdist = map(Path, sys.argv[1:])
 
