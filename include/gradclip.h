@@ -76,10 +76,10 @@
  * THREADS
  *
  * Every function may be called from any thread at any time, on different
- * gradients; a stack of 64 KB is enough. Only not in a signal handler. The error
- * message belongs to the calling thread. The floating
- * point environment of the host (rounding mode, flush-to-zero, unmasked
- * exceptions) neither changes a result nor is changed.
+ * gradients, only not in a signal handler; a stack of 64 KB is enough. The error
+ * message belongs to the calling thread. The floating point environment of the host
+ * (rounding mode, flush-to-zero, unmasked exceptions) neither changes a result nor is
+ * changed.
  */
 #ifndef GRADCLIP_H
 #define GRADCLIP_H

@@ -29,9 +29,11 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example choosers monitor life; do
+for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example choosers monitor limits no_memory life; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
+# Not linked with the library, which it opens.
+if compile reload reload.c -ldl; then run "$out/reload" "$build/lib/libgradclip.so"; else failed=$((failed + 1)); fi
 # A locale with a decimal comma of its own, since systems have few.
 mkdir -p "$out/locale"
 if [ -e "$out/locale/de_DE.UTF-8" ] || localedef -f UTF-8 -i de_DE "$out/locale/de_DE.UTF-8"; then
