@@ -33,7 +33,7 @@ for test in semantics arguments structs memory threads fpenv accumulator_cuts ac
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # Not linked with the library, which it opens.
-if compile reload reload.c -ldl; then run "$out/reload" "$build/lib/libgradclip.so"; else failed=$((failed + 1)); fi
+if compile reload "reload.c -ldl" -Wl,--as-needed; then run "$out/reload" "$build/lib/libgradclip.so"; else failed=$((failed + 1)); fi
 # A locale with a decimal comma of its own, since systems have few.
 mkdir -p "$out/locale"
 if [ -e "$out/locale/de_DE.UTF-8" ] || localedef -f UTF-8 -i de_DE "$out/locale/de_DE.UTF-8"; then
