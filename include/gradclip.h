@@ -741,7 +741,7 @@ typedef void (*gradclip_log_callback)(void *user_data, uint32_t kind, const char
 /* Initialise with gradclip_monitor_init(), then set callback and what else is wanted. */
 typedef struct gradclip_monitor {
     uint64_t struct_size;           /* sizeof(gradclip_monitor) of the caller */
-    uint64_t step;                  /* the number of the next step; 0 at first. Set it to resume */
+    uint64_t step;                  /* the number of the next step; 1 at first. Set it to resume */
     gradclip_log_callback callback; /* where lines go; must not be NULL */
     void *user_data;                /* handed to the callback */
     uint32_t said;                  /* what was said already: 1 the header, 4 not finite, 8 all zero,
@@ -749,7 +749,7 @@ typedef struct gradclip_monitor {
     uint32_t reserved;              /* 0 */
 } gradclip_monitor;
 
-/* Prepare *monitor: struct_size is that of the caller, all else becomes 0 or NULL. */
+/* Prepare *monitor: struct_size is that of the caller, step 1, all else becomes 0 or NULL. */
 gradclip_status gradclip_monitor_init(gradclip_monitor *monitor, size_t struct_size);
 
 /* Log a step: what clipping it found (result), its learning rate and its loss (NULL:

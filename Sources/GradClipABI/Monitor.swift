@@ -8,6 +8,7 @@ public func gradclip_monitor_init(_ monitor: UnsafeMutablePointer<gradclip_monit
     -> gradclip_status
 {
     var fresh = gradclip_monitor()
+    fresh.step = 1
     return initialise(monitor, struct_size, own: MemoryLayout<gradclip_monitor>.size, &fresh, "monitor")
 }
 

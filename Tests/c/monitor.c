@@ -41,14 +41,14 @@ static void lines_and_warnings(void)
     CHECK_STATUS(gradclip_monitor_log(&m, &lr, &loss, &r), GRADCLIP_OK);
     CHECK_STATUS(gradclip_monitor_log(&m, NULL, NULL, &r), GRADCLIP_OK);
     check_line(&log, 0, GRADCLIP_LOG_CSV, header);
-    check_line(&log, 1, GRADCLIP_LOG_CSV, "0,5,0.5,0.1,2.5,0,,");
-    check_line(&log, 2, GRADCLIP_LOG_CSV, "1,5,0.5,,,0,,");
+    check_line(&log, 1, GRADCLIP_LOG_CSV, "1,5,0.5,0.1,2.5,0,,");
+    check_line(&log, 2, GRADCLIP_LOG_CSV, "2,5,0.5,,,0,,");
     /* Every number reads back as it was. */
     lr = 1.0 / 3, loss = -0x1.123456789abcdp-1000;
     r.total_norm = 0x1.fffffffffffffp1023;
     CHECK_STATUS(gradclip_monitor_log(&m, &lr, &loss, &r), GRADCLIP_OK);
     double norm, coef, rate, value;
-    CHECK(sscanf(log.text[3], "2,%lf,%lf,%lf,%lf,0,,", &norm, &coef, &rate, &value) == 4, "%s", log.text[3]);
+    CHECK(sscanf(log.text[3], "3,%lf,%lf,%lf,%lf,0,,", &norm, &coef, &rate, &value) == 4, "%s", log.text[3]);
     CHECK(norm == r.total_norm && rate == lr && value == loss && coef == 0.5, "%s", log.text[3]);
     /* Each cause is told once. */
     x[0] = 1, x[1] = NAN, loss = -INFINITY;
@@ -56,10 +56,10 @@ static void lines_and_warnings(void)
         gradclip_clip_grad_norm_f64(grads, &n, 1, 1, 2, NULL, &r);
         CHECK_STATUS(gradclip_monitor_log(&m, &lr, &loss, &r), GRADCLIP_OK);
     }
-    check_line(&log, 4, GRADCLIP_LOG_CSV, "3,nan,1,0.33333333333333331,-inf,1,0,1");
-    check_line(&log, 5, GRADCLIP_LOG_WARNING, "step 3: NaN or infinite gradients, elements: 1, the first: element 1 of tensor 0");
-    check_line(&log, 6, GRADCLIP_LOG_WARNING, "step 3: the loss is NaN or infinite");
-    check_line(&log, 7, GRADCLIP_LOG_CSV, "4,nan,1,0.33333333333333331,-inf,1,0,1");
+    check_line(&log, 4, GRADCLIP_LOG_CSV, "4,nan,1,0.33333333333333331,-inf,1,0,1");
+    check_line(&log, 5, GRADCLIP_LOG_WARNING, "step 4: NaN or infinite gradients, elements: 1, the first: element 1 of tensor 0");
+    check_line(&log, 6, GRADCLIP_LOG_WARNING, "step 4: the loss is NaN or infinite");
+    check_line(&log, 7, GRADCLIP_LOG_CSV, "5,nan,1,0.33333333333333331,-inf,1,0,1");
     CHECK(log.count == 8, "%d lines", log.count);
     x[0] = x[1] = 0;
     gradclip_clip_grad_norm_f64(grads, &n, 1, 1, 2, NULL, &r);
@@ -67,8 +67,8 @@ static void lines_and_warnings(void)
     CHECK_STATUS(gradclip_monitor_log(&m, &lr, NULL, &r), GRADCLIP_OK);
     CHECK(log.rounding == FE_UPWARD && fegetround() == FE_UPWARD, "the callback runs in the host's environment");
     fesetround(FE_TONEAREST);
-    check_line(&log, 9, GRADCLIP_LOG_WARNING, "step 5: all gradients are zero");
-    CHECK(m.step == 6 && m.said == (1 | 4 | 8 | 16), "step %llu, said %u", (unsigned long long)m.step, m.said);
+    check_line(&log, 9, GRADCLIP_LOG_WARNING, "step 6: all gradients are zero");
+    CHECK(m.step == 7 && m.said == (1 | 4 | 8 | 16), "step %llu, said %u", (unsigned long long)m.step, m.said);
     /* Resumed: no header, the next number. */
     struct log rest = {0};
     CHECK_STATUS(gradclip_monitor_init(&m, sizeof m), GRADCLIP_OK);
@@ -96,7 +96,7 @@ static void refused(void)
     m.struct_size = 16;
     CHECK_STATUS(gradclip_monitor_log(&m, NULL, NULL, &r), INVALID);
     CHECK(strstr(gradclip_last_error(), "monitor") == gradclip_last_error(), "%s", gradclip_last_error());
-    CHECK(log.count == 0 && m.step == 0 && m.said == 0, "%d lines", log.count);
+    CHECK(log.count == 0 && m.step == 1 && m.said == 0, "%d lines", log.count);
 }
 
 int main(void)
