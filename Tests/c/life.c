@@ -49,7 +49,7 @@ struct caller {
     pthread_t thread;
     int number;
     double until;
-    long calls;
+    long calls, least;
     const char *wrong; /* the step that gave other bits */
 };
 
@@ -57,13 +57,13 @@ static void *call_and_call(void *argument)
 {
     struct caller *c = argument;
     struct world w;
-    int is_large = c->number % 8 == 0;
-    if (!make_world(&w, is_large ? ENOUGH_FOR_THREADS : SMALL, 1 + (uint32_t)c->number % (WORKERS + 1))) exit(2);
+    int is_large = c->number % 4 == 0; /* these want the library's threads, and one at a time gets them */
+    if (!make_world(&w, is_large ? ENOUGH_FOR_THREADS : SMALL, 1 + WORKERS)) exit(2);
     do {
         int i = (int)((c->calls + c->number) % STEPS);
         if (digest_of_step(&w, i) != (is_large ? quiet_large : quiet_small)[i]) c->wrong = steps[i].name;
         c->calls++;
-    } while (!c->wrong && seconds() < c->until);
+    } while (!c->wrong && (c->calls < c->least || seconds() < c->until));
     free(w.bytes);
     return NULL;
 }
@@ -185,8 +185,8 @@ static void small_stacks(void)
     pthread_attr_init(&attributes);
     CHECK(pthread_attr_setstacksize(&attributes, 64 * 1024) == 0, "64 KB");
     for (int i = 0; i < 4; i++) {
-        /* Every step at least once, on this thread alone and with others. */
-        callers[i] = (struct caller){.number = i * 4 + 1 + i % 2 * 7, .until = seconds() + 0.7};
+        /* Every step at least once, on this thread alone and with the library's. */
+        callers[i] = (struct caller){.number = i * 2, .until = seconds() + 0.5, .least = STEPS};
         if (pthread_create(&callers[i].thread, &attributes, call_and_call, &callers[i])) exit(2);
     }
     CHECK(finish(callers, 4, "64 KB of stack") >= 4 * STEPS, "not every step");
@@ -215,9 +215,13 @@ static void end_while_calls_run(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     in_quiet();
+    if (argc > 1 && !strcmp(argv[1], "threads")) { /* for ThreadSanitizer */
+        many_threads();
+        return checks_summary("life threads");
+    }
     signals_during_calls(0);
     signals_during_calls(SA_RESTART);
     small_stacks();
