@@ -1,9 +1,11 @@
 """The examples in README.md and in the docstrings run and print what they say."""
 
 import doctest
+import re
 from pathlib import Path
 
 import pytest
+from conftest import CHECKOUT
 
 import gradclip
 from gradclip import _accumulator, _choosers, _clip, _inspect, _monitor, _plan
@@ -57,3 +59,15 @@ def test_docstrings(function):
         globs={name: getattr(gradclip, name) for name in gradclip.__all__},
     )
     assert run(test) >= 2
+
+
+def test_choosers_page(capsys):
+    page = CHECKOUT / "docs" / "choosers.md"
+    if not page.exists():
+        pytest.skip("an sdist has no docs")
+    page = page.read_text()
+    blocks = re.findall(r"```python\n(.*?)```.*?prints `(.*?)`", page, re.S)
+    assert len(blocks) == 2
+    for code, printed in blocks:
+        exec(compile(code, "docs/choosers.md", "exec"), {})
+        assert capsys.readouterr().out.strip() == printed
