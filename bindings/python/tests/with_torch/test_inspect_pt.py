@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 
-import torch
+import pytest
 
-import gradclip
-from gradclip._cli import main
+torch = pytest.importorskip("torch")
+
+import gradclip  # noqa: E402
+from gradclip._cli import main  # noqa: E402
 
 
 def run(capsys, path):
