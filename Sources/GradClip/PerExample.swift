@@ -155,6 +155,8 @@ package struct ExamplePass {
         let sums = sums.unsafelyUnwrapped
         let columns = Int(GK_COLUMNS)
         let totals = workspace.assumingMemoryBound(to: Double.self)
+        // (The room for columns and what is known of them is enough for four rows of floats.)
+        let scratch = workspace + Int(GK_SCRATCH) + Int(GK_TABLES) + Int(GK_LIMB_ROOM)
         var index = 0
         var before = 0
         while true {
@@ -172,13 +174,35 @@ package struct ExamplePass {
             let count = min(columns, output.length &- start)
             for i in 0..<columns { totals[i] = 0 }
             gk_round_towards_zero(true)
-            for example in 0..<examples {
-                let factor = factors[example &* layers &+ (layers == 1 ? 0 : index)]
-                if factor == 0 { continue }
-                let row = row(index, example)
-                kernels.pointee.accumulate(
-                    row.dtype, row.data.unsafelyUnwrapped + start &* elementSize(row.dtype), Int64(count), factor,
-                    totals, totals + columns)
+            // Four examples at a time; the last ones with a factor of 0 for company.
+            var rows: (UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?) = (
+                nil, nil, nil, nil
+            )
+            var four = (0.0, 0.0, 0.0, 0.0)
+            withUnsafeMutableBytes(of: &four) { four in
+                let four = four.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Double.self)
+                withUnsafeMutableBytes(of: &rows) { rows in
+                    let rows = rows.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UnsafeRawPointer?.self)
+                    var filled = 0
+                    for example in 0..<examples {
+                        let factor = factors[example &* layers &+ (layers == 1 ? 0 : index)]
+                        let isLast = example &+ 1 == examples
+                        if factor != 0 {
+                            let row = row(index, example)
+                            for i in filled..<4 {
+                                rows[i] = UnsafeRawPointer(row.data.unsafelyUnwrapped) + start &* elementSize(row.dtype)
+                                four[i] = 0
+                            }
+                            four[filled] = factor
+                            filled &+= 1
+                        }
+                        if filled == 4 || filled > 0 && isLast {
+                            kernels.pointee.accumulate(
+                                grads[index].dtype, rows, Int64(count), four, totals, scratch)
+                            filled = 0
+                        }
+                    }
+                }
             }
             gk_round_towards_zero(false)
             let place = output.data.unsafelyUnwrapped + start &* elementSize(output.dtype)

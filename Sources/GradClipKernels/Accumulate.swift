@@ -1,24 +1,63 @@
-// Sums over examples: a row of elements times the example's factor, added to sums in
+// Sums over examples: rows of elements times the examples' factors, added to sums in
 // float64. Which way it rounds is the caller's choice (the engine rounds towards zero).
+//
+// Four rows at a time: a single one is too short for the memory to be asked ahead, and
+// each would read and write the sums.
 import CGradClipKernels
 
-private struct AccumulateVisitor: WideVisitor {
-    let factor: SIMD8<Double>
-    var sums: UnsafeMutableRawPointer
-
-    @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        let low = sums.loadUnaligned(as: SIMD8<Double>.self) + values.0 * factor
-        let high = (sums + 64).loadUnaligned(as: SIMD8<Double>.self) + values.1 * factor
-        sums.storeBytes(of: low, as: SIMD8<Double>.self)
-        sums.storeBytes(of: high, toByteOffset: 64, as: SIMD8<Double>.self)
-        sums += 128
+/// `count` is a multiple of 16.
+@inline(never) @_optimize(speed)
+func accumulate<E: WideLoad>(
+    _: E.Type, _ rows: UnsafePointer<UnsafeRawPointer?>, _ count: Int, _ factors: UnsafePointer<Double>,
+    _ sums: UnsafeMutableRawPointer
+) {
+    let (a, b) = (rows[0].unsafelyUnwrapped, rows[1].unsafelyUnwrapped)
+    let (c, d) = (rows[2].unsafelyUnwrapped, rows[3].unsafelyUnwrapped)
+    let (p, q) = (SIMD8<Double>(repeating: factors[0]), SIMD8<Double>(repeating: factors[1]))
+    let (r, s) = (SIMD8<Double>(repeating: factors[2]), SIMD8<Double>(repeating: factors[3]))
+    var i = 0
+    while i < count {
+        let at = i &* E.size
+        let (v, w, x, y) = (E.load(a + at), E.load(b + at), E.load(c + at), E.load(d + at))
+        let place = sums + i &* 8
+        // One after the other, in the order of the examples.
+        let low = place.loadUnaligned(as: SIMD8<Double>.self) + v.0 * p + w.0 * q + x.0 * r + y.0 * s
+        let high = (place + 64).loadUnaligned(as: SIMD8<Double>.self) + v.1 * p + w.1 * q + x.1 * r + y.1 * s
+        place.storeBytes(of: low, as: SIMD8<Double>.self)
+        place.storeBytes(of: high, toByteOffset: 64, as: SIMD8<Double>.self)
+        i &+= 16
     }
 }
 
-@inline(never) @_optimize(speed)
-func accumulate<E: WideLoad>(
-    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ factor: Double, _ sums: UnsafeMutableRawPointer
+/// All of `count` elements: the last ones padded with zeros in the scratch memory.
+@inline(never)
+func accumulateAll<E: WideLoad>(
+    _: E.Type, _ rows: UnsafeMutablePointer<UnsafeRawPointer?>, _ count: Int, _ factors: UnsafePointer<Double>,
+    _ sums: UnsafeMutableRawPointer, _ scratch: UnsafeMutableRawPointer
 ) {
-    var visitor = AccumulateVisitor(factor: SIMD8(repeating: factor), sums: sums)
-    visit(E.self, data, count, &visitor)
+    let whole = count & ~15
+    accumulate(E.self, rows, whole, factors, sums)
+    if whole == count { return }
+    scratch.initializeMemory(as: UInt8.self, repeating: 0, count: 4 &* 128)
+    for row in 0..<4 {
+        let tail = scratch + row &* 128
+        tail.copyMemory(
+            from: rows[row].unsafelyUnwrapped + whole &* E.size, byteCount: (count &- whole) &* E.size)
+        rows[row] = UnsafeRawPointer(tail)
+    }
+    accumulate(E.self, rows, 16, factors, sums + whole &* 8)
+}
+
+/// Half-width elements as floats first.
+@inline(never)
+func accumulateThroughFloats<E: NarrowElement>(
+    _: E.Type, _ rows: UnsafeMutablePointer<UnsafeRawPointer?>, _ count: Int, _ factors: UnsafePointer<Double>,
+    _ sums: UnsafeMutableRawPointer, _ scratch: UnsafeMutableRawPointer
+) {
+    for row in 0..<4 {
+        let floats = scratch + row &* Int(GK_COLUMNS) &* 4
+        convert(E.self, rows[row].unsafelyUnwrapped, count, toFloats: floats)
+        rows[row] = UnsafeRawPointer(floats)
+    }
+    accumulate(Float32Element.self, rows, (count &+ 15) & ~15, factors, sums)
 }

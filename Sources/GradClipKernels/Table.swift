@@ -122,20 +122,20 @@ private func inspect(
 }
 
 private func accumulate(
-    _ dtype: UInt32, _ data: UnsafeRawPointer?, _ length: Int64, _ factor: Double,
-    _ sums: UnsafeMutablePointer<Double>?, _ scratch: UnsafeMutableRawPointer?
+    _ dtype: UInt32, _ rows: UnsafeMutablePointer<UnsafeRawPointer?>?, _ length: Int64,
+    _ factors: UnsafePointer<Double>?, _ sums: UnsafeMutablePointer<Double>?, _ scratch: UnsafeMutableRawPointer?
 ) {
-    let data = data.unsafelyUnwrapped
+    let rows = rows.unsafelyUnwrapped
+    let factors = factors.unsafelyUnwrapped
     let sums = UnsafeMutableRawPointer(sums.unsafelyUnwrapped)
     let scratch = scratch.unsafelyUnwrapped
     let length = Int(length)
     switch Int(dtype) {
-    case GK_F64: return accumulate(Float64Element.self, data, length, factor, sums)
-    case GK_F32: return accumulate(Float32Element.self, data, length, factor, sums)
-    case GK_F16: convert(Float16Element.self, data, length, toFloats: scratch)
-    default: convert(BFloat16Element.self, data, length, toFloats: scratch)
+    case GK_F64: accumulateAll(Float64Element.self, rows, length, factors, sums, scratch)
+    case GK_F32: accumulateAll(Float32Element.self, rows, length, factors, sums, scratch)
+    case GK_F16: accumulateThroughFloats(Float16Element.self, rows, length, factors, sums, scratch)
+    default: accumulateThroughFloats(BFloat16Element.self, rows, length, factors, sums, scratch)
     }
-    accumulate(Float32Element.self, scratch, length, factor, sums)
 }
 
 private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {

@@ -124,10 +124,11 @@ typedef struct gk_kernels {
     void (*clamp)(uint32_t dtype, void *data, int64_t length, double limit);
     // At most GK_BLOCK elements; the sum is of x / GK_BLOCK, so that it cannot overflow.
     void (*inspect)(uint32_t dtype, const void *data, int64_t length, gk_statistics *statistics);
-    // sums[i] += factor * data[i], product and sum each rounded as the processor is told to.
-    // At most GK_COLUMNS elements; sums has room for a multiple of 16, and `scratch` is
-    // GK_COLUMNS floats.
-    void (*accumulate)(uint32_t dtype, const void *data, int64_t length, double factor, double *sums, void *scratch);
+    // sums[i] += factors[r] * rows[r][i] for r = 0, 1, 2, 3 in this order, product and sum
+    // each rounded as the processor is told to. At most GK_COLUMNS elements; sums has room
+    // for a multiple of 16, scratch is 4 * GK_COLUMNS floats. Pointers in rows may change.
+    void (*accumulate)(uint32_t dtype, const void **rows, int64_t length, const double *factors, double *sums,
+                       void *scratch);
 } gk_kernels;
 
 // Columns that are summed over examples at a time: sums and floats stay in the
