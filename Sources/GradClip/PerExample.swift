@@ -155,8 +155,7 @@ package struct ExamplePass {
         let sums = sums.unsafelyUnwrapped
         let columns = Int(GK_COLUMNS)
         let totals = workspace.assumingMemoryBound(to: Double.self)
-        // (The room for columns and what is known of them is enough for four rows of floats.)
-        let scratch = workspace + Int(GK_SCRATCH) + Int(GK_TABLES) + Int(GK_LIMB_ROOM)
+        let scratch = workspace + columns &* 8
         var index = 0
         var before = 0
         while true {

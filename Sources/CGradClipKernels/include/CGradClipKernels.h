@@ -131,9 +131,9 @@ typedef struct gk_kernels {
                        void *scratch);
 } gk_kernels;
 
-// Columns that are summed over examples at a time: sums and floats stay in the
-// first-level cache.
-enum { GK_COLUMNS = 2048 };
+// Columns that are summed over examples at a time: sums and four rows of floats fit into
+// the workspace.
+enum { GK_COLUMNS = 1792 };
 
 // Each level fills its table. The baseline is always there; the others exist in
 // libgradclip.so on x86-64 only, hence weak.
@@ -191,6 +191,8 @@ static inline int64_t gk_take_number(int64_t *next) { return __atomic_fetch_add(
 enum { GK_TABLES = 1152, GK_GATHERED = 4096, GK_TILE_COLUMNS = 16, GK_TILE = 1472 * GK_TILE_COLUMNS };
 enum { GK_PARTIALS = 512 * (GK_TILE_COLUMNS + 2), GK_LIMB_ROOM = 2 * GK_WIDE_LIMBS * 8 };
 enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_PARTIALS };
+
+_Static_assert(GK_COLUMNS * (8 + 4 * 4) <= GK_WORKSPACE, "sums over examples fit");
 
 // Calls body with GK_WORKSPACE bytes of its own stack, aligned to 64.
 void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
