@@ -76,7 +76,10 @@ test-mpi: lib ## gradclip_mpi.h with Open MPI and MPICH on up to 13 ranks, the M
 test-fuzz: ## libFuzzer with AddressSanitizer over the C functions (SECONDS=60 each)
 	Tests/fuzz/run.sh $(SECONDS)
 
-.PHONY: test-tsan
+.PHONY: test-asan test-tsan
+test-asan: ## the Swift module's tests under AddressSanitizer (the C functions: test-fuzz)
+	swift test --sanitize address --scratch-path .build-asan
+
 test-tsan: ## ThreadSanitizer over the C tests that call from several threads (the library is built again)
 	Tests/sanitize/thread.sh
 
