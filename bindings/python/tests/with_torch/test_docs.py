@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[4]
 PAGES = {
     "README.md": 2,
     "bindings/python/README.md": 10,
+    "docs/methods.md": 3,
     "docs/python.md": 16,
     "docs/choosing-max-norm.md": 5,
     "docs/zh-CN.md": 4,
