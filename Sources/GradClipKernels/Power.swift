@@ -63,12 +63,13 @@ private func exponentialOnce(_ z: SIMD8<Double>) -> SIMD8<Double> {
     let r = clamped - (moved - shifter)
     let r2 = r * r
     let r4 = r2 * r2
-    let low = (1 + r * 0x1.62e42fefa39efp-1) + r2 * (0x1.ebfbdff82c5aep-3 + r * 0x1.c6b08d704a0c6p-5)
+    let low = r * 0x1.62e42fefa39efp-1 + r2 * (0x1.ebfbdff82c5aep-3 + r * 0x1.c6b08d704a0c6p-5)
     let middle =
         (0x1.3b2ab6fb9f1a5p-7 + r * 0x1.5d87fe78a3f9cp-10) + r2 * (0x1.430913112c61bp-13 + r * 0x1.ffcbfc6da6ed1p-17)
     let high =
         (0x1.62bfc2c86d700p-20 + r * 0x1.b524ebd13a55fp-24) + r2 * (0x1.e6228acd1c6e5p-28 + r * 0x1.e9ec1fcb69a7fp-32)
-    let p = low + r4 * (middle + r4 * high)
+    // The 1 comes last, so that it rounds once.
+    let p = 1 + (low + r4 * (middle + r4 * high))
     let scaled = unsafeBitCast(p, to: SIMD8<UInt64>.self) &+ (unsafeBitCast(moved, to: SIMD8<UInt64>.self) &<< 52)
     return choose(
         SIMD8(repeating: -1000), above: z, SIMD8(repeating: 0), else: unsafeBitCast(scaled, to: SIMD8<Double>.self))

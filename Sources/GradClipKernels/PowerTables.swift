@@ -20,7 +20,7 @@ public func preparePowerTables(_ scratch: UnsafeMutableRawPointer, power: Double
     let steps = SIMD8<Double>(0, 1, 2, 3, 4, 5, 6, 7)
     let centres = steps * 0.125 + 1.0625
     let parts = logarithm(centres)
-    store(powersOfTwo(parts.exponent, power) * powersOfTwo(parts.fraction, power), &tables.pointee.centre)
+    store(powersOfTwo(parts.exponent + parts.fraction, power), &tables.pointee.centre)
     store(1 / centres, &tables.pointee.inverse)
     store(powersOfTwo(0 - steps, power), &tables.pointee.scale.first)
     var rest = powersOfTwo(-8 - steps, power)
