@@ -42,7 +42,6 @@ func zeroing(_ values: SIMD16<Float>, where a: SIMD16<UInt32>, above b: UInt32) 
 @inline(__always) func larger(_ a: SIMD16<UInt32>, _ b: SIMD16<UInt32>) -> SIMD16<UInt32> {
     choose(a, above: b, a, else: b)
 }
-@inline(__always) func larger(_ a: SIMD8<UInt64>, _ b: SIMD8<UInt64>) -> SIMD8<UInt64> { gk_choose_u64(a, b, a, b) }
 
 /// The larger and the smaller of two magnitudes; NaN in `next` is passed over.
 @inline(__always) func larger(_ next: SIMD8<Double>, _ so: SIMD8<Double>) -> SIMD8<Double> {

@@ -6,8 +6,8 @@ gradients as a whole, and with what torch makes of them in float64.
 """
 
 import math
-import random
 import os
+import random
 import sys
 from pathlib import Path
 
