@@ -39,6 +39,8 @@ func zeroing(_ values: SIMD16<Float>, where a: SIMD16<UInt32>, above b: UInt32) 
 
 @inline(__always) func larger(_ a: SIMD16<Int32>, _ b: SIMD16<Int32>) -> SIMD16<Int32> { gk_choose_i32(a, b, a, b) }
 @inline(__always) func smaller(_ a: SIMD16<Int32>, _ b: SIMD16<Int32>) -> SIMD16<Int32> { gk_choose_i32(b, a, a, b) }
+@inline(__always) func larger(_ a: SIMD8<Int32>, _ b: SIMD8<Int32>) -> SIMD8<Int32> { gk_choose_i32x8(a, b, a, b) }
+@inline(__always) func smaller(_ a: SIMD8<Int32>, _ b: SIMD8<Int32>) -> SIMD8<Int32> { gk_choose_i32x8(b, a, a, b) }
 @inline(__always) func larger(_ a: SIMD16<UInt32>, _ b: SIMD16<UInt32>) -> SIMD16<UInt32> {
     choose(a, above: b, a, else: b)
 }
@@ -69,6 +71,8 @@ func zeroing(_ values: SIMD16<Float>, where a: SIMD16<UInt32>, above b: UInt32) 
     for i in 1..<16 where v[i] > result { result = v[i] }
     return result
 }
+
+@inline(__always) func largestLane(_ v: SIMD8<Int32>) -> Int32 { largestLane(SIMD16(lowHalf: v, highHalf: v)) }
 
 /// Of magnitudes, or of flags: values below 2^31.
 @inline(__always) func largestLane(_ v: SIMD16<UInt32>) -> UInt32 {

@@ -278,11 +278,22 @@ typedef float gk_f32x8 __attribute__((ext_vector_type(8)));
 typedef double gk_f64x8 __attribute__((ext_vector_type(8)));
 GK_INLINE gk_u32x16 gk_choose_u32(gk_i32x16 a, gk_i32x16 b, gk_u32x16 x, gk_u32x16 y) { return a > b ? x : y; }
 GK_CHOOSE(gk_choose_i32, gk_i32x16)
+typedef int32_t gk_i32x8 __attribute__((ext_vector_type(8)));
+GK_CHOOSE(gk_choose_i32x8, gk_i32x8)
 GK_CHOOSE(gk_choose_f32, gk_f32x16)
 GK_CHOOSE(gk_choose_u64, gk_u64x8)
 GK_CHOOSE(gk_choose_f64, gk_f64x8)
 GK_INLINE gk_f64x8 gk_f64_from_f32(gk_f32x8 v) { return __builtin_convertvector(v, gk_f64x8); }
 GK_INLINE gk_f32x8 gk_f32_from_f64(gk_f64x8 v) { return __builtin_convertvector(v, gk_f32x8); }
+
+// sum + x * x where the square is exact, so that it does not matter whether it is fused.
+GK_INLINE gk_f64x8 gk_plus_exact_square(gk_f64x8 sum, gk_f64x8 x) {
+#if defined(__FMA__) || defined(__aarch64__)
+    return __builtin_elementwise_fma(x, x, sum);
+#else
+    return sum + x * x;
+#endif
+}
 
 // Lookups in small tables, by numbers below 8 and 16, and the widening of floats that
 // goes with them. The results are in the order 0, 1, 4, 5, 2, 3, 6, 7, in which two
