@@ -62,7 +62,7 @@ test: test-swift test-c test-cpp test-mpi gates test-python test-rust test-go te
 
 test-swift: ## the Swift module's tests, and the formatting of the Swift code
 	swift format lint --strict --recursive Package.swift Sources/GradClip Sources/GradClipABI Sources/GradClipKernels Tests/GradClipTests
-	swift test
+	swift test --enable-code-coverage
 
 test-c: lib ## the shipped library from C: semantics, golden values, memory, examples
 	Tests/c/run.sh $(BUILD)
@@ -72,9 +72,17 @@ test-mpi: lib ## gradclip_mpi.h with Open MPI and MPICH on up to 13 ranks, the M
 	Tests/mpi/run.sh $(BUILD)
 	bindings/python/tests/with_mpi/run.sh $(BUILD) $(BUILD)/tests/mpi/saved
 
-.PHONY: test-fuzz
+.PHONY: test-fuzz fuzz-long
 test-fuzz: ## libFuzzer with AddressSanitizer over the C functions (SECONDS=60 each)
 	Tests/fuzz/run.sh $(SECONDS)
+
+SECONDS_EACH ?= 600
+fuzz-long: ## the same for longer, one target after the other, at a low priority (SECONDS_EACH=600)
+	JOBS=1 nice -n 15 Tests/fuzz/run.sh $(SECONDS_EACH)
+
+.PHONY: coverage
+coverage: test-swift test-mpi test-python test-peers-torch test-distributed ## which lines of Swift, C and Python no test runs, and why
+	Tests/coverage/run.sh $(BUILD)
 
 .PHONY: test-asan test-tsan
 test-asan: ## the Swift module's tests under AddressSanitizer (the C functions: test-fuzz)

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Tests/fuzz/run.sh [SECONDS]: libFuzzer with AddressSanitizer over the C functions, SECONDS
-# each (60). The library is built with both; what a run finds stays in build/fuzz, and
-# Tests/fuzz/corpus holds the inputs to start from.
+# each (60), two targets at a time (JOBS). The library is built with both; what a run finds stays
+# in build/fuzz, and Tests/fuzz/corpus holds the inputs to start from. TARGETS names some of them.
 #
-# A long run, all day or for an hour: Tests/fuzz/run.sh 3600. It goes on where the last
-# one ended, and prints how many executions there were.
+# A long run is the same with more seconds (`make test-fuzz SECONDS=3600`). It goes on where
+# the last one ended, and prints how many executions there were.
 set -eu
 seconds=${1:-60}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +14,10 @@ scratch=$root/.build-fuzz
 mkdir -p "$build"
 cd "$root"
 # Swift's clang has the runtime of Swift's sanitizers.
-clang=${FUZZ_CLANG:-$(dirname "$(readlink -f "$(command -v swift)")")/clang}
+toolchain=$(dirname "$(readlink -f "$(command -v swift)")")
+clang=${FUZZ_CLANG:-$toolchain/clang}
+all=$(cd "$here" && grep -l LLVMFuzzerTestOneInput ./*.c | sed 's|^\./||; s|\.c$||')
+targets=${TARGETS:-$all}
 
 swift build --configuration release --traits Embedded --scratch-path "$scratch" --product gradclip --sanitize address \
     --disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath -Xswiftc -wmo -Xswiftc -sanitize-coverage=edge,inline-8bit-counters,pc-table,trace-cmp \
@@ -22,18 +25,42 @@ swift build --configuration release --traits Embedded --scratch-path "$scratch" 
     >"$build/swift.log" 2>&1 || { cat "$build/swift.log" >&2; exit 1; }
 library=$scratch/release
 
-for target in clip steps states; do
-    extra=
-    case $target in clip | steps) extra=$here/reference.c ;; esac
-    # shellcheck disable=SC2086
-    "$clang" -std=gnu11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address -I"$root/include" -I"$here" \
-        -o "$build/$target" "$here/$target.c" $extra -L"$library" -Wl,-rpath,"$library" -lgradclip -lm
-    mkdir -p "$build/found-$target" "$here/corpus/$target"
-    if ! "$build/$target" -max_total_time="$seconds" -max_len=2048 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$build/$target-" "$build/found-$target" "$here/corpus/$target" >"$build/$target.log" 2>&1; then
-        tail -60 "$build/$target.log" >&2
-        echo "fuzzing $target: FAILED; the input is in $build" >&2
-        exit 1
-    fi
-    echo "ok: fuzzing $target for $seconds s: $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$target.log") executions, nothing found"
+for target in $all; do
+    "$clang" -std=gnu11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address -fuse-ld=lld -I"$root/include" -I"$here" -I"$here/threads_as_ranks" \
+        -o "$build/$target" "$here/$target.c" "$here/reference.c" -L"$library" -Wl,-rpath,"$library" -lgradclip -lpthread -lm
 done
+
+# Every function that leaves the library is called by some target.
+called=$(for target in $all; do "$toolchain/llvm-nm" -D --undefined-only --just-symbol-name "$build/$target"; done | sed -n 's/^gradclip_/gradclip_/p' | sed 's/@.*//' | sort -u)
+for function in $(sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.map"); do
+    case $function in gradclip_clip_by_* | gradclip_clip_per_example | gradclip_adapt*) continue ;; esac
+    echo "$called" | grep -qx "$function" || { echo "no fuzz target calls $function" >&2; exit 1; }
+done
+
+fuzz() { # TARGET
+    mkdir -p "$build/found-$1" "$here/corpus/$1"
+    if ! "$build/$1" -max_total_time="$seconds" -max_len=2048 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$build/$1-" "$build/found-$1" "$here/corpus/$1" >"$build/$1.log" 2>&1; then
+        tail -60 "$build/$1.log" >&2
+        echo "fuzzing $1: FAILED; the input is in $build" >&2
+        return 1
+    fi
+    echo "ok: fuzzing $1 for $seconds s: $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$1.log") executions, nothing found"
+}
+
+jobs=${JOBS:-2}
+failed=0 running=
+for target in $targets; do
+    fuzz "$target" &
+    running="$running $!"
+    # shellcheck disable=SC2086
+    set -- $running
+    if [ $# -ge "$jobs" ]; then
+        wait "$1" || failed=1
+        shift
+        running=$*
+    fi
+done
+for pid in $running; do wait "$pid" || failed=1; done
+executions=$(for target in $targets; do sed -n 's/^stat::number_of_executed_units: *//p' "$build/$target.log"; done | awk '{ sum += $1 } END { print sum }')
+[ "$failed" = 0 ] && echo "ok: $executions executions in all"

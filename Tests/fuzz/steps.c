@@ -1,4 +1,4 @@
-/* The job in separate steps, values, scaling and reports. */
+/* The job in separate steps, values, scaling, reports and the log. */
 #include "input.h"
 #include "reference.h"
 
@@ -43,19 +43,106 @@ static void check_inspect(const list *grads, double p, const gradclip_options *o
     }
 }
 
+/* A list as the calls for one type take it. */
+typedef struct typed {
+    uint32_t dtype; /* GRADCLIP_F32, GRADCLIP_F64; 0: the calls for mixed lists */
+    float *singles[MOST_TENSORS];
+    double *doubles[MOST_TENSORS];
+    size_t lengths[MOST_TENSORS];
+} typed;
+
+/* CALL(name, arguments after the list...) in the form that the input chose. */
+#define CALL(NAME, ...) \
+    (form.dtype == GRADCLIP_F32   ? NAME##_f32(form.singles, form.lengths, grads.count, __VA_ARGS__) \
+     : form.dtype == GRADCLIP_F64 ? NAME##_f64(form.doubles, form.lengths, grads.count, __VA_ARGS__) \
+                                  : NAME(grads.tensors, grads.count, __VA_ARGS__))
+
+typedef struct lines {
+    unsigned csv, warnings;
+    char last[256];
+} lines;
+
+static void take_line(void *user_data, uint32_t kind, const char *text) {
+    lines *taken = user_data;
+    if (kind == GRADCLIP_LOG_CSV) taken->csv++;
+    else taken->warnings++;
+    REQUIRE(kind <= GRADCLIP_LOG_WARNING && strlen(text) < sizeof taken->last && strchr(text, '\n') == NULL, "line %s", text);
+    if (kind == GRADCLIP_LOG_CSV) strcpy(taken->last, text);
+}
+
+/* A number of a line, and the step to the next one. An empty cell is NaN. */
+static double next_cell(char **at) {
+    char *const cell = *at, *end = cell + strcspn(cell, ",");
+    *at = *end ? end + 1 : end;
+    char *stop = cell;
+    const double value = end == cell ? NAN : strtod(cell, &stop);
+    REQUIRE(end == cell || stop == end, "cell %.*s", (int)(end - cell), cell);
+    return value;
+}
+
+/* Any numbers at all in a result: every line has eight cells, which read back as they were. */
+static void check_log(input *in, const gradclip_result *found) {
+    gradclip_result result = *found;
+    lines taken = {0};
+    gradclip_monitor monitor;
+    gradclip_monitor_init(&monitor, sizeof monitor);
+    monitor.callback = take_line, monitor.user_data = &taken;
+    take(in, &monitor.step, sizeof monitor.step);
+    for (unsigned i = 0; i < 3; i++) {
+        const double rate = take_double(in), loss = take_double(in);
+        result.total_norm = take_double(in), result.clip_coef = take_double(in);
+        if (take_byte(in) & 1) take(in, &result.nonfinite_count, 3 * 8);
+        const uint64_t step = monitor.step;
+        REQUIRE(gradclip_monitor_log(&monitor, &rate, &loss, &result) == GRADCLIP_OK, "%s", gradclip_last_error());
+        char *at = taken.last;
+        REQUIRE(strtoull(at, &at, 10) == step && *at++ == ',' && monitor.step == step + 1, "step in %s", taken.last);
+        const double expected[] = {result.total_norm, result.clip_coef, rate, loss};
+        for (int k = 0; k < 4; k++) {
+            const double cell = next_cell(&at);
+            REQUIRE(same(cell, expected[k]), "cell %d of %s, expected %a", k + 1, taken.last, expected[k]);
+        }
+        REQUIRE(strtoull(at, &at, 10) == result.nonfinite_count && *at++ == ',', "count in %s", taken.last);
+        const bool told = result.nonfinite_count > 0;
+        REQUIRE(told ? strtoull(at, &at, 10) == result.first_tensor : true, "tensor in %s", taken.last);
+        REQUIRE(*at++ == ',' && (told ? strtoull(at, &at, 10) == result.first_element : true) && *at == '\0', "the end of %s", taken.last);
+    }
+    REQUIRE(taken.csv == 4 && taken.warnings <= 3, "%u lines, %u warnings", taken.csv, taken.warnings);
+}
+
+/* What takes no gradients. */
+static void check_settings(input *in) {
+    int32_t status;
+    uint32_t threads;
+    take(in, &status, sizeof status);
+    take(in, &threads, sizeof threads);
+    REQUIRE(strlen(gradclip_status_string(status)) > 0 && strlen(gradclip_isa()) > 0, "no text");
+    REQUIRE(gradclip_version() == GRADCLIP_VERSION && strcmp(gradclip_version_string(), GRADCLIP_VERSION_STRING) == 0, "version");
+    gradclip_set_num_threads(threads);
+    const uint32_t used = gradclip_get_num_threads();
+    REQUIRE(threads ? used == (threads < 256 ? threads : 256) : used >= 1 && used <= 256, "%u threads set, %u used", threads, used);
+    gradclip_set_num_threads(0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     input in = {bytes, size};
-    const uint8_t what = take_byte(&in) % 6;
+    const uint8_t chosen = take_byte(&in), what = chosen % 9;
+    typed form = {.dtype = what == 5 || what == 6 ? 0 : chosen / 9 % 3};
     const double number = take_double(&in), other = take_double(&in);
     const gradclip_options options = take_options(&in);
     const bool valid = options_are_valid(&options);
-    list grads = take_list(&in, 0), before = copy_of(&grads);
+    list grads = take_list(&in, form.dtype);
+    for (size_t i = 0; i < grads.count; i++) {
+        if (form.dtype) grads.tensors[i].flags = 0; /* those calls have none */
+        form.singles[i] = grads.tensors[i].data, form.doubles[i] = grads.tensors[i].data;
+        form.lengths[i] = grads.tensors[i].length;
+    }
+    list before = copy_of(&grads);
     gradclip_result result;
     gradclip_result_init(&result, sizeof result);
     gradclip_status status;
     switch (what) {
     case 0: /* by value */
-        status = gradclip_clip_grad_value(grads.tensors, grads.count, number, &options);
+        status = CALL(gradclip_clip_grad_value, number, &options);
         if (!valid || !(number >= 0)) goto refused;
         REQUIRE(status == GRADCLIP_OK, "%s", gradclip_last_error());
         if (number > 0x1p-14 && number < 60000) check_value(&grads, &before, number);
@@ -67,13 +154,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         if (number == 1) REQUIRE(same_bytes(&grads, &before), "scaled by 1 and written");
         break;
     case 2: /* by a known norm */
-        status = gradclip_clip_grads_with_norm(grads.tensors, grads.count, number, other, &options, &result);
+        status = CALL(gradclip_clip_grads_with_norm, number, other, &options, &result);
         if (!valid || !(number >= 0) || !(other >= 0)) goto refused;
         REQUIRE(status >= 0, "%s", gradclip_last_error());
         if (status == GRADCLIP_NON_FINITE) REQUIRE(same_bytes(&grads, &before), "NON_FINITE and written");
         break;
     case 3: /* two ways to the same coefficient */
-        status = gradclip_defer_clip(grads.tensors, grads.count, number, other, &options, &result);
+        status = CALL(gradclip_defer_clip, number, other, &options, &result);
         if (!valid || !(number >= 0) || other != other) goto refused;
         REQUIRE(status >= 0, "%s", gradclip_last_error());
         REQUIRE(same_bytes(&grads, &before), "deferred and written");
@@ -93,6 +180,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         REQUIRE(status == GRADCLIP_OK && coef >= 0 && coef <= 1, "clip_coef %a", coef);
         break;
     }
+    case 5:
+        check_log(&in, &result);
+        break;
+    case 6:
+        check_settings(&in);
+        break;
+    case 7: /* the norm alone, against a call that would clip by it */
+        status = CALL(gradclip_get_total_norm, other, &options, &result);
+        if (!valid || other != other) goto refused;
+        REQUIRE(status >= 0, "%s", gradclip_last_error());
+        gradclip_result deferred;
+        gradclip_result_init(&deferred, sizeof deferred);
+        REQUIRE(CALL(gradclip_defer_clip, INFINITY, other, &options, &deferred) == status, "another status");
+        REQUIRE(same(deferred.total_norm, result.total_norm) && deferred.nonfinite_count == result.nonfinite_count, "another norm");
+        REQUIRE(result.clip_coef == 1 && same_bytes(&grads, &before), "measured and written");
+        break;
     default:
         check_inspect(&grads, other, &options, valid && other == other);
         REQUIRE(same_bytes(&grads, &before), "inspected and written");

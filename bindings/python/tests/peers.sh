@@ -5,7 +5,7 @@
 #   packages    those packages, for pip
 #   about       those whose versions go into the report
 #
-# and calls `compare FILE...` with its test files. The virtual environment in BUILD_DIR/venv-peers is
+# and calls `compare FILE...` with its test files, which lines of gradclip they run being recorded. The virtual environment in BUILD_DIR/venv-peers is
 # kept and serves all peers, each at the version in peers/constraints.txt, beside the torch of
 # torch-venv.sh; a peer that cannot live in it sets environment=NAME (venv-NAME).
 #
@@ -22,7 +22,7 @@ environment=${environment:-peers}
 
 constraints=$package/tests/peers/constraints.txt
 torch=$(pip freeze | grep '^torch==')
-wanted="$packages $torch $(cksum <"$constraints")"
+wanted="$packages $torch $(cksum <"$constraints") $(cksum <"$package/pyproject.toml")"
 ready=$venv/.ready-$peer
 if [ "$(cat "$ready" 2>/dev/null)" != "$wanted" ]; then
     echo "test-peers-$peer: installs $packages in $venv (about $gigabytes GB)"
@@ -38,5 +38,5 @@ compare() {
     mkdir -p "$build/peers"
     cd "$package"
     GRADCLIP_PEER=$peer GRADCLIP_PEER_ABOUT=$about GRADCLIP_PEER_RECORD=$build/peers/$peer.json \
-        "$venv/bin/python" -m pytest -q "$@"
+        "$package/tests/covered.sh" "$venv/bin/python" "$build/coverage/python-$peer.lcov" -q "$@"
 }
