@@ -143,7 +143,7 @@ static void check_mpi(input *in) {
         if (refused || disagree) REQUIRE(own->status < 0, "rank %d went on", r);
         if (own->status < 0) continue;
         const gradclip_result *a = &own->found.all, *b = &shards[0].found.all;
-        REQUIRE(own->status == shards[0].status && memcmp(&a->total_norm, &b->total_norm, sizeof(double)) == 0 && a->clip_coef == b->clip_coef &&
+        REQUIRE(own->status == shards[0].status && memcmp(&a->total_norm, &b->total_norm, sizeof(double)) == 0 && same(a->clip_coef, b->clip_coef) &&
                     same(a->factor, b->factor) && a->nonfinite_count == b->nonfinite_count && a->nan_count == b->nan_count &&
                     a->first_tensor == b->first_tensor && a->first_element == b->first_element && own->found.rank == shards[0].found.rank,
                 "rank %d has another result", r);
