@@ -24,6 +24,8 @@ package struct ExamplePass {
     let factors: UnsafeMutablePointer<Double>
     let kernels = gk_process_kernels().unsafelyUnwrapped
     var numbers: Int64 = 0
+    /// Columns that a thread sums at a time.
+    var columns = 0
     // What came of it.
     package var clipped: UInt64 = 0
     package var nonfinite: UInt64 = 0
@@ -51,6 +53,7 @@ package struct ExamplePass {
         let threads = grads.threadCount(allowed: options.threads)
         ThreadPool.run(min(threads, examples), &self) { context, workspace in
             let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
+            Partial.prepare(Self.guesses(workspace.unsafelyUnwrapped), NormType(2), scratch: nil, wide: nil)
             while true {
                 let example = Int(gk_take_number(&pass.pointee.numbers))
                 if example >= pass.pointee.examples { return }
@@ -58,7 +61,10 @@ package struct ExamplePass {
             }
         }
         bound()
-        if sums == nil { return }
+        guard let sums else { return }
+        var all = 0
+        for i in 0..<sums.count { all &+= sums[i].length }
+        columns = max(Int(GK_COLUMNS), min(Int(GK_MOST_COLUMNS), all / (threads &* 8) & ~15))
         numbers = 0
         ThreadPool.run(threads, &self) { context, workspace in
             let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
@@ -68,22 +74,31 @@ package struct ExamplePass {
 
     // ----------------------------------------------------------------- norms --
 
+    /// What a thread expects the next example to be like; behind it there is room for what
+    /// is known of one.
+    private static func guesses(_ workspace: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Partial> {
+        (workspace + Int(GK_WORKSPACE) - Int(GK_GATHERED)).assumingMemoryBound(to: Partial.self)
+    }
+
     /// The norms of an example and its factors: all 0 if an element is not finite.
     @inline(never)
     private mutating func measure(_ example: Int, _ workspace: UnsafeMutableRawPointer) {
         let type = NormType(2)
-        let own = (workspace + Int(GK_WORKSPACE) - Int(GK_GATHERED)).assumingMemoryBound(to: Partial.self)
+        let guesses = Self.guesses(workspace)
+        let own = guesses + 1
         let start = example &* layers
         var (isDropped, isClipped) = (false, false)
         for layer in 0..<layers {
             Partial.prepare(
                 own, type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
+            own.pointee.takeGuesses(from: guesses.pointee)
             for i in layers == 1 ? 0..<grads.count : layer..<layer &+ 1 {
                 let row = row(i, example)
                 if row.length > 0 {
                     kernels.pointee.reduce(row.dtype, row.data, Int64(row.length), &own.pointee.state)
                 }
             }
+            guesses.pointee.takeGuesses(from: own.pointee)
             var norm = own.pointee.norm(type, omitsNonfinite: false)
             let maxNorm = maxNorms.unsafelyUnwrapped[layer]
             norms[start &+ layer] = norm.divided(by: options.gradScale).double
@@ -153,9 +168,10 @@ package struct ExamplePass {
     /// Some columns of a tensor at a time, over all examples.
     private mutating func sum(_ workspace: UnsafeMutableRawPointer) {
         let sums = sums.unsafelyUnwrapped
-        let columns = Int(GK_COLUMNS)
-        let totals = workspace.assumingMemoryBound(to: Double.self)
-        let scratch = workspace + columns &* 8
+        // Without memory for many columns the workspace has some.
+        let memory = gk_allocate(columns &* 8)
+        let most = memory == nil ? Int(GK_COLUMNS) : columns
+        let totals = (memory ?? workspace).assumingMemoryBound(to: Double.self)
         var index = 0
         var before = 0
         while true {
@@ -167,49 +183,63 @@ package struct ExamplePass {
                 before &+= portions
                 index &+= 1
             }
-            if index >= sums.count { return }
+            if index >= sums.count { return gk_release(memory) }
             let output = sums[index]
-            let start = (number &- before) &* columns
-            let count = min(columns, output.length &- start)
-            for i in 0..<columns { totals[i] = 0 }
-            gk_round_towards_zero(true)
-            // Four examples at a time; the last ones with a factor of 0 for company.
-            var rows: (UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?) = (
-                nil, nil, nil, nil
-            )
-            var four = (0.0, 0.0, 0.0, 0.0)
-            withUnsafeMutableBytes(of: &four) { four in
-                let four = four.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Double.self)
-                withUnsafeMutableBytes(of: &rows) { rows in
-                    let rows = rows.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UnsafeRawPointer?.self)
-                    var filled = 0
-                    for example in 0..<examples {
-                        let factor = factors[example &* layers &+ (layers == 1 ? 0 : index)]
-                        let isLast = example &+ 1 == examples
-                        if factor != 0 {
-                            let row = row(index, example)
-                            for i in filled..<4 {
-                                rows[i] = UnsafeRawPointer(row.data.unsafelyUnwrapped) + start &* elementSize(row.dtype)
-                                four[i] = 0
-                            }
-                            four[filled] = factor
-                            filled &+= 1
+            let size = elementSize(output.dtype)
+            var start = (number &- before) &* columns
+            let end = min(start &+ columns, output.length)
+            while start < end {
+                let count = min(most, end &- start)
+                gk_round_towards_zero(true)
+                add(index, start, count, totals, workspace + Int(GK_COLUMNS) &* 8)
+                gk_round_towards_zero(false)
+                if output.dtype == UInt32(GK_F32) { narrow(totals, count) }
+                (output.data.unsafelyUnwrapped + start &* size).copyMemory(from: totals, byteCount: count &* size)
+                start &+= count
+            }
+        }
+    }
+
+    /// Four examples at a time; the last ones with a factor of 0 for company.
+    @inline(never)
+    private func add(
+        _ index: Int, _ start: Int, _ count: Int, _ totals: UnsafeMutablePointer<Double>,
+        _ scratch: UnsafeMutableRawPointer
+    ) {
+        totals.update(repeating: 0, count: count &+ 15 & ~15)
+        var rows: (UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?) = (nil, nil, nil, nil)
+        var four = (0.0, 0.0, 0.0, 0.0)
+        withUnsafeMutableBytes(of: &four) { four in
+            let four = four.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Double.self)
+            withUnsafeMutableBytes(of: &rows) { rows in
+                let rows = rows.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UnsafeRawPointer?.self)
+                var filled = 0
+                for example in 0..<examples {
+                    let factor = factors[example &* layers &+ (layers == 1 ? 0 : index)]
+                    if factor != 0 {
+                        let row = row(index, example)
+                        for i in filled..<4 {
+                            rows[i] = UnsafeRawPointer(row.data.unsafelyUnwrapped) + start &* elementSize(row.dtype)
+                            four[i] = 0
                         }
-                        if filled == 4 || filled > 0 && isLast {
-                            kernels.pointee.accumulate(
-                                grads[index].dtype, rows, Int64(count), four, totals, scratch)
-                            filled = 0
-                        }
+                        four[filled] = factor
+                        filled &+= 1
+                    }
+                    if filled == 4 || filled > 0 && example &+ 1 == examples {
+                        kernels.pointee.accumulate(grads[index].dtype, rows, Int64(count), four, totals, scratch)
+                        filled = 0
                     }
                 }
             }
-            gk_round_towards_zero(false)
-            let place = output.data.unsafelyUnwrapped + start &* elementSize(output.dtype)
-            if output.dtype == UInt32(GK_F64) {
-                place.copyMemory(from: totals, byteCount: count &* 8)
-            } else {
-                for i in 0..<count { place.storeBytes(of: Float(totals[i]), toByteOffset: i &* 4, as: Float.self) }
-            }
+        }
+    }
+
+    /// Float64 becomes float32 in place.
+    private func narrow(_ totals: UnsafeMutablePointer<Double>, _ count: Int) {
+        let totals = UnsafeMutableRawPointer(totals)
+        for i in 0..<(count &+ 7) / 8 {
+            let values = (totals + i &* 64).loadUnaligned(as: SIMD8<Double>.self)
+            (totals + i &* 32).storeBytes(of: gk_f32_from_f64(values), as: SIMD8<Float>.self)
         }
     }
 }

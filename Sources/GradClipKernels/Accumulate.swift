@@ -48,16 +48,23 @@ func accumulateAll<E: WideLoad>(
     accumulate(E.self, rows, 16, factors, sums + whole &* 8)
 }
 
-/// Half-width elements as floats first.
+/// Half-width elements as floats first, some columns at a time.
 @inline(never)
 func accumulateThroughFloats<E: NarrowElement>(
     _: E.Type, _ rows: UnsafeMutablePointer<UnsafeRawPointer?>, _ count: Int, _ factors: UnsafePointer<Double>,
     _ sums: UnsafeMutableRawPointer, _ scratch: UnsafeMutableRawPointer
 ) {
-    for row in 0..<4 {
-        let floats = scratch + row &* Int(GK_COLUMNS) &* 4
-        convert(E.self, rows[row].unsafelyUnwrapped, count, toFloats: floats)
-        rows[row] = UnsafeRawPointer(floats)
+    let given = (rows[0], rows[1], rows[2], rows[3])
+    var start = 0
+    while start < count {
+        let columns = min(Int(GK_COLUMNS), count &- start)
+        (rows[0], rows[1], rows[2], rows[3]) = given
+        for row in 0..<4 {
+            let floats = scratch + row &* Int(GK_COLUMNS) &* 4
+            convert(E.self, rows[row].unsafelyUnwrapped + start &* E.size, columns, toFloats: floats)
+            rows[row] = UnsafeRawPointer(floats)
+        }
+        accumulate(Float32Element.self, rows, (columns &+ 15) & ~15, factors, sums + start &* 8)
+        start &+= columns
     }
-    accumulate(Float32Element.self, rows, (count &+ 15) & ~15, factors, sums)
 }

@@ -125,15 +125,16 @@ typedef struct gk_kernels {
     // At most GK_BLOCK elements; the sum is of x / GK_BLOCK, so that it cannot overflow.
     void (*inspect)(uint32_t dtype, const void *data, int64_t length, gk_statistics *statistics);
     // sums[i] += factors[r] * rows[r][i] for r = 0, 1, 2, 3 in this order, product and sum
-    // each rounded as the processor is told to. At most GK_COLUMNS elements; sums has room
-    // for a multiple of 16, scratch is 4 * GK_COLUMNS floats. Pointers in rows may change.
+    // each rounded as the processor is told to. sums has room for a multiple of 16,
+    // scratch is 4 * GK_COLUMNS floats. Pointers in rows may change.
     void (*accumulate)(uint32_t dtype, const void **rows, int64_t length, const double *factors, double *sums,
                        void *scratch);
 } gk_kernels;
 
-// Columns that are summed over examples at a time: sums and four rows of floats fit into
-// the workspace.
-enum { GK_COLUMNS = 1792 };
+// Columns that are summed over examples at a time: as many as fit into the workspace with
+// four rows of floats, or, where there is memory for them, so many that what a row is
+// read in is long and the sums stay in a cache of the processor's own.
+enum { GK_COLUMNS = 1792, GK_MOST_COLUMNS = 65536 };
 
 // Each level fills its table. The baseline is always there; the others exist in
 // libgradclip.so on x86-64 only, hence weak.
