@@ -16,7 +16,7 @@ SOURCES  := Makefile Package.swift exports.map $(wildcard include/*.h include/mo
 # functions leave (exports.map), and no path of this machine stays in it.
 # libpthread.so.0 is where glibc before 2.34 keeps pthread_create (threads.c).
 SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
-	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath \
+	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath --omit-frame-pointers \
 	-Xswiftc -wmo -Xswiftc -Osize -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
 	-Xlinker --version-script=$(CURDIR)/exports.map -Xlinker -soname=$(SONAME) \
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \

@@ -196,6 +196,27 @@ typedef struct gradclip_tensor {
     int32_t device_id;
 } gradclip_tensor;
 
+/*
+ * Rows for objects of another library that speaks DLPack, for bindings: read() is given an object
+ * and a DLTensor (dlpack.h) to fill, and returns 0 if it could. That is what
+ * DLPackExchangeAPI.dltensor_from_py_object_no_sync does, which torch 2.10 and others have in the
+ * capsule __dlpack_c_exchange_api__ of a type; its objects are that type's, by address, and the
+ * caller holds Python's lock.
+ *
+ *   objects    what read() is given, one after the other
+ *   count      how many objects, and rows there is room for in tensors
+ *   tensors    receives a row for each, as the clipping functions take them
+ *
+ * GRADCLIP_ERROR_UNSUPPORTED: read() failed for an object, or it is not in CPU memory (device_type
+ * 1), not of a type of gradclip (the message has DLPack's dtype in one number: code + 256 bits +
+ * 65536 lanes), or not row-major without gaps (the message has the first stride that is not, or 1
+ * where it has no memory). tensors is filled up to it then. A row is good for as long as its object's
+ * memory is where it was.
+ */
+typedef int (*gradclip_dlpack_reader)(void *object, void *dl_tensor);
+gradclip_status gradclip_tensors_from_dlpack(void *const *objects, size_t count,
+                                             gradclip_dlpack_reader read, gradclip_tensor *tensors);
+
 /* -------------------------------------------------------------- options -- */
 
 /* What to do about NaN and infinities, for gradclip_options.nonfinite. */

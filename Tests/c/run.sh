@@ -30,7 +30,7 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example choosers monitor limits no_memory life; do
+for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack choosers monitor limits no_memory life; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # Not linked with the library, which it opens.
@@ -56,7 +56,7 @@ if compile golden_choosers golden_choosers.c -O2; then run "$out/golden_choosers
 # Valgrind has a floating point environment of its own, so not fpenv and per_example; its long double
 # is a double, so not inspect_lengths.
 if [ "${VALGRIND:-1}" = 1 ]; then
-    for test in semantics arguments structs threads parts units accumulator_cuts accumulator_states accumulator_words; do
+    for test in semantics arguments structs threads parts units dlpack accumulator_cuts accumulator_states accumulator_words; do
         run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/$test"
     done
     run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/choosers" short

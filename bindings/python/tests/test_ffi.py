@@ -50,6 +50,9 @@ POINTERS = {
     "const void *": ctypes.c_void_p,
     "const char *": ctypes.c_char_p,
     "void *": ctypes.c_void_p,
+    "void *const *": ctypes.c_void_p,
+    "gradclip_tensor *": ctypes.POINTER(_ffi.gradclip_tensor),
+    "gradclip_dlpack_reader": _ffi.gradclip_dlpack_reader,
 }
 VALUES = {
     "double": ctypes.c_double,

@@ -3,7 +3,7 @@
 
 #![allow(non_camel_case_types)]
 
-use std::os::raw::{c_char, c_void};
+use std::os::raw::{c_char, c_int, c_void};
 
 pub const GRADCLIP_VERSION_MAJOR: u32 = 1;
 pub const GRADCLIP_VERSION_MINOR: u32 = 0;
@@ -138,6 +138,7 @@ pub struct gradclip_decision {
 }
 
 /// A function pointer, or NULL.
+pub type gradclip_dlpack_reader = Option<unsafe extern "C" fn(object: *mut c_void, dl_tensor: *mut c_void) -> c_int>;
 pub type gradclip_log_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, kind: u32, text: *const c_char)>;
 
 #[repr(C)]
@@ -245,4 +246,5 @@ extern "C" {
     pub fn gradclip_adaptive_clip_grad(grads: *const gradclip_tensor, weights: *const gradclip_tensor, units: *const gradclip_units, count: usize, clip_factor: f64, eps: f64, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result, clip_coefs: *mut f64) -> gradclip_status;
     pub fn gradclip_clip_per_example(grads: *const gradclip_tensor, sums: *const gradclip_tensor, count: usize, examples: usize, max_norms: *const f64, max_norm_count: usize, rule: u32, options: *const gradclip_options, result: *mut gradclip_per_example_result, norms: *mut f64, factors: *mut f64) -> gradclip_status;
     pub fn gradclip_adapt_max_norm(max_norm: f64, unclipped: f64, examples: f64, quantile: f64, rate: f64, adapted: *mut f64) -> gradclip_status;
+    pub fn gradclip_tensors_from_dlpack(objects: *const *mut c_void, count: usize, read: gradclip_dlpack_reader, tensors: *mut gradclip_tensor) -> gradclip_status;
 }

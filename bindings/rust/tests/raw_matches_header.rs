@@ -71,6 +71,7 @@ fn c_type(words: &[&str]) -> String {
         "float" => "f32",
         "double" => "f64",
         "void" => "c_void",
+        "int" => "c_int",
         "char" => "c_char",
         "size_t" => "usize",
         "uint32_t" => "u32",
@@ -179,7 +180,12 @@ fn every_struct_has_the_headers_fields_in_their_order() {
 /// typedef void (*name)(arguments); -> name and arguments, as Rust has them.
 fn c_callbacks(header: &str) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
-    for piece in header.split("typedef void (*").skip(1) {
+    for piece in header.split("typedef ").skip(1) {
+        let (result, piece) = match piece.split_once("(*") {
+            Some((result, piece)) if !result.contains(['{', ';']) => (result.trim(), piece),
+            _ => continue,
+        };
+        let result = if result == "void" { String::new() } else { format!(" -> {}", c_declaration(&format!("{} x", result)).1) };
         let (name, rest) = piece.split_once(')').unwrap();
         let arguments = rest[..rest.find(';').unwrap()].trim().trim_start_matches('(').trim_end_matches(')');
         let arguments: Vec<String> = arguments
@@ -189,7 +195,7 @@ fn c_callbacks(header: &str) -> BTreeMap<String, String> {
                 format!("{}: {}", n, t)
             })
             .collect();
-        out.insert(name.to_string(), arguments.join(", "));
+        out.insert(name.to_string(), arguments.join(", ") + &result);
     }
     out
 }
@@ -200,7 +206,7 @@ fn rust_callbacks(source: &str) -> BTreeMap<String, String> {
         let (name, rest) = piece.split_once('=').unwrap();
         let rest = squeeze(&rest[..rest.find(';').unwrap()]);
         if let Some(arguments) = rest.strip_prefix("Option<unsafe extern \"C\" fn(") {
-            out.insert(name.trim().to_string(), arguments.trim_end_matches(")>").to_string());
+            out.insert(name.trim().to_string(), arguments.trim_end_matches('>').replacen(')', "", 1));
         }
     }
     out

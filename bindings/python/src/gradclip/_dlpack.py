@@ -8,6 +8,8 @@ destructor gives the memory back.
 from __future__ import annotations
 
 import ctypes
+import sys
+from array import array
 from ctypes import (
     PYFUNCTYPE,
     Structure,
@@ -68,6 +70,19 @@ class _DLManagedTensorVersioned(Structure):
         ("deleter", c_void_p),
         ("flags", c_uint64),
         ("dl_tensor", _DLTensor),
+    ]
+
+
+class _DLPackExchangeAPI(Structure):
+    _fields_ = [
+        ("major", c_uint32),
+        ("minor", c_uint32),
+        ("prev_api", c_void_p),
+        ("managed_tensor_allocator", c_void_p),
+        ("managed_tensor_from_py_object_no_sync", c_void_p),
+        ("managed_tensor_to_py_object_no_sync", c_void_p),
+        ("dltensor_from_py_object_no_sync", c_void_p),
+        ("current_work_stream", c_void_p),
     ]
 
 
@@ -134,3 +149,41 @@ def export(array: Any) -> Export:
         copied=bool(flags & _IS_COPIED),
         capsule=capsule,
     )
+
+
+def reader_of(kind: type) -> Any:
+    """What gradclip_tensors_from_dlpack reads objects of a type with; None if it has no such."""
+    capsule = getattr(kind, "__dlpack_c_exchange_api__", None)
+    name = b"dlpack_exchange_api"
+    if capsule is None or sys.implementation.name != "cpython" or _capsule_name(capsule) != name:
+        return None
+    api = _DLPackExchangeAPI.from_address(_capsule_pointer(capsule, name))
+    if api.major != 1 or not api.dltensor_from_py_object_no_sync:
+        return None
+    return _ffi.gradclip_dlpack_reader(api.dltensor_from_py_object_no_sync)
+
+
+def read(objects: tuple[Any, ...], reader: Any, rows: _ffi.gradclip_tensor) -> bool:
+    """Fills rows, the first of as many as there are objects; False if the library refuses one.
+
+    What the reader raises for one that it cannot read is raised.
+    """
+    addresses: Any = id(objects) + tuple.__basicsize__
+    if not _tuples_end_in_their_items:
+        addresses = array("Q", map(id, objects))
+        addresses = (c_uint64 * len(objects)).from_buffer(addresses)
+    return _ffi.gradclip_tensors_from_dlpack(addresses, len(objects), reader, rows) == 0
+
+
+def _do_tuples_end_in_their_items() -> bool:
+    """Whether a tuple is the addresses of its items behind a header, as in every CPython so far."""
+    items = (object(), object(), object())
+    if sys.implementation.name != "cpython" or tuple.__itemsize__ != ctypes.sizeof(c_void_p):
+        return False
+    if sys.getsizeof(items) < tuple.__basicsize__ + ctypes.sizeof(c_void_p * 3):
+        return False
+    held = (c_void_p * 3).from_address(id(items) + tuple.__basicsize__)
+    return list(held) == list(map(id, items))
+
+
+_tuples_end_in_their_items = _do_tuples_end_in_their_items()

@@ -13,6 +13,7 @@ from ctypes import (
     c_char_p,
     c_double,
     c_float,
+    c_int,
     c_int32,
     c_int64,
     c_size_t,
@@ -30,11 +31,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _Pointer = Any  # a ctypes array, structure, pointer or byref(); None is NULL
 
 
-def _c(restype: Any, *argtypes: Any) -> Callable[[_F], _F]:
+def _c(restype: Any, *argtypes: Any, library: ctypes.CDLL = _library) -> Callable[[_F], _F]:
     """Puts the C function of the same name in place of a declaration."""
 
     def bind(declaration: _F) -> _F:
-        function = getattr(_library, declaration.__name__)
+        function = getattr(library, declaration.__name__)
         function.restype = restype
         function.argtypes = argtypes
         function.names = declaration.__code__.co_varnames  # for the messages of errors
@@ -1000,4 +1001,24 @@ def gradclip_adapt_max_norm(
     quantile: float,
     rate: float,
     adapted: _Pointer,
+) -> int: ...
+
+
+# typedef int (*gradclip_dlpack_reader)(void *object, void *dl_tensor);
+gradclip_dlpack_reader = ctypes.PYFUNCTYPE(c_int, c_void_p, c_void_p)
+
+
+# gradclip_status gradclip_tensors_from_dlpack(void *const *objects, size_t count,
+#     gradclip_dlpack_reader read, gradclip_tensor *tensors);
+# Python's lock is held, as such functions want it, and what they raise is raised.
+@_c(
+    c_int32,
+    c_void_p,
+    c_size_t,
+    gradclip_dlpack_reader,
+    _tensors,
+    library=ctypes.PyDLL(library_path, handle=_library._handle),
+)
+def gradclip_tensors_from_dlpack(
+    objects: _Pointer, count: int, read: _Pointer, tensors: _Pointer
 ) -> int: ...

@@ -1,35 +1,28 @@
 """The gradients of torch parameters as rows of the library's list.
 
-There are two ways to look at a list of tensors. The fast one asks one thing of
-all tensors at a time, in map() over torch's C functions, and gives up at the
-first surprise. The other goes through the tensors one by one, and also takes
-other memory formats, empty, complex and repeated tensors, and tensors with gaps
+There are two ways to look at a list of tensors. The fast one (_at_once.py) gives up
+at the first surprise. The other goes through the tensors one by one, and also takes
+other memory formats, complex and repeated tensors, and tensors with gaps
 in their memory. What neither can pass on to the library is for torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import attrgetter, mul
+from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
-from torch.nn import Parameter
 
 from .. import _ffi
 from .._arrays import ITEMSIZES
 from .._layout import Layout, c_order, flat_index, layout
 from .._norm import NonFinite
-from .._tensors import Table, are_disjoint
+from .._tensors import Table
+from ._at_once import DTYPES, KINDS, Memo, RowsAtOnce
 
-_DTYPES = {
-    torch.float32: _ffi.GRADCLIP_F32,
-    torch.float64: _ffi.GRADCLIP_F64,
-    torch.float16: _ffi.GRADCLIP_F16,
-    torch.bfloat16: _ffi.GRADCLIP_BF16,
-}
 # A complex number is two real ones, and |z|^2 = re^2 + im^2.
 _COMPLEX = {
     torch.complex64: _ffi.GRADCLIP_F32,
@@ -37,12 +30,9 @@ _COMPLEX = {
     torch.complex32: _ffi.GRADCLIP_F16,
 }
 _WIDE = {torch.float64, torch.complex128}
-_ITEMSIZES = {dtype: dtype.itemsize for dtype in _DTYPES}
-_KINDS = {Tensor, Parameter}  # a subclass may mean anything by its memory
+_PORTION = 1024  # so that all is asked of a tensor while it is in the cache
 
 _grad_of = attrgetter("grad")
-_is_cpu = attrgetter("is_cpu")
-_dtype_of = attrgetter("dtype")
 
 
 class ForTorch(NamedTuple):
@@ -144,16 +134,6 @@ class Gradients:
         return tuple(norms)
 
 
-class Memo:
-    """What look_at() found the last time, of use to a plan: most of it stays the same."""
-
-    __slots__ = ("columns", "table")
-
-    def __init__(self) -> None:
-        self.columns: Columns | None = None
-        self.table: Table | None = None
-
-
 def look_at(
     gradients: _Gathered,
     names: list[str] | None = None,
@@ -165,11 +145,11 @@ def look_at(
     names has one name for each that was asked for a gradient; complex_too says
     whether complex tensors are for the library.
     """
-    tensors, place_of, columns = gradients
-    if columns is not None:
-        table = columns.table() if memo is None else _table(columns, memo)
-        if table is not None:
-            return Gradients(tensors, place_of, names, table, torch.float64 in set(columns.dtypes))
+    tensors, place_of, rows = gradients
+    if rows is not None:
+        found = rows.found() if memo is None else memo.found(rows)
+        if found is not None:
+            return Gradients(tensors, place_of, names, *found)
     return _one_by_one(tensors, place_of, names, complex_too)
 
 
@@ -184,102 +164,42 @@ def checked_names(names: Iterable[str] | None, count: int) -> list[str] | None:
     return listed
 
 
-# ----------------------------------------------------------------- the fast way --
-
-
-class Columns(NamedTuple):
-    """What is asked of all tensors at once."""
-
-    addresses: list[int]
-    lengths: list[int]
-    dtypes: list[torch.dtype]
-
-    def take(self, tensors: list[Any], kinds: set[type]) -> bool:
-        """Appends contiguous tensors that are not empty; False if that is not what they are."""
-        if not kinds <= _KINDS:
-            return False
-        # Where torch knows no other device, what has an address lies on the CPU.
-        if torch.accelerator.current_accelerator() is not None and not all(map(_is_cpu, tensors)):
-            return False
-        try:
-            if not all(map(Tensor.is_contiguous, tensors)):
-                return False
-            # Tensors without plain memory (sparse, wrapped by torch.func) raise here.
-            addresses = list(map(Tensor.data_ptr, tensors))
-        except RuntimeError:
-            return False
-        dtypes: list[torch.dtype] = list(map(_dtype_of, tensors))
-        if 0 in addresses or not _DTYPES.keys() >= set(dtypes):
-            return False
-        self.addresses.extend(addresses)
-        self.lengths.extend(map(Tensor.numel, tensors))
-        self.dtypes.extend(dtypes)
-        return True
-
-    def table(self) -> Table | None:
-        """The tensors as rows; None if two of them share memory."""
-        nbytes = list(map(mul, self.lengths, map(_ITEMSIZES.__getitem__, self.dtypes)))
-        if not are_disjoint(self.addresses, nbytes):
-            return None
-        return Table.of(self.addresses, self.lengths, map(_DTYPES.__getitem__, self.dtypes))
-
-    def moved(self, before: Columns, table: Table) -> Table | None:
-        """table(), for tensors that may have moved and are otherwise as they were before.
-
-        Only repeated tensors are looked for: those that overlap otherwise are
-        counted and scaled twice where they do, as torch does.
-        """
-        if before.addresses == self.addresses:
-            return table
-        if len(set(self.addresses)) != len(self.addresses):
-            return None
-        return table.at(self.addresses)
-
-
-def _table(columns: Columns, memo: Memo) -> Table | None:
-    before, table = memo.columns, memo.table
-    if before is not None and table is not None and before[1:] == columns[1:]:
-        table = columns.moved(before, table)
-    else:
-        table = columns.table()
-    memo.columns, memo.table = columns, table
-    return table
+# -------------------------------------------------------------------- at once --
 
 
 class _Gathered(NamedTuple):
     tensors: list[Any]  # without None
     place_of: list[int] | None  # where each stood; None: there was no None
-    columns: Columns | None  # None if not all are contiguous tensors with elements
+    rows: RowsAtOnce | None  # None if not all are such tensors
 
 
 def gradients_of(parameters: list[Any]) -> _Gathered:
     """The .grad of each of parameters, None left out."""
-    return _gather(parameters, lambda chunk: list(map(_grad_of, chunk)))
+    return _gather(parameters, lambda chunk: tuple(map(_grad_of, chunk)))
 
 
 def gradients_in(tensors: list[Any]) -> _Gathered:
     """The tensors themselves, None left out."""
-    return _gather(tensors, list)
+    return _gather(tensors, tuple)
 
 
-def _gather(owners: list[Any], gradients: Callable[[list[Any]], list[Any]]) -> _Gathered:
-    columns: Columns | None = Columns([], [], [])
+def _gather(owners: list[Any], gradients: Callable[[list[Any]], tuple[Any, ...]]) -> _Gathered:
+    rows: RowsAtOnce | None = RowsAtOnce(len(owners))
     tensors: list[Any] = []
     place_of: list[int] | None = None
-    # In portions, so that all is asked of a tensor while it is in the cache.
-    for start in range(0, len(owners), 256):
-        chunk = gradients(owners[start : start + 256])
+    for start in range(0, len(owners), _PORTION):
+        chunk = gradients(owners[start : start + _PORTION])
         kinds = set(map(type, chunk))
         if type(None) in kinds and place_of is None:
             place_of = list(range(start))
         if place_of is not None:
             place_of += [start + i for i, tensor in enumerate(chunk) if tensor is not None]
-            chunk = [tensor for tensor in chunk if tensor is not None]
+            chunk = tuple([tensor for tensor in chunk if tensor is not None])
             kinds.discard(type(None))
         tensors += chunk
-        if columns is not None and not columns.take(chunk, kinds):
-            columns = None
-    return _Gathered(tensors, place_of, columns)
+        if rows is not None and not (kinds <= KINDS and rows.take(chunk)):
+            rows = None
+    return _Gathered(tensors, place_of, rows)
 
 
 # ------------------------------------------------------------------- one by one --
@@ -328,13 +248,13 @@ def _one_by_one(
 
 def _for_torch(tensor: Any, complex_too: bool) -> str | None:
     """What makes a tensor one for torch's own function; None if nothing does."""
-    if type(tensor) not in _KINDS:
+    if type(tensor) not in KINDS:
         return f"is of the type {type(tensor).__module__}.{type(tensor).__name__}"
     if not tensor.is_cpu:
         return f"is on the device {tensor.device}"
     if tensor.layout != torch.strided or tensor.is_nested:
         return f"has the layout {'nested' if tensor.is_nested else tensor.layout}"
-    if tensor.dtype not in _DTYPES and not (complex_too and tensor.dtype in _COMPLEX):
+    if tensor.dtype not in DTYPES and not (complex_too and tensor.dtype in _COMPLEX):
         return f"is of {tensor.dtype}"
     if not tensor.numel():
         return None
@@ -350,7 +270,7 @@ def _for_torch(tensor: Any, complex_too: bool) -> str | None:
 
 
 def _dtype(dtype: torch.dtype) -> int:
-    return _DTYPES[dtype] if dtype in _DTYPES else _COMPLEX[dtype]
+    return DTYPES[dtype] if dtype in DTYPES else _COMPLEX[dtype]
 
 
 def dense_layout(tensor: Tensor) -> Layout | None:

@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 
 from .._monitor import InLibrary
 from .._recorder import Recorder, Step, Work, given_number
+from ._at_once import Memo
 from ._elsewhere import InTorch, elements
-from ._gradients import ForTorch, Memo, checked_names, gradients_of, look_at
+from ._gradients import ForTorch, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
     from .._types import NonFinitePolicy

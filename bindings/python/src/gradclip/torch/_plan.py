@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from . import _jobs
-from ._gradients import ForTorch, Gradients, Memo, checked_names, gradients_of, look_at
+from ._at_once import Memo
+from ._gradients import ForTorch, Gradients, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
     from .._types import NonFinitePolicy
