@@ -93,21 +93,23 @@ def _address(view: memoryview) -> int:
 
 def _buffer(array: Any, label: str, writable: bool) -> Block | None:
     """The block of an array with the buffer protocol; None if it has none."""
-    is_bfloat16 = _is_bfloat16_ndarray(array)
+    is_bfloat16 = _is_bfloat16_ndarray(array, label)
     try:
         # ml_dtypes' bfloat16 has no format character, and so no buffer of its own.
-        view = memoryview(array.view("u2") if is_bfloat16 else array)
+        view = memoryview(_ndarray().view(array, "u2", _ndarray()) if is_bfloat16 else array)
     except TypeError:
         return None
     except (ValueError, BufferError) as error:
         if hasattr(type(array), "__dlpack__") and not _is_ndarray(array):
             return None
         raise TypeError(f"{label} {_wrong_dtype(_dtype_name(array, str(error)))}") from error
+    except Exception as error:  # its own __buffer__
+        raise _unexaminable(label, "buffer", error) from error
     if is_bfloat16 or (view.itemsize == 2 and _dtype_name(array, "").endswith("bfloat16")):
         dtype: int | None = _ffi.GRADCLIP_BF16
     else:
         dtype = _dtype_of_format(view.format or "B", array, label)
-    if dtype is None:
+    if dtype is None or view.itemsize != ITEMSIZES[dtype]:
         raise TypeError(f"{label} {_wrong_dtype(_dtype_name(array, f'format {view.format!r}'))}")
     if writable and view.readonly:
         raise ValueError(f"{label} is read-only{_read_only_advice(array)}")
@@ -157,10 +159,10 @@ def _from_dlpack(array: Any, label: str, writable: bool) -> Block:
         if dense is None:
             raise ValueError(_not_dense(label, exported.shape, exported.strides))
         order = dense
-    length = 1
-    for extent in exported.shape:
-        length *= extent
-    return Block(exported.address + order.offset, length, exported.dtype, order, exported.capsule)
+    address = exported.address + order.offset
+    if address < 0:
+        raise ValueError(f"{label} cannot be exported through DLPack: its strides leave memory")
+    return Block(address, exported.length, exported.dtype, order, exported.capsule)
 
 
 def forbid_resizing(arrays: list[Any]) -> None:
@@ -189,21 +191,35 @@ def refuse_parameter(array: Any, label: str) -> None:
     if _is_ndarray(array):
         return
     kind = type(array)
-    is_parameter = getattr(array, "_is_param", False) or any(
+    is_parameter = _asked(array, "_is_param", label) or any(
         base.__name__ == "Parameter" and base.__module__.partition(".")[0] == "torch"
         for base in kind.__mro__
     )
     if is_parameter:
         what = "a torch parameter"
-    elif getattr(array, "requires_grad", False) is True:
+    elif _asked(array, "requires_grad", label) is True:
         what = "a tensor that requires grad"
-    elif callable(getattr(array, "parameters", None)) and hasattr(kind, "zero_grad"):
+    elif hasattr(kind, "zero_grad") and callable(_asked(array, "parameters", label)):
         what = "a torch module"
     else:
         return
     raise TypeError(
         f"{label} is {what}, which holds weights, not gradients: use the functions of "
         "gradclip.torch, which take parameters as torch.nn.utils does, or pass the .grad of each"
+    )
+
+
+def _asked(array: Any, name: str, label: str) -> Any:
+    """An attribute of an array, None if it has none; one that raises is an error that says so."""
+    try:
+        return getattr(array, name, None)
+    except Exception as error:
+        raise _unexaminable(label, name, error) from error
+
+
+def _unexaminable(label: str, what: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{label} cannot be examined: its {what} raised {type(error).__name__}: {error}"
     )
 
 
@@ -237,17 +253,21 @@ def _ndarray() -> Any:
 
 
 def _is_ndarray(array: Any) -> bool:
+    # (The type itself, not __class__, which mocks and proxies set to what they stand for.)
     ndarray = _ndarray()
-    return ndarray is not None and isinstance(array, ndarray)
+    return ndarray is not None and issubclass(type(array), ndarray)
 
 
 def _is_masked(array: Any) -> bool:
     masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
-    return masked is not None and isinstance(array, masked)
+    return masked is not None and issubclass(type(array), masked)
 
 
-def _is_bfloat16_ndarray(array: Any) -> bool:
-    return _is_ndarray(array) and array.dtype.name == "bfloat16" and array.dtype.itemsize == 2
+def _is_bfloat16_ndarray(array: Any, label: str) -> bool:
+    if not _is_ndarray(array):
+        return False
+    dtype = _asked(array, "dtype", label)
+    return getattr(dtype, "name", "") == "bfloat16" and getattr(dtype, "itemsize", 0) == 2
 
 
 def _is_immutable(array: Any) -> bool:
@@ -255,8 +275,11 @@ def _is_immutable(array: Any) -> bool:
 
 
 def _dtype_name(array: Any, otherwise: str) -> str:
-    dtype = getattr(array, "dtype", None)
-    return otherwise if dtype is None else str(dtype)
+    try:
+        dtype = getattr(array, "dtype", None)
+        return otherwise if dtype is None else str(dtype)
+    except Exception:  # the array's own code
+        return otherwise
 
 
 def _type_name(array: Any) -> str:

@@ -23,6 +23,7 @@ class Node(NamedTuple):
 
 
 LEAF = object()
+_DEEPEST = 100
 Tree = Union[Node, object]
 
 
@@ -63,6 +64,10 @@ def _walk(grads: Any) -> Flat:
             leaves.append(value)
             paths.append(path)
             return LEAF
+        if len(path) > _DEEPEST:
+            raise ValueError(
+                f"grads is nested more than {_DEEPEST} containers deep: does it contain itself?"
+            )
         make, keys, parts = container
         return Node(make, [visit(part, (*path, str(key))) for key, part in zip(keys, parts)])
 
@@ -84,7 +89,11 @@ def _open(value: Any) -> tuple[Callable[[list[Any]], Any], Iterable[Any], list[A
         return getattr(value, "_make", type(value)), range(len(parts)), parts
     if value is None or is_array(value) or not isinstance(value, Iterable):
         return None
-    parts = list(value)
+    try:
+        iterator = iter(value)
+    except TypeError:  # it only says that it can be iterated over
+        return None
+    parts = list(iterator)
     return list, range(len(parts)), parts
 
 
@@ -109,7 +118,7 @@ def is_array(value: object) -> bool:
         memoryview(value).release()  # type: ignore[arg-type]
     except TypeError:
         return False
-    except (ValueError, BufferError):
+    except Exception:
         return True  # it has the buffer protocol, but not for this request
     return True
 

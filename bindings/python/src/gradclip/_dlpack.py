@@ -24,6 +24,7 @@ from ctypes import (
     py_object,
     pythonapi,
 )
+from math import prod
 from typing import Any, NamedTuple
 
 from . import _ffi
@@ -45,6 +46,9 @@ _TYPE_NAMES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "b
 
 _READ_ONLY = 1
 _IS_COPIED = 2
+
+_MOST_AXES = 64  # as NumPy; what is said to have more is no array
+_END_OF_MEMORY = 2 * (sys.maxsize + 1)
 
 
 class _DLTensor(Structure):
@@ -93,7 +97,8 @@ _capsule_pointer = PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPoin
 class Export(NamedTuple):
     """What a producer says of an array. strides are in bytes; None is C order."""
 
-    address: int
+    address: int  # of element (0, 0, ...); 0 if there is none
+    length: int
     dtype: int | None  # GRADCLIP_..., None if it is none of those
     dtype_name: str
     itemsize: int
@@ -108,13 +113,22 @@ def device(array: Any) -> str:
     """ "" for memory that the CPU can read, else the device's name."""
     if not hasattr(array, "__dlpack_device__"):
         return ""
-    kind = int(array.__dlpack_device__()[0])
+    return _device_name(int(array.__dlpack_device__()[0]))
+
+
+def _device_name(kind: int) -> str:
     if kind in CPU_DEVICES:
         return ""
     return _DEVICE_NAMES.get(kind, f"of DLPack type {kind}")
 
 
 def export(array: Any) -> Export:
+    """What array tells through DLPack, as far as that can be true of any array.
+
+    Raises:
+        BufferError: for what can be true of none. Whether there really is memory
+            where the array says, nobody can check.
+    """
     try:
         capsule = array.__dlpack__(max_version=(1, 0), copy=False)
     except TypeError:  # a producer from before DLPack 1.0
@@ -132,16 +146,33 @@ def export(array: Any) -> Export:
         tensor = _DLTensor.from_address(address)
     else:
         raise BufferError(f"the DLPack capsule has the name {name!r}")
+    # The capsule may tell of another device than the array did, or the array of none.
+    if tensor.device_type not in CPU_DEVICES:
+        raise BufferError(f"the capsule's device is {_device_name(tensor.device_type)}")
+    if not 0 <= tensor.ndim <= _MOST_AXES:
+        raise BufferError(f"it has {tensor.ndim} axes")
+    if tensor.ndim and not tensor.shape:
+        raise BufferError("it has no shape")
     itemsize = tensor.bits * tensor.lanes // 8
     kind = (tensor.type_code, tensor.bits)
     shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
+    length = prod(shape)
+    if min(shape, default=0) < 0 or length * itemsize > sys.maxsize:
+        raise BufferError(f"its shape is {shape}")
+    if length and not tensor.data:
+        raise BufferError("its data is NULL")
     strides = None
     if tensor.strides:
         strides = tuple(tensor.strides[axis] * itemsize for axis in range(tensor.ndim))
+    address = (tensor.data or 0) + tensor.byte_offset if length else 0
+    if address + length * itemsize > _END_OF_MEMORY:
+        raise BufferError(f"its byte_offset is {tensor.byte_offset}")
+    lanes = "" if tensor.lanes == 1 else f" in {tensor.lanes} lanes"
     return Export(
-        address=(tensor.data or 0) + tensor.byte_offset,
+        address=address,
+        length=length,
         dtype=_DTYPES.get(kind) if tensor.lanes == 1 else None,
-        dtype_name=f"{_TYPE_NAMES.get(kind[0], f'type {kind[0]}')}{kind[1]}",
+        dtype_name=f"{_TYPE_NAMES.get(kind[0], f'type {kind[0]}')}{kind[1]}{lanes}",
         itemsize=itemsize,
         shape=shape,
         strides=strides,

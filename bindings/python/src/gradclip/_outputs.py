@@ -90,7 +90,7 @@ def _output(source: Any, form: _Form, label: str) -> Output:
     """A new array like source, to hold what form says."""
     numpy = sys.modules.get("numpy")
     order = form.layout
-    if numpy is not None and isinstance(source, numpy.ndarray):
+    if numpy is not None and issubclass(type(source), numpy.ndarray):
         return _written(_ndarray(numpy, source.dtype, order), form, label)
     nbytes = form.length * ITEMSIZES[form.dtype]
     if isinstance(source, array):
