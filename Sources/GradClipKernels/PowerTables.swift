@@ -7,15 +7,27 @@ public func preparePowerTables(_ scratch: UnsafeMutableRawPointer, power: Double
     let tables = (scratch + Int(GK_SCRATCH)).assumingMemoryBound(to: gk_power_tables.self)
     tables.pointee.serve = 0
     if power < 0 || power > 16 { return }
+    // The binomials of power over 1 ... 13.
+    var binomials = SIMD16<Double>()
+    var next = power
+    for k in 1...13 {
+        binomials[k] = next
+        next = next * (power - Double(k)) / Double(k + 1)
+    }
+    // What nine coefficients leave out is at most |binomials[10]| * 17^-10 * 2^-8 or so.
+    if binomials[10].magnitude < 0x1p-6 { tables.pointee.serve = 1 }
+    // r^n less the Chebyshev polynomial of its degree that is least for |r| <= 1/17.
+    for n in stride(from: 13, to: Int(GK_POWER_COEFFICIENTS), by: -1) {
+        var share = binomials[n]
+        for j in 1...n / 2 {
+            let left = n &- 2 &* j
+            share = -share * Double((left &+ 2) &* (left &+ 1)) / Double((n &- j) &* j) / (4 * 17 * 17)
+            binomials[left] = binomials[left] - share
+        }
+    }
     withUnsafeMutableBytes(of: &tables.pointee.coefficient) { bytes in
         let coefficient = bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: SIMD8<Double>.self)
-        var next = power
-        for k in 0..<Int(GK_POWER_COEFFICIENTS) {
-            coefficient[k] = SIMD8(repeating: next)
-            next = next * (power - Double(k + 1)) / Double(k + 2)
-        }
-        // What the series leaves out is at most `next` * 17^-12 or so.
-        if next.magnitude < 0x1p-6 { tables.pointee.serve = 1 }
+        for k in 0..<Int(GK_POWER_COEFFICIENTS) { coefficient[k] = SIMD8(repeating: binomials[k &+ 1]) }
     }
     let steps = SIMD8<Double>(0, 1, 2, 3, 4, 5, 6, 7)
     let centres = steps * 0.125 + 1.0625

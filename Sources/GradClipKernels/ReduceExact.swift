@@ -22,7 +22,7 @@ extension Absolute: ExactTerm {
 extension Square: ExactTerm {
     @inline(__always) static var order: Int { 2 }
     @inline(__always) static func plus(_ sum: SIMD8<Double>, _ x: SIMD8<Double>) -> SIMD8<Double> {
-        gk_plus_exact_square(sum, x)
+        gk_plus_square(sum, x)
     }
 }
 

@@ -51,24 +51,24 @@ func sumBlock<E: WideLoad, V: RoundingVisitor>(
     let lanes = visitor.lanes
     return RoundedBlock(
         sums: lanes.sums(2), isFinite: lanes.isFinite,
-        largest: largestLane(larger(visitor.largest.0, visitor.largest.1)))
+        largest: largestLane(visitor.largest))
 }
 
 /// Sums terms, and tracks the largest magnitude.
 protocol RoundingVisitor: WideVisitor {
     var lanes: Lanes { get }
-    var largest: (SIMD8<Double>, SIMD8<Double>) { get }
+    var largest: SIMD8<Double> { get }
 }
 
 private struct TermVisitor<T: Term>: RoundingVisitor {
     var cascade: Cascade<T, Two>
-    var largest = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
+    var largest = SIMD8<Double>(repeating: 0)
     @inline(__always) var lanes: Lanes { cascade.lanes }
 
     @inline(__always) init(_: T.Type, bound: Int) { cascade = Cascade(bound: bound) }
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        largest = (larger(magnitude(values.0), largest.0), larger(magnitude(values.1), largest.1))
+        largest = larger(larger(magnitude(values.0), magnitude(values.1)), largest)
         cascade.add(values)
     }
 }
@@ -102,7 +102,7 @@ private struct AnyTermVisitor: RoundingVisitor {
     let term: Int
     /// Of terms, which are their own magnitudes.
     var cascade: Cascade<Absolute, Two>
-    var largest = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
+    var largest = SIMD8<Double>(repeating: 0)
     @inline(__always) var lanes: Lanes { cascade.lanes }
 
     @inline(__always) init(_ term: Int, bound: Int) {
@@ -111,7 +111,7 @@ private struct AnyTermVisitor: RoundingVisitor {
     }
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        largest = (larger(magnitude(values.0), largest.0), larger(magnitude(values.1), largest.1))
+        largest = larger(larger(magnitude(values.0), magnitude(values.1)), largest)
         cascade.add((AnyTerm.apply(values.0, term), AnyTerm.apply(values.1, term)))
     }
 }

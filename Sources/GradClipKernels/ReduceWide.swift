@@ -69,10 +69,10 @@ private struct WideVisitor4: WideVisitor {
 
     @inline(__always) private mutating func add(_ x: SIMD8<Double>) {
         tracker.see(x)
-        let square = x * x
-        let zero = SIMD8<Double>(repeating: 0)
-        let remainder = choose(isAbsolute, above: zero, zero, else: (-square).addingProduct(x, x))
-        let term = choose(isAbsolute, above: zero, x, else: square)
+        // The remainder of |x| * 1 is 0.
+        let y = choose(isAbsolute, above: SIMD8(repeating: 0), isAbsolute, else: x)
+        let term = x * y
+        let remainder = gk_remainder(x, y, term)
         let t = a + term
         carry(term - (t - a))
         a = t
@@ -104,15 +104,15 @@ private struct WideVisitor4: WideVisitor {
 /// The largest magnitude and the smallest that is not zero; NaN is passed over.
 private struct WideRange {
     var largest = SIMD8<Double>(repeating: 0)
+    /// Bits less 1, which makes a NaN of zero.
     var smallest = SIMD8<Double>(repeating: .infinity)
 
     @inline(__always) init() {}
 
     @inline(__always) mutating func see(_ sizes: SIMD8<Double>) {
         largest = larger(sizes, largest)
-        let infinite = SIMD8<Double>(repeating: .infinity)
-        let nonzero = choose(sizes, above: SIMD8(repeating: 0), sizes, else: infinite)
-        smallest = choose(smallest, above: nonzero, nonzero, else: smallest)
+        let wrapped = unsafeBitCast(sizes, to: SIMD8<UInt64>.self) &- 1
+        smallest = smaller(unsafeBitCast(wrapped, to: SIMD8<Double>.self), smallest)
     }
 }
 
@@ -125,7 +125,7 @@ private func tryWideSum(_ order: Int, _ data: UnsafeRawPointer, _ count: Int, ex
     var visitor = WideVisitor4(bound: bound, order: order)
     visit(Float64Element.self, data, count, &visitor)
     let largest = largestLane(visitor.tracker.largest)
-    let smallest = -largestLane(-visitor.tracker.smallest)
+    let smallest = Double(bitPattern: largestLane(-visitor.tracker.smallest).magnitude.bitPattern &+ 1)
     guard Lanes(visitor.a, visitor.a, bound: bound).isFinite else { return false }
     if largest == 0 { return true }
     // Elements are multiples of 2^(e - 53) for an e with |x| >= 2^(e-1).

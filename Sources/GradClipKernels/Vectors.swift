@@ -1,6 +1,16 @@
 // Vector operations that the kernels share.
 import CGradClipKernels
 
+// The standard library's operators go lane by lane, and leave it to the optimiser to
+// find the vectors again.
+@inline(__always) func + (a: SIMD8<Double>, b: SIMD8<Double>) -> SIMD8<Double> { gk_add_f64(a, b) }
+@inline(__always) func - (a: SIMD8<Double>, b: SIMD8<Double>) -> SIMD8<Double> { gk_subtract_f64(a, b) }
+@inline(__always) func * (a: SIMD8<Double>, b: SIMD8<Double>) -> SIMD8<Double> { gk_multiply_f64(a, b) }
+@inline(__always) func + (a: Double, b: SIMD8<Double>) -> SIMD8<Double> { SIMD8(repeating: a) + b }
+@inline(__always) func + (a: SIMD8<Double>, b: Double) -> SIMD8<Double> { a + SIMD8(repeating: b) }
+@inline(__always) func - (a: SIMD8<Double>, b: Double) -> SIMD8<Double> { a - SIMD8(repeating: b) }
+@inline(__always) func * (a: SIMD8<Double>, b: Double) -> SIMD8<Double> { a * SIMD8(repeating: b) }
+
 /// x in the lanes where a > b, y in the others (NaN: y). Of UInt32 a and b must be
 /// below 2^31, as magnitudes are: SSE2 has no unsigned comparisons.
 @inline(__always)

@@ -88,9 +88,9 @@ typedef struct gk_table16 {
 } gk_table16;
 
 // What |x|^power of floats takes (FloatPower.swift): filled in at the baseline, for all.
-enum { GK_POWER_COEFFICIENTS = 11, GK_POWER_NEAR = 15, GK_POWER_FAR = 20 };
+enum { GK_POWER_COEFFICIENTS = 9, GK_POWER_NEAR = 15, GK_POWER_FAR = 20 };
 typedef struct gk_power_tables {
-    double coefficient[GK_POWER_COEFFICIENTS][8]; // binomials of power over 1, 2 ...; eight times each
+    double coefficient[GK_POWER_COEFFICIENTS][8]; // of r, r^2 ... in (1 + r)^power; eight times each
     gk_table8 centre;                          // c^power for c = 17/16, 19/16 ... 31/16
     gk_table8 inverse;                         // 1/c
     gk_table16 scale;                          // 2^(-k power), k = 0 ... 14; then 0
@@ -287,13 +287,22 @@ GK_CHOOSE(gk_choose_f64, gk_f64x8)
 GK_INLINE gk_f64x8 gk_f64_from_f32(gk_f32x8 v) { return __builtin_convertvector(v, gk_f64x8); }
 GK_INLINE gk_f32x8 gk_f32_from_f64(gk_f64x8 v) { return __builtin_convertvector(v, gk_f32x8); }
 
-// sum + x * x where the square is exact, so that it does not matter whether it is fused.
-GK_INLINE gk_f64x8 gk_plus_exact_square(gk_f64x8 sum, gk_f64x8 x) {
+GK_INLINE gk_f64x8 gk_add_f64(gk_f64x8 a, gk_f64x8 b) { return a + b; }
+GK_INLINE gk_f64x8 gk_subtract_f64(gk_f64x8 a, gk_f64x8 b) { return a - b; }
+GK_INLINE gk_f64x8 gk_multiply_f64(gk_f64x8 a, gk_f64x8 b) { return a * b; }
+
+// sum + x * x, rounded once. Without the instruction: right where the square is exact.
+GK_INLINE gk_f64x8 gk_plus_square(gk_f64x8 sum, gk_f64x8 x) {
 #if defined(__FMA__) || defined(__aarch64__)
     return __builtin_elementwise_fma(x, x, sum);
 #else
     return sum + x * x;
 #endif
+}
+
+// x * y - product, rounded once, where there is the instruction.
+GK_INLINE gk_f64x8 gk_remainder(gk_f64x8 x, gk_f64x8 y, gk_f64x8 product) {
+    return __builtin_elementwise_fma(x, y, -product);
 }
 
 // Lookups in small tables, by numbers below 8 and 16, and the widening of floats that
