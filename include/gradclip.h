@@ -199,9 +199,9 @@ typedef struct gradclip_tensor {
 /*
  * Rows for objects of another library that speaks DLPack, for bindings: read() is given an object
  * and a DLTensor (dlpack.h) to fill, and returns 0 if it could. That is what
- * DLPackExchangeAPI.dltensor_from_py_object_no_sync does, which torch 2.10 and others have in the
- * capsule __dlpack_c_exchange_api__ of a type; its objects are that type's, by address, and the
- * caller holds Python's lock.
+ * DLPackExchangeAPI.dltensor_from_py_object_no_sync does, which torch and others have in the
+ * capsule __dlpack_c_exchange_api__ of a type (DLPack 1.3); its objects are that type's, by address,
+ * and the caller holds Python's lock.
  *
  *   objects    what read() is given, one after the other
  *   count      how many objects, and rows there is room for in tensors

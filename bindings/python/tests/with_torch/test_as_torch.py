@@ -1,4 +1,9 @@
-"""The behaviour that torch's own tests hold torch's functions to, held by ours in their place."""
+"""The behaviour that torch's own tests hold torch's functions to, held by ours in their place.
+
+Those tests are test_clip_grad_norm, test_clip_grad_norm_error_if_nonfinite and test_clip_grad_value
+of torch's test/test_nn.py, which its packages do not carry. The orders, flags and cases here are
+theirs; what is to come out is torch's own result, or worked out here.
+"""
 
 import math
 import warnings

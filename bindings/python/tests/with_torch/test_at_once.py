@@ -12,7 +12,7 @@ import gradclip.torch as gt  # noqa: E402
 from gradclip import _dlpack  # noqa: E402
 from gradclip.torch import _at_once  # noqa: E402
 
-HAS_EXCHANGE = hasattr(torch.Tensor, "__dlpack_c_exchange_api__")  # torch 2.10
+HAS_EXCHANGE = hasattr(torch.Tensor, "__dlpack_c_exchange_api__")  # 2.13 has it
 
 
 @pytest.fixture(params=["exchange", "exchange, listed addresses", "asked one thing at a time"])

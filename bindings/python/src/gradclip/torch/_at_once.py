@@ -1,7 +1,7 @@
 """The fast way to look at tensors: all at once, if they are contiguous on the CPU.
 
-With torch 2.10 and newer the library itself asks them, through DLPack's C interface. With
-older ones each question goes to all tensors in a map() over torch's C functions.
+Where torch has DLPack's C exchange functions (2.13 does) the library itself asks them. With
+an older torch each question goes to all tensors in a map() over torch's C functions.
 """
 
 from __future__ import annotations

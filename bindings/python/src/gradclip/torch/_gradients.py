@@ -30,7 +30,7 @@ _COMPLEX = {
     torch.complex32: _ffi.GRADCLIP_F16,
 }
 _WIDE = {torch.float64, torch.complex128}
-_PORTION = 1024  # so that all is asked of a tensor while it is in the cache
+_PORTION = 256  # so that all is asked of a tensor while it is in the cache
 
 _grad_of = attrgetter("grad")
 
