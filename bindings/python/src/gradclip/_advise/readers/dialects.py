@@ -7,13 +7,18 @@ from typing import NamedTuple
 
 from ..log import Rows
 
+# Runs of blanks and of anything are bounded everywhere: a line may have 4 MiB, and what could
+# begin at each of its places and reach to its end would take hours to look for.
+_S = r"\s{0,9}"
+_ANY = r".{0,500}"
+
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?)(?![\w.])"
 
 
 def field(names: str) -> re.Pattern[str]:
     """`name: 1.5`, `name=1.5`, `name 1.5`, `'name': '1.5'`: the number is group 1."""
     return re.compile(
-        rf"(?<![\w.]){names}['\"]?\s*[:=]?\s*['\"]?(?:tensor\()?({NUMBER})", re.IGNORECASE
+        rf"(?<![\w.]){names}['\"]?{_S}[:=]?{_S}['\"]?(?:tensor\()?({NUMBER})", re.IGNORECASE
     )
 
 
@@ -46,8 +51,8 @@ class Dialect(NamedTuple):
 
 
 _EPOCH_AND_ITER = re.compile(
-    r"(?:Epoch\s*(?:\(train\))?\s*\[\s*(?P<epoch>\d+)\]|Iter\s*(?:\(train\))?\s*)"
-    r"\[\s*(?P<iter>\d+)/\s*(?P<length>\d+)\]"
+    rf"(?:Epoch{_S}(?:\(train\))?{_S}\[{_S}(?P<epoch>\d+)\]|Iter{_S}(?:\(train\))?{_S})"
+    rf"\[{_S}(?P<iter>\d+)/{_S}(?P<length>\d+)\]"
 )
 
 DIALECTS = (
@@ -63,7 +68,7 @@ DIALECTS = (
     ),
     Dialect(
         "Megatron",
-        re.compile(r"iteration\s+\d+/\s*\d+ \|.*grad norm:", re.I),
+        re.compile(rf"iteration\s{_S}\d+/{_S}\d+ \|{_ANY}grad norm:", re.I),
         NORM,
         re.compile(r"iteration\s+(\d+)/"),
         "sampled",
@@ -77,7 +82,7 @@ DIALECTS = (
     ),
     Dialect(
         "llm.c",
-        re.compile(r"step\s+\d+/\d+ \| (?:train )?loss .*\| norm "),
+        re.compile(rf"step\s{_S}\d+/\d+ \| (?:train )?loss {_ANY}\| norm "),
         PLAIN_NORM,
         re.compile(r"step\s+(\d+)/"),
         "every",
@@ -90,9 +95,19 @@ DIALECTS = (
         "sampled",
     ),
     Dialect(
-        "Hugging Face Trainer", re.compile(r"\{'loss': .*'grad_norm': "), NORM, NO_STEP, "sampled"
+        "Hugging Face Trainer",
+        re.compile(rf"\{{'loss': {_ANY}'grad_norm': "),
+        NORM,
+        NO_STEP,
+        "sampled",
     ),
     Dialect("text", NORM, NORM, STEP, None),
     Dialect("text", TOTAL_NORM, TOTAL_NORM, STEP, None),
-    Dialect("text", re.compile(rf"\bnorm['\"]?\s*[:= ]\s*{NUMBER}", re.I), PLAIN_NORM, STEP, None),
+    Dialect(
+        "text",
+        re.compile(rf"\bnorm['\"]?{_S}[:= ]{_S}{NUMBER}", re.I),
+        PLAIN_NORM,
+        STEP,
+        None,
+    ),
 )

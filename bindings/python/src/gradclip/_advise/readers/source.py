@@ -68,10 +68,24 @@ class Source:
             self._raw.close()
 
     def read(self, count: int) -> bytes:
-        """The next count bytes, or fewer at the end."""
-        chunk = self._file.read(count)
+        """The next count bytes, or fewer at the end.
+
+        Memory is taken for what is there, not for what count says.
+        """
+        if count <= _BUFFER:
+            chunk = self._file.read(count)
+        else:
+            chunk = b"".join(self._pieces(count))
         self._advance(len(chunk))
         return chunk
+
+    def _pieces(self, count: int) -> Iterator[bytes]:
+        while count > 0:
+            piece = self._file.read(min(count, _BUFFER))
+            if not piece:
+                return
+            count -= len(piece)
+            yield piece
 
     def lines(self) -> Iterator[str]:
         """The lines without their ends; bytes that are not UTF-8 are replaced."""
