@@ -58,28 +58,28 @@ extension NormValue {
 ///
 /// The formula of torch.nn.utils.clip_grad_norm_; eps = 0 is that of optax and
 /// TensorFlow. max_norm = 0 gives 0, an infinite max_norm 1, and so does
-/// total_norm + eps = 0.
-package func clipCoefficient(maxNorm: Double, totalNorm: Double, eps: Double) -> Double {
+/// total_norm + eps = 0. `most` may stand for the 1 of the formula.
+package func clipCoefficient(maxNorm: Double, totalNorm: Double, eps: Double, most: Double = 1) -> Double {
     if maxNorm == .infinity { return 1 }
     if totalNorm != totalNorm { return .nan }
     if maxNorm == 0 { return 0 }
     let denominator = totalNorm + eps
     if denominator == 0 { return 1 }
-    return min(1, maxNorm / denominator)
+    return min(most, maxNorm / denominator)
 }
 
 @inline(never)
-func clipCoefficient(maxNorm: Double, norm: NormValue, options: ClipOptions) -> Double {
+func clipCoefficient(maxNorm: Double, norm: NormValue, options: ClipOptions, most: Double = 1) -> Double {
     let total = norm.divided(by: options.gradScale)
     let rounded = total.double
     let isRepresentable = rounded >= .leastNormalMagnitude && rounded < 0x1p1023
     if !norm.isFinite || norm.isZero || isRepresentable || maxNorm == 0 || maxNorm == .infinity {
-        return clipCoefficient(maxNorm: maxNorm, totalNorm: rounded, eps: options.eps)
+        return clipCoefficient(maxNorm: maxNorm, totalNorm: rounded, eps: options.eps, most: most)
     }
     // Numerator and denominator scaled alike, by the larger exponent of norm and eps.
     let scale = options.eps > 0 ? max(total.exponent, Int(options.eps.exponent)) : total.exponent
     let numerator = Scaled.shift(maxNorm, by: 0 &- scale)
     let denominator =
         Scaled.shift(total.significand, by: total.exponent &- scale) + Scaled.shift(options.eps, by: 0 &- scale)
-    return min(1, numerator / denominator)
+    return min(most, numerator / denominator)
 }

@@ -132,10 +132,12 @@ package struct ExamplePass {
     /// A factor whose product with `norm`, in exact arithmetic, is at most maxNorm. Rounds
     /// towards zero (and is not inlined, so that no arithmetic moves out of it).
     @inline(never) private func factor(_ norm: NormValue, _ maxNorm: Double) -> Double {
-        let scaled = norm.divided(by: options.gradScale).double
-        var coefficient = clipCoefficient(maxNorm: maxNorm, norm: norm, options: options)
-        if rule == 1 { coefficient = scaled + options.eps == 0 ? 1 : maxNorm / (scaled + options.eps) }
-        if rule == 2 { coefficient = scaled <= maxNorm ? 1 : 0 }
+        var options = options
+        if rule == 2 { options.eps = 0 }
+        var coefficient =
+            norm.isZero && options.eps == 0 && rule > 0
+            ? 1 : clipCoefficient(maxNorm: maxNorm, norm: norm, options: options, most: rule == 1 ? .infinity : 1)
+        if rule == 2 && coefficient < 1 { coefficient = 0 }
         // 1 comes of a comparison of doubles, which is exact. Otherwise the denominator may
         // be too small by 2^-51.
         if coefficient == 1 && options.gradScale == 1 { return 1 }
@@ -245,13 +247,18 @@ package struct ExamplePass {
 }
 
 extension NormValue {
-    /// The next float64 at or above; two more places if the value itself is not exact.
+    /// The next float64 at or above, subnormal ones included; two more places if the value
+    /// itself is not exact.
     @inline(never) mutating func roundUp(isExact: Bool) {
-        if isExact && significand & 0x7ff == 0 && !sticky { return }
-        let (sum, carries) = (significand | 0x7ff).addingReportingOverflow(isExact ? 1 : 0x1001)
-        if significand == 0 { return }
-        significand = carries ? 1 << 63 : sum & ~0x7ff
-        if carries { exponent &+= 1 }
+        let rest: UInt64 = (1 << UInt64(min(63, 11 &+ max(0, -1022 &- exponent)))) &- 1
+        if significand == 0 || isExact && significand & rest == 0 && !sticky { return }
+        let (more, carries) = significand.addingReportingOverflow(isExact ? 0 : 0x1000)
+        let (sum, carriesToo) = (more | rest).addingReportingOverflow(1)
+        significand = sum & ~rest
+        if carries || carriesToo {
+            significand = isExact ? 1 << 63 : 1 << 63 | 0x1000
+            exponent &+= 1
+        }
         sticky = false
     }
 }

@@ -26,7 +26,7 @@ package struct UnitPass {
     let type: NormType
     let options: ClipOptions
     /// One for each unit, tensor by tensor.
-    let coefs: UnsafeMutablePointer<Double>
+    package let coefs: UnsafeMutablePointer<Double>
     let kernels = gk_process_kernels().unsafelyUnwrapped
     var numbers: Int64 = 0
     var isWriting = false
@@ -41,11 +41,11 @@ package struct UnitPass {
     /// What `memory` must hold besides a coefficient a unit.
     package static var size: Int { 512 &+ Int(GK_WIDE_LIMBS) &* 8 }
 
-    /// `memory` is zeroed. Without `coefs` they lie there too.
+    /// `memory` is zeroed. The coefficients lie there too.
     @inline(never)
     package init(
         grads: TensorList, weights: TensorList, shapes: UnsafePointer<UnitShape>, clipFactor: Double, eps: Double,
-        normType: Double, options: ClipOptions, coefs: UnsafeMutablePointer<Double>?, memory: UnsafeMutableRawPointer
+        normType: Double, options: ClipOptions, memory: UnsafeMutableRawPointer
     ) {
         self.grads = grads
         self.weights = weights
@@ -54,7 +54,7 @@ package struct UnitPass {
         self.eps = eps
         type = NormType(normType)
         self.options = options
-        self.coefs = coefs ?? (memory + Self.size).assumingMemoryBound(to: Double.self)
+        coefs = (memory + Self.size).assumingMemoryBound(to: Double.self)
         total = memory.assumingMemoryBound(to: Partial.self)
         let wide = options.exactFloat64 ? (memory + 512).assumingMemoryBound(to: Int64.self) : nil
         Partial.prepare(total, type, scratch: nil, wide: wide)

@@ -55,16 +55,16 @@ private func adaptiveClip(
     if !(norm_type > 0) { return refuse("norm_type must be a number > 0", norm_type, 0) }
     if given.slot.tensorNorms != nil { return refuse("tensor_norms must be NULL: units are measured", 1, 0) }
     // (So many units that this overflows would be those of empty tensors.)
-    let bytes =
-        UnitPass.size &+ (clip_coefs == nil ? Int(min(UInt(bitPattern: unitCount), UInt(Int.max / 64))) &* 8 : 0)
+    let bytes = UnitPass.size &+ Int(min(UInt(bitPattern: unitCount), UInt(Int.max / 64))) &* 8
     guard let memory = gk_allocate(bytes) else { return outOfMemory(bytes) }
     defer { gk_release(memory) }
     var found = ClipResult()
     guard let shapes else { return given.slot.store(found) }
     var pass = UnitPass(
         grads: given.grads, weights: given.others, shapes: shapes, clipFactor: clip_factor, eps: eps,
-        normType: norm_type, options: given.options, coefs: clip_coefs, memory: memory)
+        normType: norm_type, options: given.options, memory: memory)
     let bad = pass.run(unitCount, &found)
     if bad >= 0 { return refuse("weights[] must be finite, and has a NaN or an infinity", .nan, bad) }
+    clip_coefs?.update(from: pass.coefs, count: unitCount)
     return given.slot.store(found)
 }

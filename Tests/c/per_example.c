@@ -87,6 +87,29 @@ static void dropped(void)
     CHECK(r.nonfinite == 0 && norms[0] == INFINITY && fabs(s[0] - sqrt(0.5)) < 1e-14, "%a", s[0]);
 }
 
+/* Norms that are subnormal, or past DBL_MAX, are no wider on the way to a factor. */
+static void norms_at_the_ends(void)
+{
+    static const struct { double x, max_norm, scale; uint32_t rule; } cases[] = {
+        {0x1p-1074, 0x1p-100, 1, GRADCLIP_EXAMPLE_AUTOMATIC}, {0x1p-1074, 0x1p-100, 0.75, GRADCLIP_EXAMPLE_AUTOMATIC},
+        {0x1p-1070, 0x1p-100, 3, GRADCLIP_EXAMPLE_AUTOMATIC}, {1.7e308, 100, 1e-3, GRADCLIP_EXAMPLE_AUTOMATIC},
+        {1.7e308, 100, 1, GRADCLIP_EXAMPLE_AUTOMATIC},        {1.7e308, 100, 1e-3, GRADCLIP_EXAMPLE_CLIP},
+        {1.7e308, DBL_MAX, 1, GRADCLIP_EXAMPLE_THRESHOLD},    {1.7e308, DBL_MAX, 1, GRADCLIP_EXAMPLE_CLIP}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double x[] = {cases[i].x, cases[i].x}, sum[2], factor;
+        gradclip_tensor g = tensor_of(x, 2, GRADCLIP_F64), t = tensor_of(sum, 2, GRADCLIP_F64);
+        gradclip_per_example_result r = {.struct_size = sizeof r};
+        gradclip_options options = no_eps();
+        options.grad_scale = cases[i].scale;
+        CHECK_STATUS(gradclip_clip_per_example(&g, &t, 1, 1, &cases[i].max_norm, 1, cases[i].rule, &options, &r, NULL, &factor), GRADCLIP_OK);
+        long double norm = sqrtl(2) * sum[0];
+        CHECK(norm <= cases[i].max_norm, "case %zu: factor %a, a contribution of %La", i, factor, norm);
+        if (cases[i].rule == GRADCLIP_EXAMPLE_THRESHOLD) CHECK(factor == 0, "%a", factor);
+        else if (cases[i].x > 1) CHECK(norm > cases[i].max_norm * (1 - 1e-14L), "case %zu: less than it could be: %La", i, norm);
+        else CHECK(norm > cases[i].max_norm / 2, "case %zu: less than half: %La", i, norm);
+    }
+}
+
 /* The same bits for any number of threads, and against plain sums of doubles. */
 static void threads_and_plain_sums(void)
 {
@@ -198,6 +221,7 @@ int main(void)
     printf("seed %llu; ", (unsigned long long)RANDOM_SEED);
     by_hand();
     dropped();
+    norms_at_the_ends();
     threads_and_plain_sums();
     adapted();
     refused();

@@ -119,9 +119,11 @@ static void policies_and_flags(void)
                 CHECK_STATUS(gradclip_adaptive_clip_grad(&grad, &weight, &unit, 1, 0.1, 1e-3, 2, &options, NULL, coefs), GRADCLIP_OK);
                 CHECK(isnan(coefs[1]) && isnan(one[1]), "%g", coefs[1]);
             } else {
-                CHECK_STATUS(gradclip_adaptive_clip_grad(&grad, &weight, &unit, 1, 0.1, 1e-3, 2, &options, NULL, NULL),
+                coefs[0] = coefs[1] = -7;
+                CHECK_STATUS(gradclip_adaptive_clip_grad(&grad, &weight, &unit, 1, 0.1, 1e-3, 2, &options, NULL, coefs),
                              GRADCLIP_ERROR_INVALID_ARGUMENT);
                 CHECK(strstr(gradclip_last_error(), "weights[0] must be finite") && one[0] == 1, "%s", gradclip_last_error());
+                CHECK(coefs[0] == -7 && coefs[1] == -7, "a failing call wrote coefficients");
             }
         }
 }

@@ -1,31 +1,7 @@
 /* Clipping by global norm, in every form, against the reference. */
+#include "compare.h"
 #include "input.h"
 #include "reference.h"
-
-/* Steps between two doubles that are both >= 0. */
-static double steps_apart(double a, double b) {
-    int64_t x, y;
-    memcpy(&x, &a, 8);
-    memcpy(&y, &b, 8);
-    return fabs((double)(x - y));
-}
-
-static bool close_to(double got, double expected, double ulps) {
-    return same(got, expected) || (got >= 0 && expected >= 0 && steps_apart(got, expected) <= ulps);
-}
-
-/* An element after multiplication: to the last place or two of its type. */
-static bool is_product(const gradclip_tensor *tensor, double got, double before, double factor) {
-    const double exact = before * factor;
-    if (exact != exact) return got != got;
-    const double relative = tensor->dtype == GRADCLIP_F64   ? 0x1p-52
-                            : tensor->dtype == GRADCLIP_F32 ? 0x1p-22
-                            : tensor->dtype == GRADCLIP_F16 ? 0x1p-9
-                                                            : 0x1p-6;
-    const double least = tensor->dtype == GRADCLIP_F64 ? 5e-324 : tensor->dtype == GRADCLIP_F32 ? 0x1p-148 : tensor->dtype == GRADCLIP_F16 ? 0x1p-23 : 0x1p-132;
-    if (isinf(got) || isinf(exact)) return isinf(exact) ? got == exact : fabs(exact) >= 60000;
-    return fabs(got - exact) <= fabs(exact) * relative + least;
-}
 
 static gradclip_status clip(const list *grads, const list *outputs, uint32_t form, double max_norm, double p,
                             const gradclip_options *options, gradclip_result *result) {

@@ -33,7 +33,6 @@ done
 # Every function that leaves the library is called by some target.
 called=$(for target in $all; do "$toolchain/llvm-nm" -D --undefined-only --just-symbol-name "$build/$target"; done | sed -n 's/^gradclip_/gradclip_/p' | sed 's/@.*//' | sort -u)
 for function in $(sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.map"); do
-    case $function in gradclip_clip_by_* | gradclip_clip_per_example | gradclip_adapt*) continue ;; esac
     echo "$called" | grep -qx "$function" || { echo "no fuzz target calls $function" >&2; exit 1; }
 done
 
