@@ -46,6 +46,9 @@ let package = Package(
             name: "GradClipABI",
             dependencies: ["CGradClip", "GradClip"] + levels.map { .target(name: $0.name) },
             swiftSettings: embedded),
-        .testTarget(name: "GradClipTests", dependencies: ["GradClip", "GradClipKernels", "CGradClipKernels"]),
+        // With all levels, of which the tests take the one that the processor has.
+        .testTarget(
+            name: "GradClipTests",
+            dependencies: ["GradClip", "GradClipKernels", "CGradClipKernels"] + levels.map { .target(name: $0.name) }),
     ] + levels
 )

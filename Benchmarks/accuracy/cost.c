@@ -1,7 +1,7 @@
 /*
  * What the exact norm costs: gradclip_get_total_norm, p = 2, against the float64 loop
- * one would write by hand, both on one thread, on float32 gradients that lie in
- * the L2 cache and in DRAM.
+ * one would write by hand, both on one thread, on gradients of float32, float16 and
+ * bfloat16 that lie in the L2 cache and in DRAM.
  *
  *     cost [ROUNDS]
  *
@@ -23,20 +23,47 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* 32 sums, so that the compiler can vectorise without reordering anything. */
-static __attribute__((noinline)) double plain_norm(const float *x, size_t length) {
-    double sums[LANES] = {0}, sum = 0;
-    for (size_t i = 0; i + LANES <= length; i += LANES)
-        for (int j = 0; j < LANES; j++) sums[j] += (double)x[i + j] * (double)x[i + j];
-    for (int j = 0; j < LANES; j++) sum += sums[j];
-    return sqrt(sum);
+typedef struct {
+    uint16_t bits;
+} bfloat16;
+
+static inline float from_float(float x) { return x; }
+static inline float from_bfloat(bfloat16 x) {
+    uint32_t bits = (uint32_t)x.bits << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
-static double exact_norm(float *x, size_t length) {
+/* 32 sums, so that the compiler can vectorise without reordering anything. */
+#define PLAIN_NORM(NAME, TYPE, VALUE) \
+    static __attribute__((noinline)) double NAME(const void *data, size_t length) { \
+        const TYPE *x = data; \
+        double sums[LANES] = {0}, sum = 0; \
+        for (size_t i = 0; i + LANES <= length; i += LANES) \
+            for (int j = 0; j < LANES; j++) sums[j] += (double)VALUE(x[i + j]) * (double)VALUE(x[i + j]); \
+        for (int j = 0; j < LANES; j++) sum += sums[j]; \
+        return sqrt(sum); \
+    }
+PLAIN_NORM(plain_float32, float, from_float)
+PLAIN_NORM(plain_bfloat16, bfloat16, from_bfloat)
+
+static const struct kind {
+    const char *name;
+    uint32_t dtype;
+    size_t size;
+    double (*plain)(const void *, size_t); /* NULL: none that compilers vectorise */
+} kinds[] = {
+    {"float32", GRADCLIP_F32, 4, plain_float32},
+    {"float16", GRADCLIP_F16, 2, NULL},
+    {"bfloat16", GRADCLIP_BF16, 2, plain_bfloat16},
+};
+
+static double exact_norm(const struct kind *kind, void *x, size_t length) {
     gradclip_options options;
     gradclip_options_init(&options, sizeof options);
     options.num_threads = 1;
-    gradclip_tensor grad = {.data = x, .length = length, .dtype = GRADCLIP_F32};
+    gradclip_tensor grad = {.data = x, .length = length, .dtype = kind->dtype};
     gradclip_result result;
     gradclip_result_init(&result, sizeof result);
     if (gradclip_get_total_norm(&grad, 1, 2.0, &options, &result) != GRADCLIP_OK) {
@@ -51,29 +78,52 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void measure(const char *place, float *x, size_t length, int calls, int rounds) {
+static void measure(const struct kind *kind, const char *place, void *x, size_t length, int calls, int rounds) {
     static double plain[MOST_ROUNDS], exact[MOST_ROUNDS];
     double norms[2] = {0, 0};
     for (int r = -2; r < rounds; r++) { /* two rounds to warm up */
         double start = now();
-        for (int i = 0; i < calls; i++) norms[0] = plain_norm(x, length);
+        for (int i = 0; kind->plain && i < calls; i++) norms[0] = kind->plain(x, length);
         double middle = now();
-        for (int i = 0; i < calls; i++) norms[1] = exact_norm(x, length);
+        for (int i = 0; i < calls; i++) norms[1] = exact_norm(kind, x, length);
         double end = now();
         if (r < 0) continue;
         plain[r] = (middle - start) / (double)length / calls * 1e9;
         exact[r] = (end - middle) / (double)length / calls * 1e9;
     }
-    if (fabs(norms[0] / norms[1] - 1) > 1e-12) {
+    if (kind->plain && fabs(norms[0] / norms[1] - 1) > 1e-12) {
         fprintf(stderr, "cost: the norms differ: %.17g and %.17g\n", norms[0], norms[1]);
         exit(1);
     }
     qsort(plain, (size_t)rounds, sizeof *plain, ascending);
     qsort(exact, (size_t)rounds, sizeof *exact, ascending);
     double p[2] = {plain[0], plain[rounds / 2]}, e[2] = {exact[0], exact[rounds / 2]};
-    printf("| %-17s | %.3f / %.3f | %.3f / %.3f | %.2f / %.2f |\n", place, p[0], p[1], e[0], e[1], p[0] / e[0],
-           p[1] / e[1]);
+    printf("| %-8s | %-4s | ", kind->name, place);
+    if (kind->plain) printf("%.3f / %.3f | %.3f / %.3f | %.2f / %.2f |\n", p[0], p[1], e[0], e[1], p[0] / e[0], p[1] / e[1]);
+    else printf("– | %.3f / %.3f | – |\n", e[0], e[1]);
     fflush(stdout);
+}
+
+/* About normal: the sum of four uniform numbers; exponents as gradients have them. */
+static void fill(const struct kind *kind, void *data, size_t length) {
+    unsigned long long state = 1;
+    for (size_t i = 0; i < length; i++) {
+        float sum = 0;
+        for (int k = 0; k < 4; k++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            sum += (float)(state >> 40) * 0x1p-24f - 0.5f;
+        }
+        sum *= 1e-3f;
+        if (kind->dtype == GRADCLIP_F32) {
+            ((float *)data)[i] = sum;
+        } else if (kind->dtype == GRADCLIP_F16) {
+            ((_Float16 *)data)[i] = (_Float16)sum;
+        } else {
+            uint32_t bits;
+            memcpy(&bits, &sum, sizeof bits);
+            ((bfloat16 *)data)[i].bits = (uint16_t)(bits >> 16);
+        }
+    }
 }
 
 int main(int argc, char **argv) {
@@ -82,27 +132,20 @@ int main(int argc, char **argv) {
         fprintf(stderr, "cost: ROUNDS must be in 1 ... %d (got %s)\n", MOST_ROUNDS, argv[1]);
         return 2;
     }
-    size_t small = 1u << 17, large = 1u << 26; /* 512 KiB and 256 MiB */
-    float *x = malloc(large * sizeof *x);
-    if (!x) {
-        fprintf(stderr, "cost: no memory for %zu bytes\n", large * sizeof *x);
+    const size_t small = 1u << 19, large = 1u << 28; /* bytes */
+    void *data = malloc(large);
+    if (!data) {
+        fprintf(stderr, "cost: no memory for %zu bytes\n", large);
         return 1;
     }
-    /* About normal: the sum of four uniform numbers; exponents as gradients have them. */
-    unsigned long long state = 1;
-    for (size_t i = 0; i < large; i++) {
-        float sum = 0;
-        for (int k = 0; k < 4; k++) {
-            state = state * 6364136223846793005u + 1442695040888963407u;
-            sum += (float)(state >> 40) * 0x1p-24f - 0.5f;
-        }
-        x[i] = sum * 1e-3f;
+    printf("gradclip %s, %s, 1 thread, %d rounds: ns per element, minimum / median; p = 2, 512 KiB and 256 MiB\n\n",
+           gradclip_version_string(), gradclip_isa(), rounds);
+    printf("| gradient | in | plain float64 | exact | speed of exact / plain |\n|---|---|---|---|---|\n");
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        fill(&kinds[k], data, large / kinds[k].size);
+        measure(&kinds[k], "L2", data, small / kinds[k].size, 16, rounds);
+        measure(&kinds[k], "DRAM", data, large / kinds[k].size, 1, rounds < 60 ? rounds : 60);
     }
-    printf("gradclip %s, %s, 1 thread, %d rounds: ns per element, minimum / median\n\n", gradclip_version_string(),
-           gradclip_isa(), rounds);
-    printf("| float32, p = 2    | plain float64 | exact         | speed of exact / plain |\n|---|---|---|---|\n");
-    measure("512 KiB (L2)", x, small, 16, rounds);
-    measure("256 MiB (DRAM)", x, large, 1, rounds < 60 ? rounds : 60);
-    free(x);
+    free(data);
     return 0;
 }

@@ -2,7 +2,7 @@
 // element, up to a multiple of sixteen, is overwritten with zeros.
 import CGradClipKernels
 
-@inline(never) @_optimize(speed)
+@inline(never)
 func convert<E: NarrowElement>(
     _: E.Type, _ data: UnsafeRawPointer, _ count: Int, toFloats scratch: UnsafeMutableRawPointer
 ) {
@@ -19,7 +19,7 @@ func convert<E: NarrowElement>(
 }
 
 /// From the end, so that floats at the start of the scratch memory may widen in place.
-@inline(never) @_optimize(speed)
+@inline(never)
 func convert(_ data: UnsafeRawPointer, _ count: Int, toDoubles scratch: UnsafeMutableRawPointer) {
     @inline(__always) func store(_ values: SIMD16<Float>, _ i: Int) {
         scratch.storeBytes(of: gk_f64_from_f32(values.lowHalf), toByteOffset: i &* 8, as: SIMD8<Double>.self)

@@ -136,54 +136,59 @@ enum Float64Element: WideLoad {
 /// not always inlined.)
 protocol Visitor { mutating func see(_ values: SIMD16<Float>) }
 protocol WideVisitor { mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) }
+protocol PlaceVisitor { mutating func see(at place: UnsafeRawPointer) }
 
-/// Shows every sixteen elements to a visitor, the last ones padded with zeros, from
-/// a single loop, so that its code exists once.
+/// Shows a visitor where every sixteen elements of `size` bytes are, the last ones padded
+/// with zeros, from a single loop, so that its code exists once.
 @inline(__always)
-func visit<E: NarrowElement, V: Visitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
-    var tail = SIMD16<UInt32>(repeating: 0)
-    withUnsafeMutableBytes(of: &tail) { bytes in
-        let buffer = bytes.baseAddress.unsafelyUnwrapped
-        let whole = count & ~15
-        if whole < count {
-            buffer.copyMemory(from: data + whole &* E.size, byteCount: (count &- whole) &* E.size)
-        }
-        var next = data
-        var end = data + whole &* E.size
-        while true {
-            while next < end {
-                visitor.see(E.load(next))
-                next += 16 &* E.size
-            }
-            if whole == count || next == UnsafeRawPointer(buffer) + 16 &* E.size { return }
-            next = UnsafeRawPointer(buffer)
-            end = next + 16 &* E.size
-        }
-    }
-}
-
-/// The same for float64 kernels.
-@inline(__always)
-func visit<E: WideLoad, V: WideVisitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
+func visit<V: PlaceVisitor>(_ size: Int, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
     var tail = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
     withUnsafeMutableBytes(of: &tail) { bytes in
         let buffer = bytes.baseAddress.unsafelyUnwrapped
         let whole = count & ~15
         if whole < count {
-            buffer.copyMemory(from: data + whole &* E.size, byteCount: (count &- whole) &* E.size)
+            buffer.copyMemory(from: data + whole &* size, byteCount: (count &- whole) &* size)
         }
         var next = data
-        var end = data + whole &* E.size
+        var end = data + whole &* size
         while true {
             while next < end {
-                visitor.see(E.load(next))
-                next += 16 &* E.size
+                visitor.see(at: next)
+                next += 16 &* size
             }
-            if whole == count || next == UnsafeRawPointer(buffer) + 16 &* E.size { return }
+            if whole == count || next == UnsafeRawPointer(buffer) + 16 &* size { return }
             next = UnsafeRawPointer(buffer)
-            end = next + 16 &* E.size
+            end = next + 16 &* size
         }
     }
+}
+
+/// The same with the elements as floats.
+@inline(__always)
+func visit<E: NarrowElement, V: Visitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
+    var loading = Loading<E, V>(visitor: visitor)
+    visit(E.size, data, count, &loading)
+    visitor = loading.visitor
+}
+
+private struct Loading<E: NarrowElement, V: Visitor>: PlaceVisitor {
+    var visitor: V
+    @inline(__always) init(visitor: V) { self.visitor = visitor }
+    @inline(__always) mutating func see(at place: UnsafeRawPointer) { visitor.see(E.load(place)) }
+}
+
+/// The same for float64 kernels.
+@inline(__always)
+func visit<E: WideLoad, V: WideVisitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
+    var loading = WideLoading<E, V>(visitor: visitor)
+    visit(E.size, data, count, &loading)
+    visitor = loading.visitor
+}
+
+private struct WideLoading<E: WideLoad, V: WideVisitor>: PlaceVisitor {
+    var visitor: V
+    @inline(__always) init(visitor: V) { self.visitor = visitor }
+    @inline(__always) mutating func see(at place: UnsafeRawPointer) { visitor.see(E.load(place)) }
 }
 
 /// Calls body with each block of a tensor.
@@ -195,7 +200,7 @@ func forEachBlock(
     while start < length {
         let count = min(Int(GK_BLOCK), length &- start)
         body(data + start &* size, count)
-        r.pointee.offset &+= UInt64(count)
+        r.pointee.offset &+= UInt64(truncatingIfNeeded: count)
         start &+= count
     }
 }

@@ -1,5 +1,5 @@
 // p = 1 and p = 2 over float32, float16 and bfloat16: exact. Elements of two bytes
-// are converted first, a block at a time: no slower than loops of their own.
+// are converted first, a block at a time, where ReduceHalves.swift does not serve.
 //
 // A block is summed with the bound T and the number of accumulators that the
 // block before it needed. The same loop tracks the largest and the smallest

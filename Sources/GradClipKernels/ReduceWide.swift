@@ -148,7 +148,7 @@ func reduceWide(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     while start < length {
         let count = min(wideBlock, length &- start)
         addWideBlock(order, data + start &* 8, count, r)
-        r.pointee.offset &+= UInt64(count)
+        r.pointee.offset &+= UInt64(truncatingIfNeeded: count)
         start &+= count
     }
 }

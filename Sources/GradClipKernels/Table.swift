@@ -52,16 +52,29 @@ private func reduceElsewhere(
     }
 }
 
-// Where there is no loop for an element type, each block is converted in the
-// scratch memory first. At the baseline that is the rule, to keep it small.
+// Where there is no loop for an element type, or it does not serve, each block is converted
+// in the scratch memory first. At the baseline that is the rule, to keep it small.
 
 @inline(never)
-private func reduceThroughFloats<E: NarrowElement>(
+private func reduceThroughFloats<E: HalfElement>(
     _: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
 ) {
-    forEachBlock(data, length, E.size, r) { block, count in
-        convert(E.self, block, count, toFloats: r.pointee.scratch.unsafelyUnwrapped)
-        reduceScratch(GK_F32, count, r)
+    var start = 0
+    while start < length {
+        var count = Int(GK_BLOCK)
+        if triesFixedPoint(r) {
+            let done = sumInFixedPoint(E.self, data + start &* E.size, length &- start, r)
+            start &+= done
+            r.pointee.offset &+= UInt64(truncatingIfNeeded: done)
+            count = fixedPointBlock
+        }
+        count = min(count, length &- start)
+        if count > 0 {
+            convert(E.self, data + start &* E.size, count, toFloats: r.pointee.scratch.unsafelyUnwrapped)
+            reduceScratch(GK_F32, count, r)
+            start &+= count
+            r.pointee.offset &+= UInt64(truncatingIfNeeded: count)
+        }
     }
 }
 
@@ -74,6 +87,7 @@ private func reduceThroughDoubles(_ data: UnsafeRawPointer, _ length: Int, _ r: 
 }
 
 /// Reduces the block in the scratch memory as if it stood where it came from.
+@inline(never)
 private func reduceScratch(_ element: Int, _ count: Int, _ r: Reduction) {
     let offset = r.pointee.offset
     reduce(UInt32(element), r.pointee.scratch, Int64(count), r)

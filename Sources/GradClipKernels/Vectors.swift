@@ -55,6 +55,11 @@ func zeroing(_ values: SIMD16<Float>, where a: SIMD16<UInt32>, above b: UInt32) 
     choose(a, above: b, a, else: b)
 }
 
+#if GRADCLIP_HARDWARE_F16
+@inline(__always) func larger(_ a: SIMD16<UInt16>, _ b: SIMD16<UInt16>) -> SIMD16<UInt16> { gk_choose_u16(a, b, a, b) }
+@inline(__always) func smaller(_ a: SIMD16<UInt16>, _ b: SIMD16<UInt16>) -> SIMD16<UInt16> { gk_choose_u16(b, a, a, b) }
+#endif
+
 /// The larger and the smaller of two magnitudes; NaN in `next` is passed over.
 @inline(__always) func larger(_ next: SIMD8<Double>, _ so: SIMD8<Double>) -> SIMD8<Double> {
     gk_choose_f64(next, so, next, so)

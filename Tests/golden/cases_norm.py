@@ -152,6 +152,41 @@ def limits():
                         yield from single(rng, fmt, runs, float(order), f"limit{depth}-guessed")
 
 
+def fixed_point():
+    """float16 and bfloat16 at the ends of the range that 29 bits reach: too large or too small
+    for it by one place, sums that just fit their lanes, ranges that change within a tensor."""
+    rng = Random(20)
+    block = BLOCK // 4  # what is summed at a time there
+    for fmt in (F16, BF16):
+        digits = fmt.mantissa_bits + 1
+        last = 29 - digits  # the widest span that fits
+        # 2^5 bounds what float16 sums in units of its smallest element; norms of one tensor begin with
+        # 2^1, and 2^29 is the largest bound of bfloat16's.
+        for bound in (5, 6, 16) if fmt is F16 else (1, 5, -60, -97, -98, 29, 30):
+            largest = number(fmt, 2.0**bound * (1 - 2.0**-digits))
+            next_one = min(largest + 1, fmt.max_finite)
+            least = max(bound - 1 - last, fmt.quantum)
+            fits, fits_not = number(fmt, 2.0**least), max(number(fmt, 2.0 ** (least - 1) * (2 - 2.0 ** (1 - digits))), 1)
+            for n in (17, block, block + 1, 2 * BLOCK + 15):
+                full = [run(n - 1, largest), run(1, fmt.sign_bit | largest)]
+                yield from single(rng, fmt, full, 2.0, f"full{bound}")
+                for name, odd in (("next", next_one), ("fits", fits), ("fits-not", fits_not)):
+                    # The first block makes the guess for the others.
+                    runs = [run(block, largest)] + placed(n, fmt.sign_bit | largest, {n // 3: odd, n - 1: odd})
+                    yield from single(rng, fmt, runs, 2.0, f"{name}{bound}")
+                runs = [run(block, largest), run(block, fits), run(n, largest, fits_not), run(n, next_one)]
+                yield from single(rng, fmt, runs, 2.0, f"changing{bound}")
+        for span in range(last - 1, last + 3):
+            for nudge in (-1, 0, 1):
+                elements = delicate(fmt, 2, span, nudge, rng)
+                yield from single(rng, fmt, compact(elements), 2.0, "span")
+                runs = [run(1, elements[0]), run(block - 1, 0)] + compact(elements[1:])
+                yield from single(rng, fmt, runs, 2.0, "span-guessed")
+        for odd in (fmt.inf, fmt.sign_bit | fmt.inf, fmt.nan):
+            one = number(fmt, 1.0)
+            yield from single(rng, fmt, placed(3 * block + 9, one, {2 * block + 7: odd, 3 * block + 8: odd}), 2.0, "not-finite")
+
+
 def midpoints():
     """Norms halfway between two doubles, and a hair to either side: only an
     exact sum rounds all three correctly."""

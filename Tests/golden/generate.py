@@ -22,6 +22,7 @@ GROUPS = [
     cases_norm.spans,
     cases_norm.boundaries,
     cases_norm.limits,
+    cases_norm.fixed_point,
     cases_norm.midpoints,
     cases_exact.exact_float64,
     cases_calls.lists,

@@ -75,7 +75,7 @@ typedef struct gk_reduction {
     int64_t *wide;      // GK_WIDE_LIMBS limbs for the exact sum of float64 terms, or NULL
     uint64_t wide_pending;
     void *scratch;      // GK_SCRATCH bytes, aligned to 64, then a gk_power_tables for GK_POWER
-    uint64_t paths[4];  // blocks summed with one, two, three accumulators, and in integers
+    uint64_t paths[5];  // blocks summed with one, two, three accumulators, in integers; elements in fixed point
 } gk_reduction;
 enum { GK_SCRATCH = GK_BLOCK * 8 };
 
@@ -282,6 +282,7 @@ GK_CHOOSE(gk_choose_i32, gk_i32x16)
 typedef int32_t gk_i32x8 __attribute__((ext_vector_type(8)));
 GK_CHOOSE(gk_choose_i32x8, gk_i32x8)
 GK_CHOOSE(gk_choose_f32, gk_f32x16)
+GK_CHOOSE(gk_choose_u16, gk_u16x16)
 GK_CHOOSE(gk_choose_u64, gk_u64x8)
 GK_CHOOSE(gk_choose_f64, gk_f64x8)
 GK_INLINE gk_f64x8 gk_f64_from_f32(gk_f32x8 v) { return __builtin_convertvector(v, gk_f64x8); }
@@ -310,6 +311,7 @@ GK_INLINE gk_f64x8 gk_remainder(gk_f64x8 x, gk_f64x8 y, gk_f64x8 product) {
 // halves of a vector interleave at the least cost.
 typedef uint32_t gk_u32x8 __attribute__((ext_vector_type(8)));
 #define GK_ORDER8 0, 1, 4, 5, 2, 3, 6, 7
+#define GK_ALL16 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 GK_INLINE gk_f64x8 gk_f64_in_order(gk_f32x8 v) {
     return gk_f64_from_f32(__builtin_shufflevector(v, v, GK_ORDER8));
 }
@@ -326,7 +328,7 @@ GK_INLINE gk_f64x8 gk_interleave(gk_u32x8 low, gk_u32x8 high) {
     gk_u32x8 first = __builtin_shufflevector(low, high, 0, 8, 1, 9, 4, 12, 5, 13);
     gk_u32x8 second = __builtin_shufflevector(low, high, 2, 10, 3, 11, 6, 14, 7, 15);
     __asm__("" : "+x"(first), "+x"(second));
-    return (gk_f64x8)__builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return (gk_f64x8)__builtin_shufflevector(first, second, GK_ALL16);
 }
 GK_INLINE gk_f64x8 gk_lookup8(const gk_table8 *table, gk_u32x8 index) {
     return gk_interleave(gk_pick(table->low, index), gk_pick(table->high, index));
@@ -373,6 +375,25 @@ GK_INLINE gk_f64x8 gk_square_root_f64(gk_f64x8 v) { return __builtin_elementwise
 GK_INLINE gk_u32x16 gk_widen_u16x16(gk_u16x16 v) { return __builtin_convertvector(v, gk_u32x16); }
 GK_INLINE gk_u16x16 gk_narrow_u32x16(gk_u32x16 v) { return __builtin_convertvector(v, gk_u16x16); }
 
+// Of whole numbers below 2^31; others give anything. And the squares of the lanes 0, 2, 4 ...
+// and 1, 3, 5 ... of numbers whose squares are below 2^63.
+GK_INLINE gk_i32x16 gk_i32_from_f32(gk_f32x16 v) { return __builtin_convertvector(v, gk_i32x16); }
+typedef int64_t gk_i64x8 __attribute__((ext_vector_type(8)));
+GK_INLINE gk_u64x8 gk_square_even(gk_i32x16 v) {
+    gk_i64x8 x = (gk_i64x8)((gk_u64x8)v << 32) >> 32;
+    return (gk_u64x8)(x * x);
+}
+GK_INLINE gk_u64x8 gk_square_odd(gk_i32x16 v) {
+    gk_i64x8 x = (gk_i64x8)v >> 32;
+    return (gk_u64x8)(x * x);
+}
+
+// Sixteen bfloat16 as floats, those with even numbers first: shorter than widening each.
+GK_INLINE gk_f32x16 gk_f32_from_bf16_in_pairs(gk_u16x16 v) {
+    gk_u32x8 pairs = (gk_u32x8)v;
+    return __builtin_shufflevector((gk_f32x8)(pairs << 16), (gk_f32x8)(pairs & 0xffff0000), GK_ALL16);
+}
+
 #if defined(__F16C__) || defined(__aarch64__)
 #define GK_HARDWARE_F16 1
 typedef _Float16 gk_f16x16 __attribute__((ext_vector_type(16)));
@@ -380,6 +401,17 @@ GK_INLINE gk_f32x16 gk_f32_from_f16(gk_u16x16 bits) {
     gk_f16x16 v;
     __builtin_memcpy(&v, &bits, sizeof v);
     return __builtin_convertvector(v, gk_f32x16);
+}
+// From memory. The empty instruction keeps the compiler from using what it has loaded from
+// there already: conversions that load are shorter than taking that apart.
+GK_INLINE gk_f32x16 gk_f32_from_f16_at(const void *place) {
+    typedef _Float16 half __attribute__((ext_vector_type(8)));
+    half low, high;
+    __asm__("" : "+r"(place));
+    __builtin_memcpy(&low, place, sizeof low);
+    __builtin_memcpy(&high, (const char *)place + sizeof low, sizeof high);
+    return __builtin_shufflevector(
+        __builtin_convertvector(low, gk_f32x8), __builtin_convertvector(high, gk_f32x8), GK_ALL16);
 }
 GK_INLINE gk_u16x16 gk_f16_from_f32(gk_f32x16 v) {
     gk_f16x16 h = __builtin_convertvector(v, gk_f16x16);

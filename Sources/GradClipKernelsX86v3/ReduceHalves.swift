@@ -1,0 +1,1 @@
+../GradClipKernels/ReduceHalves.swift
