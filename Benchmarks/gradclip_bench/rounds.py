@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from . import driver
 
 LEAST_GAIN = 1.7
-# Other libraries' threads keep spinning for a while after their work; nobody should
-# be measured while they do.
+# Between two contestants. Other libraries' threads keep spinning for a while after their
+# work; nobody should be measured while they do, so the pause is repeated until this
+# process takes next to no processor time in it.
 PAUSE = 0.03
+LONGEST_PAUSE = 2.0
 # Shorter calls are made once before they are timed: the round's other contestants
 # have emptied the caches.
 WARM_BELOW = 0.005
@@ -48,6 +50,15 @@ def _gain() -> float:
     return driver.spin_gain() if len(os.sched_getaffinity(0)) > 1 else LEAST_GAIN
 
 
+def _pause() -> None:
+    end = time.monotonic() + LONGEST_PAUSE
+    while time.monotonic() < end:
+        before = time.process_time()
+        time.sleep(PAUSE)
+        if time.process_time() - before < PAUSE / 10:
+            return
+
+
 # run(calls) -> seconds per call
 Contestant = Callable[[int], float]
 
@@ -69,11 +80,11 @@ def measure(contestants: dict[str, Contestant], effort: Effort, most_calls: int)
     while len(kept) < effort.rounds and (made == 0 or time.monotonic() < end):
         times = {}
         for name, run in contestants.items():
-            time.sleep(PAUSE)
+            _pause()
             if warm[name]:
                 run(1)
             times[name] = run(calls[name])
-        time.sleep(PAUSE)
+        _pause()
         after = _gain()
         gains.append(min(before, after))
         made += 1

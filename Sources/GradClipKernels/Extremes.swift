@@ -25,7 +25,7 @@ private struct ExtremesVisitor: Visitor {
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         let sizes = magnitudes(values)
         tracker.see(sizes)
-        zeros = zeros &+ ones(SIMD16(repeating: 1), above: sizes)
+        count(sizes, below: 1, &zeros)
     }
 }
 
@@ -56,7 +56,7 @@ struct WideTracker {
 
     @inline(__always) mutating func see(_ size: SIMD8<Double>) {
         largest = larger(size, largest)
-        carries |= unsafeBitCast(size, to: SIMD8<UInt64>.self) &+ (1 << 52)
+        carries = carries | (unsafeBitCast(size, to: SIMD8<UInt64>.self) &+ 1 << 52)
     }
 
     @inline(never) var isFinite: Bool {
@@ -70,7 +70,7 @@ private struct WideExtremesVisitor: WideVisitor {
     var tracker = WideTracker()
     /// Bits less 1, which makes a NaN of zero.
     var smallest = SIMD8<Double>(repeating: .infinity)
-    var zeros = SIMD8<Double>(repeating: 0)
+    var zeros = SIMD8<UInt64>(repeating: 0)
 
     @inline(__always) init() {}
 
@@ -81,10 +81,9 @@ private struct WideExtremesVisitor: WideVisitor {
 
     @inline(__always) private mutating func see(_ size: SIMD8<Double>) {
         tracker.see(size)
-        let wrapped = unsafeBitCast(size, to: SIMD8<UInt64>.self) &- 1
+        let wrapped = unsafeBitCast(size, to: SIMD8<UInt64>.self) &+ .max
         smallest = smaller(unsafeBitCast(wrapped, to: SIMD8<Double>.self), smallest)
-        zeros += choose(
-            SIMD8(repeating: .leastNonzeroMagnitude), above: size, SIMD8(repeating: 1), else: SIMD8(repeating: 0))
+        count(size, below: .leastNonzeroMagnitude, &zeros)
     }
 }
 
@@ -97,7 +96,7 @@ func extremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
     result.largest = largestLane(visitor.tracker.largest).bitPattern
     let least = largestLane(-visitor.smallest).magnitude
     if least < .infinity { result.smallest = least.bitPattern &+ 1 }
-    result.nonzero = padded(count) &- UInt64(ordered(visitor.zeros))
+    result.nonzero = padded(count) &- visitor.zeros.wrappedSum()
     return result
 }
 

@@ -1,5 +1,6 @@
 // What a report counts that a norm does not: zeros, subnormals, the mean, and the
-// signs of infinities.
+// signs of infinities. A block that has something non-finite is looked at again
+// without it: the loops need not know of it, and such blocks are few.
 import CGradClipKernels
 
 private struct InspectVisitor: Visitor {
@@ -8,8 +9,6 @@ private struct InspectVisitor: Visitor {
     var largest = SIMD16<UInt32>(repeating: 0)
     var zeros = SIMD16<UInt32>(repeating: 0)
     var subnormals = SIMD16<UInt32>(repeating: 0)
-    var infinities = SIMD16<UInt32>(repeating: 0)
-    var negatives = SIMD16<UInt32>(repeating: 0)
     /// Bits of the smallest magnitude that is not subnormal.
     let normal: UInt32
 
@@ -17,19 +16,11 @@ private struct InspectVisitor: Visitor {
 
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         let sizes = magnitudes(values)
-        let one = SIMD16<UInt32>(repeating: 1)
-        zeros = zeros &+ ones(one, above: sizes)
-        subnormals = subnormals &+ ones(SIMD16(repeating: normal), above: sizes)
-        let limit = SIMD16(repeating: infinityBits)
-        let below = SIMD16(repeating: infinityBits - 1)
-        let finite = zeroing(values, where: sizes, above: infinityBits - 1)
-        largest = larger(magnitudes(finite), largest)
-        // Infinite: neither below nor above.
-        let infinite = ones(sizes, above: below) &- ones(sizes, above: limit)
-        infinities = infinities &+ infinite
-        negatives = negatives &+ (infinite & (unsafeBitCast(values, to: SIMD16<UInt32>.self) &>> 31))
-        sum0 += gk_f64_from_f32(finite.lowHalf)
-        sum1 += gk_f64_from_f32(finite.highHalf)
+        count(sizes, below: 1, &zeros)
+        count(sizes, below: normal, &subnormals)
+        largest = larger(sizes, largest)
+        sum0 = sum0 + gk_f64_from_f32(values.lowHalf)
+        sum1 = sum1 + gk_f64_from_f32(values.highHalf)
     }
 }
 
@@ -51,25 +42,31 @@ func inspectFloats(
 ) {
     var visitor = InspectVisitor(normal: normal)
     visit(Float32Element.self, data, count, &visitor)
-    let padding = UInt64((16 &- count & 15) & 15)
-    let largest = Double(Float(bitPattern: largestLane(visitor.largest))).bitPattern
-    statistics.pointee.largest = max(statistics.pointee.largest, largest)
-    let negatives = UInt64(visitor.negatives.wrappedSum())
-    statistics.pointee.zero &+= UInt64(visitor.zeros.wrappedSum()) &- padding
-    statistics.pointee.subnormal &+= UInt64(visitor.subnormals.wrappedSum()) &- UInt64(visitor.zeros.wrappedSum())
-    statistics.pointee.positive_infinity &+= UInt64(visitor.infinities.wrappedSum()) &- negatives
-    statistics.pointee.negative_infinity &+= negatives
-    add(ordered(visitor.sum0 + visitor.sum1) * (1 / Double(GK_BLOCK)), statistics)
+    let largest = largestLane(visitor.largest)
+    if largest >= infinityBits {
+        let scratch = statistics.pointee.scratch.unsafelyUnwrapped
+        for i in 0..<count {
+            var bits = (data + i &* 4).loadUnaligned(as: UInt32.self)
+            if bits & 0x7fff_ffff >= infinityBits {
+                countNonfinite(isInfinite: bits &<< 1 == infinityBits &<< 1, isNegative: bits &>> 31 == 1, statistics)
+                bits = 0
+            }
+            scratch.storeBytes(of: bits, toByteOffset: i &* 4, as: UInt32.self)
+        }
+        return inspectFloats(UnsafeRawPointer(scratch), count, normal: normal, statistics)
+    }
+    let zeros = UInt64(visitor.zeros.wrappedSum())
+    take(
+        Double(Float(bitPattern: largest)), zeros: zeros, subnormals: UInt64(visitor.subnormals.wrappedSum()) &- zeros,
+        sum: ordered(visitor.sum0 + visitor.sum1) * (1 / Double(GK_BLOCK)), count, statistics)
 }
 
 private struct WideInspectVisitor: WideVisitor {
+    /// Of finite elements it is finite, being of their 4096ths.
     var sum = SIMD8<Double>(repeating: 0)
     var largest = SIMD8<Double>(repeating: 0)
-    // Counts, below 2^53.
-    var zeros = SIMD8<Double>(repeating: 0)
-    var subnormals = SIMD8<Double>(repeating: 0)
-    var infinities = SIMD8<Double>(repeating: 0)
-    var negatives = SIMD8<Double>(repeating: 0)
+    var zeros = SIMD8<UInt64>(repeating: 0)
+    var subnormals = SIMD8<UInt64>(repeating: 0)
 
     @inline(__always) init() {}
 
@@ -80,16 +77,10 @@ private struct WideInspectVisitor: WideVisitor {
 
     @inline(__always) private mutating func see(_ values: SIMD8<Double>) {
         let size = magnitude(values)
-        let zero = SIMD8<Double>(repeating: 0)
-        let one = SIMD8<Double>(repeating: 1)
-        let most = SIMD8<Double>(repeating: .greatestFiniteMagnitude)
-        zeros += choose(SIMD8(repeating: .leastNonzeroMagnitude), above: size, one, else: zero)
-        subnormals += choose(SIMD8(repeating: .leastNormalMagnitude), above: size, one, else: zero)
-        infinities += choose(size, above: most, one, else: zero)
-        negatives += choose(-most, above: values, one, else: zero)
-        let finite = choose(SIMD8(repeating: .infinity), above: size, values, else: zero)
-        largest = larger(magnitude(finite), largest)
-        sum += finite * (1 / Double(GK_BLOCK))
+        count(size, below: .leastNonzeroMagnitude, &zeros)
+        count(size, below: .leastNormalMagnitude, &subnormals)
+        largest = larger(size, largest)
+        sum = sum + values * (1 / Double(GK_BLOCK))
     }
 }
 
@@ -97,15 +88,42 @@ private struct WideInspectVisitor: WideVisitor {
 func inspectTensor(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMutablePointer<gk_statistics>) {
     var visitor = WideInspectVisitor()
     visit(Float64Element.self, data, count, &visitor)
-    let padding = UInt64((16 &- count & 15) & 15)
-    let zeros = UInt64(ordered(visitor.zeros))
-    let negatives = UInt64(ordered(visitor.negatives))
-    statistics.pointee.largest = max(statistics.pointee.largest, largestLane(visitor.largest).bitPattern)
-    statistics.pointee.zero &+= zeros &- padding
-    statistics.pointee.subnormal &+= UInt64(ordered(visitor.subnormals)) &- zeros
-    statistics.pointee.positive_infinity &+= UInt64(ordered(visitor.infinities)) &- negatives
-    statistics.pointee.negative_infinity &+= negatives
-    add(ordered(visitor.sum), statistics)
+    if !Lanes(visitor.sum, visitor.sum, bound: 0).isFinite {
+        let scratch = statistics.pointee.scratch.unsafelyUnwrapped
+        for i in 0..<count {
+            var value = (data + i &* 8).loadUnaligned(as: Double.self)
+            if !value.isFinite {
+                countNonfinite(isInfinite: value == value, isNegative: value < 0, statistics)
+                value = 0
+            }
+            scratch.storeBytes(of: value, toByteOffset: i &* 8, as: Double.self)
+        }
+        return inspectTensor(UnsafeRawPointer(scratch), count, statistics)
+    }
+    let zeros = visitor.zeros.wrappedSum()
+    take(
+        largestLane(visitor.largest), zeros: zeros, subnormals: visitor.subnormals.wrappedSum() &- zeros,
+        sum: ordered(visitor.sum), count, statistics)
+}
+
+/// An element that becomes a zero, which is not to be counted as one.
+@inline(never) private func countNonfinite(
+    isInfinite: Bool, isNegative: Bool, _ statistics: UnsafeMutablePointer<gk_statistics>
+) {
+    statistics.pointee.zero &-= 1
+    if !isInfinite { return }
+    if isNegative { statistics.pointee.negative_infinity &+= 1 } else { statistics.pointee.positive_infinity &+= 1 }
+}
+
+/// What was found in a block of finite elements, zeros behind its last one included.
+@inline(never) private func take(
+    _ largest: Double, zeros: UInt64, subnormals: UInt64, sum: Double, _ count: Int,
+    _ statistics: UnsafeMutablePointer<gk_statistics>
+) {
+    statistics.pointee.largest = max(statistics.pointee.largest, largest.bitPattern)
+    statistics.pointee.zero &+= zeros &- UInt64((16 &- count & 15) & 15)
+    statistics.pointee.subnormal &+= subnormals
+    add(sum, statistics)
 }
 
 /// sum += x with the rounding error kept (Knuth's TwoSum).

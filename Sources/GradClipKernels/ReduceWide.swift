@@ -111,7 +111,7 @@ private struct WideRange {
 
     @inline(__always) mutating func see(_ sizes: SIMD8<Double>) {
         largest = larger(sizes, largest)
-        let wrapped = unsafeBitCast(sizes, to: SIMD8<UInt64>.self) &- 1
+        let wrapped = unsafeBitCast(sizes, to: SIMD8<UInt64>.self) &+ .max
         smallest = smaller(unsafeBitCast(wrapped, to: SIMD8<Double>.self), smallest)
     }
 }

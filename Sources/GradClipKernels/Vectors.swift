@@ -3,6 +3,10 @@ import CGradClipKernels
 
 // The standard library's operators go lane by lane, and leave it to the optimiser to
 // find the vectors again.
+@inline(__always) func & (a: SIMD8<UInt64>, b: UInt64) -> SIMD8<UInt64> { gk_and_u64(a, SIMD8(repeating: b)) }
+@inline(__always) func | (a: SIMD8<UInt64>, b: SIMD8<UInt64>) -> SIMD8<UInt64> { gk_or_u64(a, b) }
+@inline(__always) func &+ (a: SIMD8<UInt64>, b: SIMD8<UInt64>) -> SIMD8<UInt64> { gk_add_u64(a, b) }
+@inline(__always) func &+ (a: SIMD8<UInt64>, b: UInt64) -> SIMD8<UInt64> { a &+ SIMD8(repeating: b) }
 @inline(__always) func + (a: SIMD8<Double>, b: SIMD8<Double>) -> SIMD8<Double> { gk_add_f64(a, b) }
 @inline(__always) func - (a: SIMD8<Double>, b: SIMD8<Double>) -> SIMD8<Double> { gk_subtract_f64(a, b) }
 @inline(__always) func * (a: SIMD8<Double>, b: SIMD8<Double>) -> SIMD8<Double> { gk_multiply_f64(a, b) }
@@ -42,9 +46,14 @@ func zeroing(_ values: SIMD16<Float>, where a: SIMD16<UInt32>, above b: UInt32) 
         choose(a, above: SIMD16(repeating: b), SIMD16(repeating: 0), else: bits), to: SIMD16<Float>.self)
 }
 
-/// 1 in the lanes where a > b.
-@inline(__always) func ones(_ a: SIMD16<UInt32>, above b: SIMD16<UInt32>) -> SIMD16<UInt32> {
-    choose(a, above: b, SIMD16(repeating: 1), else: SIMD16(repeating: 0))
+/// Counts the lanes where a < b.
+@inline(__always) func count(_ a: SIMD16<UInt32>, below b: UInt32, _ counts: inout SIMD16<UInt32>) {
+    counts = gk_count_u32(
+        counts, SIMD16(repeating: Int32(truncatingIfNeeded: b)), unsafeBitCast(a, to: SIMD16<Int32>.self))
+}
+
+@inline(__always) func count(_ a: SIMD8<Double>, below b: Double, _ counts: inout SIMD8<UInt64>) {
+    counts = gk_count_f64(counts, SIMD8(repeating: b), a)
 }
 
 @inline(__always) func larger(_ a: SIMD16<Int32>, _ b: SIMD16<Int32>) -> SIMD16<Int32> { gk_choose_i32(a, b, a, b) }

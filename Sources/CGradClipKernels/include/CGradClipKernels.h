@@ -288,6 +288,12 @@ GK_CHOOSE(gk_choose_f64, gk_f64x8)
 GK_INLINE gk_f64x8 gk_f64_from_f32(gk_f32x8 v) { return __builtin_convertvector(v, gk_f64x8); }
 GK_INLINE gk_f32x8 gk_f32_from_f64(gk_f64x8 v) { return __builtin_convertvector(v, gk_f32x8); }
 
+// count, and 1 more where a > b.
+GK_INLINE gk_u32x16 gk_count_u32(gk_u32x16 count, gk_i32x16 a, gk_i32x16 b) { return count - (gk_u32x16)(a > b); }
+GK_INLINE gk_u64x8 gk_count_f64(gk_u64x8 count, gk_f64x8 a, gk_f64x8 b) { return count - (gk_u64x8)(a > b); }
+GK_INLINE gk_u64x8 gk_and_u64(gk_u64x8 a, gk_u64x8 b) { return a & b; }
+GK_INLINE gk_u64x8 gk_or_u64(gk_u64x8 a, gk_u64x8 b) { return a | b; }
+GK_INLINE gk_u64x8 gk_add_u64(gk_u64x8 a, gk_u64x8 b) { return a + b; }
 GK_INLINE gk_f64x8 gk_add_f64(gk_f64x8 a, gk_f64x8 b) { return a + b; }
 GK_INLINE gk_f64x8 gk_subtract_f64(gk_f64x8 a, gk_f64x8 b) { return a - b; }
 GK_INLINE gk_f64x8 gk_multiply_f64(gk_f64x8 a, gk_f64x8 b) { return a * b; }
