@@ -123,10 +123,76 @@ static void check_settings(input *in) {
     gradclip_set_num_threads(0);
 }
 
+/* An object of another library: what it says of itself through DLPack (dlpack.h's DLTensor). */
+typedef struct object {
+    int failure;
+    struct {
+        void *data;
+        int32_t device_type, device_id, ndim;
+        uint8_t code, bits;
+        uint16_t lanes;
+        int64_t *shape, *strides;
+        uint64_t byte_offset;
+    } says;
+    int64_t shape[4], strides[4];
+} object;
+
+static int read_object(void *one, void *dl_tensor) {
+    const object *told = one;
+    memcpy(dl_tensor, &told->says, sizeof told->says);
+    return told->failure;
+}
+
+/* Rows up to the first object that is no row; an oracle of each. */
+static void check_dlpack(input *in) {
+    static const struct { uint8_t code, bits; uint32_t dtype; } types[] = {{2, 32, GRADCLIP_F32}, {2, 64, GRADCLIP_F64}, {2, 16, GRADCLIP_F16}, {4, 16, GRADCLIP_BF16}, {0, 32, 0}, {2, 8, 0}};
+    object objects[4];
+    void *pointers[4];
+    gradclip_tensor rows[4];
+    size_t good = 0, count = take_byte(in) % 5;
+    bool is_good = true;
+    for (size_t i = 0; i < count; i++) {
+        object *o = memset(&objects[i], 0, sizeof *objects);
+        pointers[i] = o;
+        const uint8_t odd = take_byte(in);
+        const int type = take_byte(in) % 8 < 6 ? (int)(odd % 4) : 4 + odd % 2;
+        o->failure = odd == 0xff ? -1 : 0;
+        o->says.data = odd == 0xfe ? NULL : o;
+        o->says.device_type = odd == 0xfd ? 2 : 1;
+        o->says.code = types[type].code, o->says.bits = types[type].bits, o->says.lanes = odd == 0xfc ? 2 : 1;
+        o->says.ndim = take_byte(in) % 5;
+        o->says.byte_offset = take_byte(in);
+        int64_t length = 1;
+        bool is_dense = true;
+        for (int k = o->says.ndim - 1; k >= 0; k--) {
+            o->shape[k] = take_byte(in) % 5;
+            const uint8_t stride = take_byte(in);
+            o->strides[k] = stride < 0xf0 ? length : (int8_t)stride;
+            is_dense &= o->shape[k] == 1 || o->strides[k] == length;
+            length *= o->shape[k];
+        }
+        if (o->says.ndim > 0) o->says.shape = o->shape;
+        if (take_byte(in) & 1) o->says.strides = o->strides;
+        else is_dense = true;
+        is_good &= o->failure == 0 && o->says.device_type == 1 && o->says.lanes == 1 && types[type].dtype != 0 &&
+                   (length == 0 || (is_dense && o->says.data != NULL));
+        good += is_good;
+    }
+    const gradclip_status status = gradclip_tensors_from_dlpack(pointers, count, read_object, rows);
+    REQUIRE(status == (good == count ? GRADCLIP_OK : GRADCLIP_ERROR_UNSUPPORTED), "status %d after %zu of %zu", status, good, count);
+    for (size_t i = 0; i < good; i++) {
+        const object *o = &objects[i];
+        uint64_t length = 1;
+        for (int k = 0; k < o->says.ndim; k++) length *= (uint64_t)o->shape[k];
+        REQUIRE(rows[i].length == length && (length == 0 || rows[i].data == (char *)o->says.data + o->says.byte_offset), "row %zu: %llu elements", i, (unsigned long long)rows[i].length);
+        REQUIRE(element_size(rows[i].dtype) * 8 == o->says.bits && (rows[i].dtype == GRADCLIP_BF16) == (o->says.code == 4) && rows[i].flags == 0 && rows[i].device_type == 1, "row %zu: dtype %u", i, rows[i].dtype);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     input in = {bytes, size};
-    const uint8_t chosen = take_byte(&in), what = chosen % 9;
-    typed form = {.dtype = what == 5 || what == 6 ? 0 : chosen / 9 % 3};
+    const uint8_t chosen = take_byte(&in), what = chosen % 10;
+    typed form = {.dtype = what == 5 || what == 6 || what == 8 ? 0 : chosen / 10 % 3};
     const double number = take_double(&in), other = take_double(&in);
     const gradclip_options options = take_options(&in);
     const bool valid = options_are_valid(&options);
@@ -185,6 +251,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         break;
     case 6:
         check_settings(&in);
+        break;
+    case 8:
+        check_dlpack(&in);
         break;
     case 7: /* the norm alone, against a call that would clip by it */
         status = CALL(gradclip_get_total_norm, other, &options, &result);
