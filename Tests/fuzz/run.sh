@@ -3,7 +3,8 @@
 # each (60), two targets at a time (JOBS). The library is built with both; what a run finds stays
 # in build/fuzz, and Tests/fuzz/corpus holds the inputs to start from. TARGETS names some of them.
 #
-# A long run is the same with more seconds (`make test-fuzz SECONDS=3600`). It goes on where
+# SEED makes the inputs the same in every run, which is what a gate should have: what it finds,
+# it finds again. A long run is the same with more seconds (`make test-fuzz SECONDS=3600`). It goes on where
 # the last one ended, and prints how many executions there were.
 set -eu
 seconds=${1:-60}
@@ -38,7 +39,7 @@ done
 
 fuzz() { # TARGET
     mkdir -p "$build/found-$1" "$here/corpus/$1"
-    if ! "$build/$1" -max_total_time="$seconds" -max_len=2048 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+    if ! "$build/$1" -seed="${SEED:-0}" -max_total_time="$seconds" -max_len=2048 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="$build/$1-" "$build/found-$1" "$here/corpus/$1" >"$build/$1.log" 2>&1; then
         tail -60 "$build/$1.log" >&2
         echo "fuzzing $1: FAILED; the input is in $build" >&2
