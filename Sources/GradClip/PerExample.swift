@@ -208,7 +208,7 @@ package struct ExamplePass {
         _ index: Int, _ start: Int, _ count: Int, _ totals: UnsafeMutablePointer<Double>,
         _ scratch: UnsafeMutableRawPointer
     ) {
-        totals.update(repeating: 0, count: count &+ 15 & ~15)
+        UnsafeMutableRawPointer(totals).initializeMemory(as: UInt8.self, repeating: 0, count: (count &+ 15 & ~15) &* 8)
         var rows: (UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?) = (nil, nil, nil, nil)
         var four = (0.0, 0.0, 0.0, 0.0)
         withUnsafeMutableBytes(of: &four) { four in
