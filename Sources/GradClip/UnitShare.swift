@@ -11,6 +11,9 @@ struct UnitShare {
     /// expected of weights.
     let partials: UnsafeMutablePointer<Partial>
     let sum: UnsafeMutablePointer<Partial>
+    /// For exact sums of float64 terms of each unit of a block; without them, or the memory
+    /// for them, a block is one unit.
+    let limbs: UnsafeMutablePointer<Int64>?
     var first = (tensor: UInt64.max, element: UInt64.max)
     // The tensor at hand, and in it a block of units: its place, and how many they are.
     var index = -1
@@ -24,18 +27,22 @@ struct UnitShare {
         tile = workspace + Int(GK_SCRATCH - GK_TILE)
         partials = (workspace + Int(GK_WORKSPACE - GK_PARTIALS)).assumingMemoryBound(to: Partial.self)
         sum = partials + Int(GK_TILE_COLUMNS)
-        prepare(sum, 0)
-        prepare(sum + 1, 0)
+        let isExact = pass.pointee.options.exactFloat64
+        limbs =
+            isExact ? gk_allocate(Int(GK_TILE_COLUMNS * GK_WIDE_LIMBS) &* 8)?.assumingMemoryBound(to: Int64.self) : nil
+        prepare(sum, isExact ? wideLimbs(workspace, 0) : nil)
+        prepare(sum + 1, nil)
     }
 
-    private func prepare(_ partial: UnsafeMutablePointer<Partial>, _ limbs: Int) {
-        let wide = pass.pointee.options.exactFloat64 ? wideLimbs(workspace, limbs) : nil
+    private func prepare(_ partial: UnsafeMutablePointer<Partial>, _ wide: UnsafeMutablePointer<Int64>?) {
         Partial.prepare(partial, pass.pointee.type, scratch: workspace, wide: wide)
     }
 
     /// Tensors are cut into portions of some blocks each, which threads draw by number.
     mutating func run() {
-        let most = pass.pointee.options.exactFloat64 ? 1 : Int(GK_TILE_COLUMNS)
+        // (Portions are the same for every thread, whatever memory it has.)
+        let most = Int(GK_TILE_COLUMNS)
+        let step = pass.pointee.options.exactFloat64 && limbs == nil ? 1 : most
         var coefs = pass.pointee.coefs
         var before = 0
         var portions = 0
@@ -56,10 +63,12 @@ struct UnitShare {
             let start = (number &- before) &* blocksAtOnce
             for block in start..<min(start &+ blocksAtOnce, shape.outer &* across) {
                 let row = block / across
-                let column = block % across &* most
-                element = row &* shape.reduced &* shape.inner &+ column
-                width = min(most, shape.inner &- column)
-                work(coefs + row &* shape.inner + column)
+                let first = block % across &* most
+                for column in stride(from: first, to: min(first &+ most, shape.inner), by: step) {
+                    element = row &* shape.reduced &* shape.inner &+ column
+                    width = min(step, shape.inner &- column)
+                    work(coefs + row &* shape.inner + column)
+                }
             }
         }
     }
@@ -71,6 +80,7 @@ struct UnitShare {
             (pass.pointee.firstTensor, pass.pointee.firstElement) = first
         }
         gk_pool_unlock()
+        gk_release(limbs)
     }
 
     @inline(never)
@@ -123,7 +133,10 @@ struct UnitShare {
     @inline(never)
     private func reduce(_ tensor: Tensor, _ guesses: UnsafeMutablePointer<Partial>) {
         for c in 0..<width {
-            prepare(partials + c, 1)
+            var wide = limbs.map { $0 + c &* Int(GK_WIDE_LIMBS) }
+            if pass.pointee.options.exactFloat64 && wide == nil { wide = wideLimbs(workspace, 1) }
+            wide?.update(repeating: 0, count: Int(GK_WIDE_LIMBS))
+            prepare(partials + c, wide)
             partials[c].takeGuesses(from: guesses.pointee)
             partials[c].elements = shape.reduced
         }
@@ -161,22 +174,25 @@ struct UnitShare {
         }
     }
 
-    /// Copies rows to columns, floats four by four: loads, shuffles and stores.
+    /// Copies rows to columns, four by four: loads, shuffles and stores.
     @inline(never)
     private func transpose(
         _ source: UnsafeMutableRawPointer, _ stride: Int, _ target: UnsafeMutableRawPointer, _ pitch: Int,
         _ rows: Int, _ columns: Int, _ size: Int
     ) {
-        let isVector = size == 4
         var row = 0
         while row < rows {
-            let isSquare = isVector && row &+ 4 <= rows
+            let isSquare = row &+ 4 <= rows
             var column = 0
             while column < columns {
                 let from = source + row &* stride + column &* size
                 let to = target + column &* pitch + row &* size
                 if isSquare && column &+ 4 <= columns {
-                    gk_transpose(from, stride, to, pitch)
+                    switch size {
+                    case 2: gk_transpose2(from, stride, to, pitch)
+                    case 4: gk_transpose4(from, stride, to, pitch)
+                    default: gk_transpose8(from, stride, to, pitch)
+                    }
                     column &+= 4
                 } else {
                     let count = isSquare ? 4 : 1

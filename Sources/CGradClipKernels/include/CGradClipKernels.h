@@ -366,13 +366,19 @@ GK_INLINE bool gk_any(gk_u32x16 v) {
 GK_INLINE bool gk_any(gk_u32x16 v) { return __builtin_reduce_or(v) != 0; }
 #endif
 
-// Four rows of four floats become columns.
-GK_INLINE void gk_transpose(const void *from, ptrdiff_t stride, void *to, ptrdiff_t pitch) {
-    gk_u32x16 rows;
-    for (int i = 0; i < 4; i++) __builtin_memcpy((char *)&rows + 16 * i, (const char *)from + i * stride, 16);
-    rows = __builtin_shufflevector(rows, rows, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    for (int i = 0; i < 4; i++) __builtin_memcpy((char *)to + i * pitch, (const char *)&rows + 16 * i, 16);
-}
+// Four rows of four elements of 2, 4 or 8 bytes become columns.
+typedef uint64_t gk_u64x16 __attribute__((ext_vector_type(16)));
+#define GK_TRANSPOSE(NAME, VECTOR) \
+    GK_INLINE void NAME(const void *from, ptrdiff_t stride, void *to, ptrdiff_t pitch) { \
+        VECTOR rows; \
+        const size_t size = sizeof rows / 4; \
+        for (int i = 0; i < 4; i++) __builtin_memcpy((char *)&rows + size * i, (const char *)from + i * stride, size); \
+        rows = __builtin_shufflevector(rows, rows, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15); \
+        for (int i = 0; i < 4; i++) __builtin_memcpy((char *)to + i * pitch, (const char *)&rows + size * i, size); \
+    }
+GK_TRANSPOSE(gk_transpose2, gk_u16x16)
+GK_TRANSPOSE(gk_transpose4, gk_u32x16)
+GK_TRANSPOSE(gk_transpose8, gk_u64x16)
 
 // Of squareRoot() the compiler makes a call to libm, in debug builds always.
 GK_INLINE double gk_square_root(double x) { return __builtin_elementwise_sqrt(x); }
