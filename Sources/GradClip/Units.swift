@@ -13,8 +13,6 @@ package struct UnitShape {
     package init() {}
 
     package var units: Int { outer &* inner }
-    /// Units that are done together: one that is contiguous, or columns side by side.
-    func width(_ most: Int) -> Int { min(inner, most) }
 }
 
 package struct UnitPass {

@@ -147,3 +147,24 @@ func arraysOfArraysHaveOneNorm(count: Int) throws {
     maximumThreadCount = -1
     #expect(maximumThreadCount == before)
 }
+
+@Test func theNormOfAnArrayIsMeasuredWithoutAWrite() throws {
+    #expect(try totalNorm(of: [3, 4] as [Float]).totalNorm == 5)
+    #expect(try totalNorm(of: [3, -4] as [Double], normType: 1).totalNorm == 7)
+    #expect(throws: ArgumentError.self) { try totalNorm(of: [1] as [Float], normType: .nan) }
+}
+
+@Test func halvesAreGivenAsTheirBits() throws {
+    let halves = UnsafeMutableBufferPointer<UInt16>.allocate(capacity: 2)
+    let brains = UnsafeMutableBufferPointer<UInt16>.allocate(capacity: 2)
+    defer {
+        halves.deallocate()
+        brains.deallocate()
+    }
+    _ = halves.initialize(from: [0x4200, 0x4400])  // 3 and 4 in binary16
+    _ = brains.initialize(from: [0x4040, 0xc080])  // 3 and -4 in bfloat16
+    let grads = [Gradient(float16: halves), Gradient(bfloat16: brains)]
+    #expect(try norms(of: grads) == [5, 5])
+    #expect(try totalNorm(of: grads, normType: 1).totalNorm == 14)
+    #expect(throws: ArgumentError.self) { try norms(of: grads, normType: .nan) }
+}

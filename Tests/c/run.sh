@@ -37,6 +37,7 @@ done
 if [ "${RELOAD:-1}" = 1 ]; then
     if compile reload "reload.c -ldl" -Wl,--as-needed; then run "$out/reload" "$build/lib/libgradclip.so"; else failed=$((failed + 1)); fi
 fi
+if compile cgroup cgroup.c; then run "$here/cgroup.sh" "$out/cgroup"; else failed=$((failed + 1)); fi
 # A locale with a decimal comma of its own, since systems have few.
 mkdir -p "$out/locale"
 if [ -e "$out/locale/de_DE.UTF-8" ] || localedef -f UTF-8 -i de_DE "$out/locale/de_DE.UTF-8"; then
@@ -54,9 +55,10 @@ done
 if compile golden_choosers golden_choosers.c -O2; then run "$out/golden_choosers" "$here/../golden/choosers.txt"; else failed=$((failed + 1)); fi
 
 # Valgrind has a floating point environment of its own, so not fpenv and per_example; its long double
-# is a double, so not inspect_lengths.
+# is a double, so not inspect_lengths. sizes would take minutes; no_memory has its own malloc, life
+# and reload are for ThreadSanitizer and for what the system counts.
 if [ "${VALGRIND:-1}" = 1 ]; then
-    for test in semantics arguments structs threads parts units dlpack accumulator_cuts accumulator_states accumulator_words; do
+    for test in semantics arguments structs memory threads parts units dlpack accumulator_cuts accumulator_states accumulator_words monitor limits article; do
         run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/$test"
     done
     run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/choosers" short

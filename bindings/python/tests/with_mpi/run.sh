@@ -12,9 +12,17 @@ export GRADCLIP_PREBUILT OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
 
 venv=$build/venv-mpi
 [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'mpi4py>=4.1' numpy ml_dtypes
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'coverage>=7.10' 'mpi4py>=4.1' numpy ml_dtypes
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps "$package"
 for n in 1 2 3 4 7; do
     timeout 120 mpirun.openmpi --oversubscribe --mca mpi_yield_when_idle 1 -n "$n" \
         "$venv/bin/python" -W error "$here/mpi_checks.py" "$saved"
 done
+# Which lines three of them run, for `make coverage`.
+mkdir -p "$build/coverage"
+COVERAGE_FILE=$build/coverage/python-mpi.data
+export COVERAGE_FILE
+rm -f "$COVERAGE_FILE"*
+timeout 120 mpirun.openmpi --oversubscribe --mca mpi_yield_when_idle 1 -n 3 \
+    "$venv/bin/python" -m coverage run --rcfile="$here/../ranks.coveragerc" "$here/mpi_checks.py" "$saved"
+"$here/../covered-ranks.sh" "$venv/bin/python" "$build/coverage/python-mpi.lcov"

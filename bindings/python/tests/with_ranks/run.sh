@@ -8,7 +8,7 @@ package=$(cd "$here/../.." && pwd)
 root=$(cd "$package/../.." && pwd)
 build=$(cd "${1:?usage: run.sh BUILD_DIR}" && pwd)
 . "$here/../torch-venv.sh"
-pip install numpy
+pip install 'coverage>=7.10' numpy
 
 out=$build/tests/with_ranks
 rm -rf "$out"
@@ -27,3 +27,12 @@ awk -F, 'NR == 2 { first = $2 } { last = $2; clipped += NR > 1 && $3 > 0.3 }
     END { print "fsdp_char.py: loss " first " to " last ", " clipped " of " NR - 1 " steps clipped"
           exit !(last < first - 0.5 && clipped > 0 && clipped < NR - 1) }' "$out/fsdp-1.csv"
 timeout 300 "$venv/bin/python" "$here/faults.py"
+
+# Which lines three of them run, for `make coverage`.
+mkdir -p "$build/coverage"
+COVERAGE_FILE=$build/coverage/python-ranks.data
+export COVERAGE_FILE
+rm -f "$COVERAGE_FILE"*
+timeout 300 "$venv/bin/torchrun" --standalone --nproc-per-node 3 \
+    -m coverage run --rcfile="$here/../ranks.coveragerc" "$here/checks.py" "$out"
+"$here/../covered-ranks.sh" "$venv/bin/python" "$build/coverage/python-ranks.lcov"
