@@ -117,7 +117,9 @@ def per_example(examples=256):
             reads.append((time.perf_counter() - start, time.process_time() - started))
         wall, processor = (min(times) * 1e3 for times in zip(*reads))
         size = count * examples * 4 / 1e9
-        print(f"reading {size:.2f} GB once (sum()): at best {wall:.1f} ms, of processors {processor:.1f} ms")
+        print(
+            f"reading {size:.2f} GB once (sum()): at best {wall:.1f} ms, of processors {processor:.1f} ms"
+        )
         interleaved(
             f"clip_per_example, {count / 1e6:.2f} M parameters in {text}, B = {examples}",
             lambda: gt.clip_per_example(samples, 1.0, eps=1e-6),

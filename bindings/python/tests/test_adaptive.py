@@ -131,6 +131,11 @@ def test_errors_name_the_argument_and_leave_the_gradients():
         adaptive_clip_grad_([grad], [grad.copy()], axes=(2,))
     with pytest.raises(ValueError, match="axes must be 'timm', 'optax'"):
         adaptive_clip_grad_([grad], [grad.copy()], axes="jax")
+    for wrong in (1, (0.5,), ("0",)):
+        with pytest.raises(TypeError, match="axes must be 'timm', 'optax' or a tuple of integers"):
+            adaptive_clip_grad_([grad], [grad.copy()], axes=wrong)
+    with pytest.raises(ValueError, match=r"axes of grads\[0\] must differ \(got \(0, -2\)\)"):
+        adaptive_clip_grad_([grad], [grad.copy()], axes=(0, -2))
     with pytest.raises(ValueError, match=r"must have its shape \(2, 3\) \(got \(3, 2\)\)"):
         adaptive_clip_grad_([grad], [np.ones((3, 2))])
     with pytest.raises(ValueError, match=r"weights must be as many as grads: 1 \(got 2\)"):

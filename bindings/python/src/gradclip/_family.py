@@ -5,6 +5,7 @@ What is given and returned is by row of the library's list (see `_tensors.Tensor
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from ctypes import byref, c_double, c_uint32, sizeof
 from typing import Any, NamedTuple
@@ -242,12 +243,19 @@ def reduced_axes(axes: Any, shape: Sequence[int], label: str) -> tuple[int, ...]
         if axes not in ("timm", "optax"):
             raise ValueError(f"axes must be 'timm', 'optax' or a tuple of axes (got {axes!r})")
         return timm_axes(shape) if axes == "timm" else optax_axes(shape)
-    reduced = []
-    for axis in axes:
+    try:
+        given = [operator.index(axis) for axis in axes]
+    except TypeError:
+        raise TypeError(
+            f"axes must be 'timm', 'optax' or a tuple of integers (got {axes!r})"
+        ) from None
+    for axis in given:
         if not -len(shape) <= axis < len(shape):
             raise ValueError(f"axes of {label} must lie in its shape {tuple(shape)} (got {axis})")
-        reduced.append(axis % len(shape))
-    return tuple(sorted(set(reduced)))
+    reduced = sorted({axis % len(shape) for axis in given})
+    if len(reduced) < len(given):
+        raise ValueError(f"axes of {label} must differ (got {tuple(given)})")
+    return tuple(reduced)
 
 
 def unit_shape(extents: Sequence[int], reduced: Sequence[bool]) -> tuple[int, int, int] | None:

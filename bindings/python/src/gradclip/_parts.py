@@ -87,6 +87,9 @@ def clip_by_block_rms_(
     Returns:
         As clip_by_norm_; tensor_norms are norms, not root mean squares.
 
+    Raises:
+        InvalidArgumentError: a threshold that is negative or NaN, and as clip_by_norm_ does.
+
     >>> import array
     >>> grad = array.array("d", [2.0, -2.0, 2.0, 2.0])
     >>> clip_by_block_rms_([grad], threshold=1.0).clip_coefs, grad

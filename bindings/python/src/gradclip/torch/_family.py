@@ -181,6 +181,10 @@ def adaptive_clip_grad(
             parameters as named_parameters().
         The others: as for gradclip.adaptive_clip_grad_ and clip_by_norm_.
 
+    Raises:
+        UnsupportedError: a gradient or a weight that is no plain tensor in CPU memory.
+        ValueError, TypeError: as gradclip.adaptive_clip_grad_ does.
+
     >>> weight = torch.nn.Parameter(torch.tensor([[3.0, 4.0]]))
     >>> weight.grad = torch.tensor([[30.0, 40.0]])
     >>> adaptive_clip_grad([weight], clip_factor=0.5).clipped_count, weight.grad
@@ -276,6 +280,10 @@ def clip_per_example(
         grads: tensors of shape [examples, ...] in CPU memory; or parameters, whose
             .grad_sample (Opacus) is taken. Those that are not contiguous are copied.
         dtype: of the sums: torch.float32 or torch.float64.
+
+    Raises:
+        UnsupportedError: a tensor that is no plain one in CPU memory.
+        ValueError, TypeError: as gradclip.clip_per_example does.
 
     >>> found = clip_per_example([torch.tensor([[3.0, 4.0], [0.3, 0.4]])], max_norm=1.0)
     >>> found.clipped, found.sums[0]
