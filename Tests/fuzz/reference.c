@@ -68,7 +68,7 @@ static wide sum(wide a, wide b) {
  * when the root is taken. */
 static wide power(wide x, long double p) {
     const long double z = (x.exponent + log2l(x.fraction)) * p, down = floorl(z);
-    if (fabsl(z) > 0x1p40L) return (wide){0.5L, z > 0 ? 1L << 40 : -(1L << 40)}; /* beyond anything */
+    if (fabsl(z) > 0x1p61L) return (wide){0.5L, z > 0 ? 1L << 61 : -(1L << 61)}; /* of small orders only: beyond anything */
     return normal(exp2l(z - down), (long)down);
 }
 
