@@ -121,7 +121,7 @@ func inspectTensor(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeM
     _ statistics: UnsafeMutablePointer<gk_statistics>
 ) {
     statistics.pointee.largest = max(statistics.pointee.largest, largest.bitPattern)
-    statistics.pointee.zero &+= zeros &- UInt64((16 &- count & 15) & 15)
+    statistics.pointee.zero &+= zeros &- UInt64(((count &+ 15) & ~15) &- count)
     statistics.pointee.subnormal &+= subnormals
     add(sum, statistics)
 }
