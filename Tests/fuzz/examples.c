@@ -23,8 +23,8 @@ static void require_factor(double factor, long double n, double max_norm, uint32
     long double most = rule == GRADCLIP_EXAMPLE_THRESHOLD ? (n <= max_norm) : n + options->eps == 0 ? 1 : max_norm / (n + options->eps), least;
     if (rule == GRADCLIP_EXAMPLE_CLIP) most = max_norm == 0 ? 0 : fminl(1, most);
     if (rule == GRADCLIP_EXAMPLE_THRESHOLD && fabsl(n - max_norm) <= max_norm * 0x1p-50L) return;
-    /* The coefficient is a double, which may be subnormal or saturate; a subnormal norm is rounded up. */
-    least = fminl(most, DBL_MAX) * (1 - 1e-14L) - 0x1p-1070L;
+    /* The coefficient is a double, which may be subnormal or saturate, to less than half; a subnormal norm is rounded up. */
+    least = (most > DBL_MAX / 4 ? DBL_MAX / 4 : most * (1 - 1e-14L)) - 0x1p-1070L;
     if (rule == GRADCLIP_EXAMPLE_AUTOMATIC && n * s < 0x1p-1021L) least = fminl(least, max_norm / (n + 0x1p-1074L / s + options->eps) * (1 - 1e-14L));
     most = fminl(most / s, DBL_MAX), least = fminl(least / s, DBL_MAX * (1 - 1e-14L));
     REQUIRE(factor >= 0 && factor <= most * (1 + 1e-14L) && factor >= least - 0x1p-1070L, "factor %a, expected %La ... %La: norm %La, max_norm %a, rule %u", factor, least, most, n, max_norm, rule);
