@@ -112,11 +112,25 @@ static void real_affinity(void)
     CHECK(sched_setaffinity(0, sizeof all, &all) == 0, "all again");
 }
 
+/* The setter goes before all that; 0 returns to it. */
+static void setter(void)
+{
+    const uint32_t own = gradclip_get_num_threads();
+    static const struct { uint32_t set, expected; } rows[] = {{3, 3}, {1, 1}, {256, 256}, {257, 256}, {UINT32_MAX, 256}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        gradclip_set_num_threads(rows[i].set);
+        CHECK(gradclip_get_num_threads() == rows[i].expected, "%u set: %u", rows[i].set, gradclip_get_num_threads());
+    }
+    gradclip_set_num_threads(0);
+    CHECK(gradclip_get_num_threads() == own, "0 set: %u, at first %u", gradclip_get_num_threads(), own);
+}
+
 int main(void)
 {
     unsetenv("GRADCLIP_NUM_THREADS");
     quotas();
     environment();
     real_affinity();
+    setter();
     return checks_summary("limits");
 }

@@ -5,9 +5,10 @@
 #   packages    those packages, for pip
 #   about       those whose versions go into the report
 #
-# and calls `compare FILE...` with its test files, which lines of gradclip they run being recorded. The virtual environment in BUILD_DIR/venv-peers is
-# kept and serves all peers, each at the version in peers/constraints.txt, beside the torch of
-# torch-venv.sh; a peer that cannot live in it sets environment=NAME (venv-NAME).
+# and calls `compare FILE...` with its test files; which lines of gradclip they run is recorded
+# for `make coverage`. The virtual environment in BUILD_DIR/venv-peers is kept and serves all peers,
+# each at the version in peers/constraints.txt, beside the torch of torch-venv.sh; a peer that
+# cannot live in it sets environment=NAME (venv-NAME).
 #
 # `run-NAME.sh --gigabytes` only prints that number.
 set -eu

@@ -218,6 +218,23 @@ def test_plots(name, ending, tmp_path, capsys):
 
 
 @old_matplotlib
+@pytest.mark.parametrize("steps", [400, 9000])
+def test_plots_a_long_run_with_a_warm_up_and_its_learning_rate(steps, tmp_path, capsys):
+    """Of many steps bands are drawn, of a rate that moves a second curve."""
+    rng = np.random.default_rng(3)
+    at = np.arange(steps)
+    norms = rng.lognormal(0, 0.3, steps) * np.where(at < steps // 20, 30 - 29 * at / (steps // 20), 1)
+    rates = 0.1 * np.minimum(1, at / (steps // 10)) * (1 + np.cos(np.pi * at / steps)) / 2
+    path, picture = tmp_path / "run.csv", tmp_path / "run.svg"
+    rows = zip(at, norms, rates)
+    path.write_text("step,grad_norm,lr\n" + "".join(f"{s},{n},{r}\n" for s, n, r in rows))
+    assert main(["advise", str(path), "--plot", str(picture)]) in (0, 1)
+    drawn = picture.read_text()
+    assert drawn.startswith("<?xml") and len(drawn) < 2_000_000
+    assert f"{steps}" in capsys.readouterr().out
+
+
+@old_matplotlib
 def test_a_plot_that_cannot_be_written_is_one_line(log, tmp_path, capsys):
     assert main(["advise", log, "--plot", str(tmp_path / "picture.gifx")]) == 2
     assert ".png" in capsys.readouterr().err
