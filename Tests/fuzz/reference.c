@@ -77,7 +77,7 @@ static double rounded(wide x) { return x.fraction == 0 ? 0 : x.exponent > 20000 
 reference_norm reference(const gradclip_tensor *tensors, size_t count, double p, int skip) {
     if (fabs(p) >= 0x1p50) p = copysign(INFINITY, p);
     reference_norm result = {.first_tensor = GRADCLIP_NONE, .first_element = GRADCLIP_NONE};
-    wide total = {0, 0};
+    wide total = {0, 0}, some = {0, 0}; /* the sum, and that of the last terms: thousands of equal ones round alike */
     long double largest = 0, smallest = INFINITY;
     double nonzero_tensors = 0;
     int has_nan = 0, has_infinity = 0, has_zero = 0, has_elements = 0;
@@ -104,11 +104,13 @@ reference_norm reference(const gradclip_tensor *tensors, size_t count, double p,
                 is_nonzero = 1;
                 if (p != 0 && !isinf(p)) {
                     const wide w = normal(x, 0);
-                    total = sum(total, p == 1 ? w : p == 2 ? normal(w.fraction * w.fraction, 2 * w.exponent) : power(w, p));
+                    some = sum(some, p == 1 ? w : p == 2 ? normal(w.fraction * w.fraction, 2 * w.exponent) : power(w, p));
+                    if (k % 128 == 127) total = sum(total, some), some = (wide){0, 0};
                 }
             }
         }
         nonzero_tensors += is_nonzero;
+        total = sum(total, some), some = (wide){0, 0};
     }
     if (!has_elements) return result;
     if (p == 0) {
