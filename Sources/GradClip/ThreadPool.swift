@@ -147,45 +147,22 @@ package enum ThreadPool {
     }
 
     /// GRADCLIP_NUM_THREADS, or the processors of the affinity mask, but no more than
-    /// the cgroup's quota of processor time.
+    /// the quotas of its cgroups.
     private static func available() -> Int {
-        if let text = gk_environment("GRADCLIP_NUM_THREADS"), let wanted = number(text)?.value, wanted > 0 {
+        if let text = gk_environment("GRADCLIP_NUM_THREADS"), let wanted = number(text), wanted > 0 {
             return min(wanted, most)
         }
-        var count = min(Int(gk_affinity_count()), most)
-        if let quota = cgroupQuota() { count = min(count, max(1, quota)) }
-        return count
-    }
-
-    /// Processors by the cgroup's quota, rounded up; nil if there is none.
-    private static func cgroupQuota() -> Int? {
-        var buffer = (UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0))
-        return withUnsafeMutableBytes(of: &buffer) { bytes in
-            let text = bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: CChar.self)
-            // Version 2: "QUOTA PERIOD" or "max PERIOD".
-            if gk_read_file("/sys/fs/cgroup/cpu.max", text, bytes.count) {
-                guard let quota = number(text), let period = number(text + quota.length + 1) else { return nil }
-                return period.value > 0 ? (quota.value &+ period.value &- 1) / period.value : nil
-            }
-            // Version 1: two files; a quota of -1 is none.
-            if gk_read_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, bytes.count), let quota = number(text),
-                gk_read_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", text, bytes.count), let period = number(text),
-                period.value > 0
-            {
-                return (quota.value &+ period.value &- 1) / period.value
-            }
-            return nil
-        }
+        return min(Int(gk_affinity_count()), Int(gk_cgroup_count()), most)
     }
 
     /// The digits at the start of a text.
-    private static func number(_ text: UnsafePointer<CChar>) -> (value: Int, length: Int)? {
+    private static func number(_ text: UnsafePointer<CChar>) -> Int? {
         var value = 0
         var length = 0
         while text[length] >= 48 && text[length] <= 57 && length < 12 {
             value = value &* 10 &+ Int(text[length]) &- 48
             length &+= 1
         }
-        return length > 0 ? (value, length) : nil
+        return length > 0 ? value : nil
     }
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Tests/c/cgroup.sh PROGRAM: runs cgroup.c under real quotas of processor time, seen as a container
-# sees its own: a cgroup is made, and mounted in the place of the whole in a namespace of its own.
-# That takes root and a hierarchy that may be written; without, limits.c, which answers for the files,
-# is all there is, and this says so.
+# Tests/c/cgroup.sh PROGRAM: runs cgroup.c under real quotas of processor time: a cgroup is made, and
+# seen as a service sees its own, below the root, and as a container does, mounted in the place of
+# the whole in a namespace of its own. That takes root and a hierarchy that may be written; without,
+# limits.c, which answers for the files, is all there is, and this says so.
 set -eu
 program=$1
 unset GRADCLIP_NUM_THREADS
@@ -40,6 +40,8 @@ for percent in 0 1 50 100 101 150 200 350; do
     quota "$percent"
     expected=$(((percent + 99) / 100))
     if [ "$percent" = 0 ] || [ "$expected" -gt "$processors" ]; then expected=$processors; fi
+    failed() { echo "cgroup: a quota of $percent % of a processor, $1: FAILED" >&2; exit 1; }
     unshare -m sh -c 'echo $$ >"$1/cgroup.procs" && mount --bind "$1" "$2" && exec "$3" "$4"' sh "$group" "$root" "$program" "$expected" ||
-        { echo "cgroup: a quota of $percent % of a processor: FAILED" >&2; exit 1; }
+        failed "as a container sees it"
+    sh -c 'echo $$ >"$1/cgroup.procs" && exec "$2" "$3"' sh "$group" "$program" "$expected" || failed "as the system's own services see it"
 done

@@ -14,6 +14,8 @@
 
 /* What the files hold; NULL: there is no such file. */
 static const char *cpu_max, *quota_us, *period_us;
+/* Other files, "path:text" each, and what /proc/self/cgroup says. */
+static const char *const *others, *own_cgroups = "0::/\n";
 static int processors; /* the affinity mask has so many; 0: ask the system */
 
 FILE *fopen(const char *path, const char *mode)
@@ -21,10 +23,13 @@ FILE *fopen(const char *path, const char *mode)
     FILE *(*open)(const char *, const char *);
     const char *text = NULL;
     *(void **)&open = dlsym(RTLD_NEXT, "fopen");
-    if (strncmp(path, "/sys/fs/cgroup/", 15)) return open(path, mode);
-    if (!strcmp(path, "/sys/fs/cgroup/cpu.max")) text = cpu_max;
+    if (!strcmp(path, "/proc/self/cgroup")) text = own_cgroups;
+    else if (strncmp(path, "/sys/fs/cgroup/", 15)) return open(path, mode);
+    else if (!strcmp(path, "/sys/fs/cgroup/cpu.max")) text = cpu_max;
     else if (!strcmp(path, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us")) text = quota_us;
     else if (!strcmp(path, "/sys/fs/cgroup/cpu/cpu.cfs_period_us")) text = period_us;
+    for (size_t i = 0; others && others[i]; i++)
+        if (!strncmp(others[i], path, strlen(path)) && others[i][strlen(path)] == ':') text = others[i] + strlen(path) + 1;
     return text && *text ? fmemopen((void *)(size_t)text, strlen(text), "r") : NULL;
 }
 
@@ -85,6 +90,38 @@ static void quotas(void)
     cpu_max = quota_us = period_us = NULL;
 }
 
+/* The quota that counts is the least of the process's cgroup and of those above it. */
+static void quotas_of_nested_cgroups(void)
+{
+    static const struct { const char *own, *files[4]; int expected; } rows[] = {
+        {"0::/a.slice/b.service\n", {"/sys/fs/cgroup/a.slice/b.service/cpu.max:300000 100000\n"}, 3},
+        {"0::/a.slice/b.service\n", {"/sys/fs/cgroup/a.slice/cpu.max:300000 100000\n", "/sys/fs/cgroup/a.slice/b.service/cpu.max:max 100000\n"}, 3},
+        {"0::/a.slice/b.service\n", {"/sys/fs/cgroup/a.slice/cpu.max:200000 100000\n", "/sys/fs/cgroup/a.slice/b.service/cpu.max:500000 100000\n"}, 2},
+        {"0::/a.slice/b.service\n", {"/sys/fs/cgroup/cpu.max:400000 100000\n", "/sys/fs/cgroup/a.slice/b.service/cpu.max:500000 100000\n"}, 4},
+        {"0::/a.slice/b.service\n", {"/sys/fs/cgroup/b.service/cpu.max:100000 100000\n", "/sys/fs/cgroup/a.slice/b/cpu.max:100000 100000\n"}, 8},
+        /* Version 1, and both; an order of controllers is not promised. */
+        {"9:memory:/m\n4:cpu,cpuacct:/a/b\n1:name=systemd:/s\n", {"/sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us:250000\n", "/sys/fs/cgroup/cpu/a/b/cpu.cfs_period_us:100000\n"}, 3},
+        {"4:cpuacct,cpu:/a/b\n", {"/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us:250000\n", "/sys/fs/cgroup/cpu/a/cpu.cfs_period_us:100000\n"}, 3},
+        {"4:cpu:/a\n0::/u\n", {"/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us:-1\n", "/sys/fs/cgroup/cpu/a/cpu.cfs_period_us:100000\n", "/sys/fs/cgroup/u/cpu.max:600000 100000\n"}, 6},
+        {"4:cpuset,cpuacct:/a\n5:mycpu,cpu2:/a\n", {"/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us:100000\n", "/sys/fs/cgroup/cpu/a/cpu.cfs_period_us:100000\n"}, 8},
+        /* A container without a namespace of its own: the name is the host's, the mount is not. */
+        {"0::/docker/0123\n", {"/sys/fs/cgroup/cpu.max:200000 100000\n"}, 2},
+        {"0::/../other\n", {"/sys/fs/cgroup/cpu.max:200000 100000\n"}, 2},
+        /* Nothing that the file may say stops the process. */
+        {"", {NULL}, 8}, {"\n\n:\n::\n:::\n0:\n0::\n", {NULL}, 8}, {"0::a:b/c", {"/sys/fs/cgroup/cpu.max:max 100000"}, 8}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        own_cgroups = rows[i].own, others = rows[i].files;
+        int got = threads_in_a_child(NULL, 8);
+        CHECK(got == rows[i].expected, "row %zu: %d threads, expected %d", i, got, rows[i].expected);
+    }
+    char deep[20000] = "0::"; /* longer than there is room for */
+    for (size_t i = 3; i < sizeof deep - 1; i++) deep[i] = i % 5 == 3 ? '/' : 'x';
+    own_cgroups = deep, others = rows[9].files;
+    int got = threads_in_a_child(NULL, 8);
+    CHECK(got == 2, "a deep cgroup: %d threads", got);
+    own_cgroups = "0::/\n", others = NULL;
+}
+
 static void environment(void)
 {
     static const struct { const char *text; int expected; } rows[] = {{"3", 3}, {"1", 1}, {"256", 256}, {"99999", 256}, {"0", 8}, {"", 8}, {"-2", 8}, {"many", 8}};
@@ -129,6 +166,7 @@ int main(void)
 {
     unsetenv("GRADCLIP_NUM_THREADS");
     quotas();
+    quotas_of_nested_cgroups();
     environment();
     real_affinity();
     setter();

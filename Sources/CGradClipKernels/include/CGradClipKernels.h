@@ -173,6 +173,9 @@ void gk_thread_join(uint64_t thread);
 // Processors that the process may run on; at least 1.
 int gk_affinity_count(void);
 
+// Processors that the quotas of its cgroups come to, rounded up; INT_MAX: there are none.
+int gk_cgroup_count(void);
+
 // The first bytes of a file as text; false if it cannot be read.
 bool gk_read_file(const char *path, char *buffer, size_t size);
 const char *gk_environment(const char *name);

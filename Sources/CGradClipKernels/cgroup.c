@@ -1,0 +1,84 @@
+// The quota of processor time: that of the process's cgroup, and of all those that this one is
+// in. /proc/self/cgroup says which it is. In a container it is mostly the root of what is mounted,
+// whatever that file says, so the root is looked at in any case.
+//
+// Numbers are read by hand: libc's functions depend on the locale, or are there in versions
+// that the oldest systems do not have.
+#include "CGradClipKernels.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROOM = 8192 };
+typedef struct buffers {
+    char list[ROOM], path[ROOM], text[64];
+} buffers;
+
+// The digits at the start of *text, and behind them; -1: there are none.
+static int64_t number(const char **text) {
+    int64_t value = **text >= '0' && **text <= '9' ? 0 : -1;
+    for (; **text >= '0' && **text <= '9'; ++*text)
+        if (value < INT64_MAX / 20) value = value * 10 + (**text - '0');
+    return value;
+}
+
+// A file of the folder that the first `length` bytes of the path name.
+static const char *read_file(buffers *all, size_t length, const char *name) {
+    if (length + strlen(name) >= ROOM) return NULL;
+    strcpy(all->path + length, name);
+    return gk_read_file(all->path, all->text, sizeof all->text) ? all->text : NULL;
+}
+
+// Lowers *least to what the folder allows.
+static void look(buffers *all, size_t length, int *least) {
+    int64_t quota = -1, period = -1;
+    const char *text = read_file(all, length, "/cpu.max");
+    if (text) { // version 2: "QUOTA PERIOD" or "max PERIOD"
+        quota = number(&text);
+        if (*text == ' ') text++, period = number(&text);
+    } else { // version 1: two files; -1 is none
+        if ((text = read_file(all, length, "/cpu.cfs_quota_us"))) quota = number(&text);
+        if ((text = read_file(all, length, "/cpu.cfs_period_us"))) period = number(&text);
+    }
+    if (quota < 0 || period <= 0) return;
+    int64_t count = quota / period + (quota % period > 0);
+    if (count < *least) *least = count > 0 ? (int)count : 1;
+}
+
+// The cgroup `name` ("/a/b", "/" or "") of the hierarchy mounted at `root`, and all above it.
+static void climb(buffers *all, const char *root, const char *name, int *least) {
+    size_t top = strlen(root), length = strlen(name);
+    if (top + length >= ROOM) return;
+    for (size_t end = length; end > 0; end--) {
+        if (name[end - 1] == '/' || (end < length && name[end] != '/')) continue;
+        memcpy(all->path, root, top);
+        memcpy(all->path + top, name, end);
+        look(all, top + end, least);
+    }
+    memcpy(all->path, root, top);
+    look(all, top, least);
+}
+
+int gk_cgroup_count(void) {
+    static const char root[] = "/sys/fs/cgroup", cpu_root[] = "/sys/fs/cgroup/cpu";
+    int least = INT_MAX;
+    buffers *all = malloc(sizeof *all);
+    if (!all) return least;
+    climb(all, root, "", &least);
+    climb(all, cpu_root, "", &least);
+    if (!gk_read_file("/proc/self/cgroup", all->list, ROOM)) all->list[0] = 0;
+    // Lines "NUMBER:CONTROLLERS:NAME": no controllers in version 2, "cpu,cpuacct" in version 1.
+    for (char *line = all->list, *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        if (*next) *next++ = 0;
+        char *controllers = strchr(line, ':'), *name = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!name) continue;
+        *controllers = *name = ','; // each has one on either side
+        const char *cpu = strstr(controllers, ",cpu,");
+        if (name == controllers + 1) climb(all, root, name + 1, &least);
+        else if (cpu && cpu < name) climb(all, cpu_root, name + 1, &least);
+    }
+    free(all);
+    return least;
+}
