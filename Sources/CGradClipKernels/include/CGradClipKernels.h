@@ -265,6 +265,8 @@ static inline void gk_float_environment_leave(uint64_t was) {
 
 // --------------------------------------------------- vector conversions --
 
+// (Nothing below is ever called: all is inlined, so how it would pass vectors is no matter.)
+#pragma clang diagnostic ignored "-Wpsabi"
 typedef float gk_f32x16 __attribute__((ext_vector_type(16)));
 typedef uint32_t gk_u32x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t gk_u16x16 __attribute__((ext_vector_type(16)));
