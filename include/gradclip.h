@@ -120,7 +120,7 @@ const char *gradclip_isa(void);
  * How many threads a call uses at most, the caller's included; the results have
  * the same bits for any number. Without a choice it is the environment variable
  * GRADCLIP_NUM_THREADS if that is a number > 0, and otherwise as many as the process
- * may run on: its affinity mask, and its cgroup's quota. 0 returns to that. At most
+ * may run on: its affinity mask, and the quotas of its cgroups. 0 returns to that. At most
  * 256 are used. gradclip_options.num_threads overrides it for one call.
  *
  * The threads are made when a call first needs them, sleep between calls, block
@@ -240,9 +240,9 @@ typedef struct gradclip_options {
     uint64_t struct_size; /* sizeof(gradclip_options) of the caller */
     double eps;           /* added to total_norm in clip_coef; finite, >= 0; default 1e-6 */
     double grad_scale;    /* the factor the gradients are still multiplied by (loss scaling);
-                             finite, > 0; default 1. Norms are those of gradient / grad_scale
-                             (the counts of norm_type 0 do not change with it), and the write
-                             pass divides by it. */
+                             finite and > 2^-1024, so that its inverse is finite; default 1.
+                             Norms are those of gradient / grad_scale (the counts of norm_type 0
+                             do not change with it), and the write pass divides by it. */
     uint32_t nonfinite;   /* GRADCLIP_NONFINITE_...; default LEAVE */
     uint32_t exact_f64;   /* 1: sum float64 gradients exactly too, for norm_type 1 and 2; default
                              0: their norm is within 1 ulp of the true one */
@@ -899,7 +899,8 @@ typedef struct gradclip_units {
  *                before inner: limit_u / max(||g_u||, 1e-6), or 1
  *
  * The policies are those of gradclip_clip_grad_norm(), each unit by its own norm:
- * PROPAGATE makes NaN of a unit with a NaN and leaves the others as they would be. A
+ * PROPAGATE makes NaN of a unit with a NaN and leaves the others as they would be (and an
+ * infinite limit, of weights with an infinity, gives 1, as an infinite max_norm does). A
  * tensor that is to be left out (NFNets leave out the classifier's) gets the flag
  * GRADCLIP_UNCOUNTED: it is not measured, and only divided by grad_scale.
  * Weights that are not finite are an error, except with PROPAGATE. In *result,

@@ -117,6 +117,7 @@ package func check(gradScale: Double) throws(ArgumentError) {
     if !(gradScale > 0 && gradScale < .infinity) {
         throw ArgumentError("grad_scale", "must be finite and > 0", .number(gradScale))
     }
+    if gradScale <= 0x1p-1024 { throw ArgumentError("grad_scale", "must be > 2^-1024", .number(gradScale)) }
 }
 
 extension ClipOptions {

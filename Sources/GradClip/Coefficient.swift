@@ -16,7 +16,6 @@ struct Scaled {
     /// x * 2^n, rounded once.
     @inline(never) static func shift(_ x: Double, by n: Int) -> Double {
         if n > 2200 { return x * 0x1p1023 * 0x1p1023 * 0x1p1023 }
-        if n < -2200 { return x * 0 }
         // Steps away from the subnormals first, so that only the last one rounds.
         var x = x
         var n = n
@@ -28,9 +27,9 @@ struct Scaled {
             x *= 0x1p-900
             n &+= 900
         }
-        if n < -900 {
-            return x * powerOfTwo(n / 2) * powerOfTwo(n &- n / 2)
-        }
+        // (Here x is at most 2^-20, so there is nothing left of it below 2^-1100.)
+        if n < -1100 { return x * 0 }
+        if n < -900 { return x * powerOfTwo(n / 2) * powerOfTwo(n &- n / 2) }
         return x * powerOfTwo(n)
     }
 

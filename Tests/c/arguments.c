@@ -116,6 +116,12 @@ static void numbers(void)
     }
     options.grad_scale = 0;
     CLIP_CALLS(INVALID, 1, 2, "grad_scale", "0");
+    options.grad_scale = 0x1p-1024; /* whose inverse is infinite */
+    CLIP_CALLS(INVALID, 1, 2, "grad_scale", "5.56268464626800");
+    options.grad_scale = nextafter(0x1p-1024, 1);
+    gradclip_result r = new_result();
+    CHECK_STATUS(gradclip_get_total_norm_f32(fgrads, lengths, 2, 2, &options, &r), GRADCLIP_OK);
+    CHECK(isfinite(r.factor), "%a", r.factor);
     CLIP_CALLS(INVALID, 1, (double)NAN, "norm_type", "nan");
     NORM_CALLS(INVALID, (double)NAN, "norm_type", "nan");
     REFUSED(gradclip_scale(list, 2, NAN, NULL), INVALID, "factor", "nan");

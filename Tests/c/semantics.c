@@ -39,6 +39,24 @@ static void norms_too_small_for_a_double_leave_the_coefficient_to_eps(void)
     }
 }
 
+/* max_norm / norm of finite gradients is below every double, however far: 0. */
+static void coefficients_too_small_for_a_double_are_zero(void)
+{
+    for (int exponent = 0; exponent >= -1074; exponent--) {
+        double huge[] = {0x1p1023};
+        double *grads[] = {huge};
+        size_t lengths[] = {1};
+        gradclip_options options = default_options();
+        options.eps = 0;
+        options.grad_scale = 0x1p-1023;
+        gradclip_result r = new_result();
+        CHECK_STATUS(gradclip_defer_clip_f64(grads, lengths, 1, ldexp(1, exponent), 2, &options, &r), GRADCLIP_OK);
+        CHECK_NUMBER(r.total_norm, INFINITY);
+        CHECK_NUMBER(r.clip_coef, 0);
+        CHECK_NUMBER(r.factor, 0);
+    }
+}
+
 static void no_tensors_and_empty_ones(void)
 {
     gradclip_result r;
@@ -325,6 +343,7 @@ int main(void)
     versions_and_texts();
     no_tensors_and_empty_ones();
     norms_too_small_for_a_double_leave_the_coefficient_to_eps();
+    coefficients_too_small_for_a_double_are_zero();
     norms_by_hand();
     total_norm_over_tensors();
     coefficient_rules();

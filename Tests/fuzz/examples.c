@@ -20,7 +20,6 @@ static size_t rows_of(const list *grads, uint64_t examples, uint64_t example, si
 
 static void require_factor(double factor, long double n, double max_norm, uint32_t rule, const gradclip_options *options) {
     const double s = options->grad_scale;
-    if (isinf(1 / s)) return; /* (Not decided yet what is meant there.) */
     long double most = rule == GRADCLIP_EXAMPLE_THRESHOLD ? (n <= max_norm) : n + options->eps == 0 ? 1 : max_norm / (n + options->eps), least;
     if (rule == GRADCLIP_EXAMPLE_CLIP) most = max_norm == 0 ? 0 : fminl(1, most);
     if (rule == GRADCLIP_EXAMPLE_THRESHOLD && fabsl(n - max_norm) <= max_norm * 0x1p-50L) return;
@@ -28,7 +27,7 @@ static void require_factor(double factor, long double n, double max_norm, uint32
     least = (most > DBL_MAX / 4 ? DBL_MAX / 4 : most * (1 - 1e-14L)) - 0x1p-1070L;
     if (rule == GRADCLIP_EXAMPLE_AUTOMATIC && n * s < 0x1p-1021L) least = fminl(least, max_norm / (n + 0x1p-1074L / s + options->eps) * (1 - 1e-14L));
     most = fminl(most / s, DBL_MAX), least = fminl(least / s, DBL_MAX * (1 - 1e-14L));
-    REQUIRE(factor >= 0 && factor <= most * (1 + 1e-14L) && factor >= least - 0x1p-1070L, "factor %a, expected %La ... %La: norm %La, max_norm %a, rule %u", factor, least, most, n, max_norm, rule);
+    REQUIRE(factor >= 0 && factor <= most * (1 + 1e-14L) && factor >= least - 0x1p-1070L, "factor %a, expected %La ... %La: norm %La, max_norm %a, rule %u, eps %a, grad_scale %a", factor, least, most, n, max_norm, rule, options->eps, s);
     /* (With the error of the sum of a thousand squares in long double.) */
     REQUIRE(factor * n * s <= max_norm * (1 + 0x1p-52L), "a contribution of %La, max_norm %a, rule %u", factor * n * s, max_norm, rule);
 }

@@ -127,7 +127,7 @@ static inline gradclip_options take_options(input *in) {
 }
 
 static inline bool options_are_valid(const gradclip_options *options) {
-    return options->eps >= 0 && isfinite(options->eps) && options->grad_scale > 0 && isfinite(options->grad_scale) &&
+    return options->eps >= 0 && isfinite(options->eps) && options->grad_scale > 0x1p-1024 && isfinite(options->grad_scale) &&
            options->nonfinite <= GRADCLIP_NONFINITE_ZERO;
 }
 

@@ -107,7 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
                     /* NaN and infinities, and what leaves float64 on the way, are told apart by hand elsewhere. */
                     if (is_known(&g, p) && is_known(&w, p) && isfinite((double)n) && isfinite((double)w_norm) && isfinite((double)limit) && limit > 0x1p-1000L && !(is_close && *coef == 1))
                         REQUIRE(is_coefficient(*coef, n < limit ? 1 : clipped, p) || (is_close && is_coefficient(*coef, clipped, p)),
-                                "coefficient %a, expected %La: norm %La, limit %La", *coef, n < limit ? 1 : clipped, n, limit);
+                                "coefficient %a, expected %La: norm %La, limit %La, p %a, clip_factor %a, eps %a, grad_scale %a", *coef,
+                                n < limit ? 1 : clipped, n, limit, p, clip_factor, eps, s);
                     /* (An infinite limit gives 1, as an infinite max_norm does, also for a NaN.) */
                     if (w_norm != w_norm || (n != n && isfinite((double)limit))) REQUIRE(*coef != *coef, "coefficient %a of NaN", *coef);
                 }
