@@ -46,7 +46,9 @@ private func adaptiveClip(
             return refuse(
                 "units[]: outer * reduced * inner must be the gradient's length", Double(length(shapes[i])), i)
         }
-        unitCount &+= shapes[i].units
+        // (Of empty tensors there may be any number of units.)
+        let (sum, overflows) = unitCount.addingReportingOverflow(shapes[i].units)
+        unitCount = overflows ? Int.max : sum
     }
     if !isProper(clip_factor) {
         return refuse("clip_factor must be finite and >= 0", clip_factor, 0)
@@ -54,8 +56,7 @@ private func adaptiveClip(
     if !isProper(eps) { return refuse("eps must be finite and >= 0", eps, 0) }
     if !(norm_type > 0) { return refuse("norm_type must be a number > 0", norm_type, 0) }
     if given.slot.tensorNorms != nil { return refuse("tensor_norms must be NULL: units are measured", 1, 0) }
-    // (So many units that this overflows would be those of empty tensors.)
-    let bytes = UnitPass.size &+ Int(min(UInt(bitPattern: unitCount), UInt(Int.max / 64))) &* 8
+    let bytes = UnitPass.size &+ min(unitCount, Int.max / 64) &* 8
     guard let memory = gk_allocate(bytes) else { return outOfMemory(bytes) }
     defer { gk_release(memory) }
     var found = ClipResult()

@@ -158,6 +158,19 @@ static void refused(void)
     REFUSED(clip(&grad, &weight, units, 1, 1, &r, NULL), "tensor_norms must be NULL: units are measured (got 1)");
 }
 
+/* Empty tensors may claim any number of units; there is no memory for so many coefficients. */
+static void units_without_end(void)
+{
+    gradclip_tensor none[4];
+    gradclip_units units[4];
+    gradclip_result r = new_result();
+    for (int i = 0; i < 4; i++) none[i] = tensor_of(NULL, 0, GRADCLIP_F32), units[i] = (gradclip_units){1ull << 31, 0, 1ull << 31};
+    for (size_t count = 1; count <= 4; count++) { /* 2^62 units each: 4 are 2^64 */
+        CHECK_STATUS(gradclip_adaptive_clip_grad(none, none, units, count, 1, 1, 2, NULL, &r, NULL), GRADCLIP_ERROR_OUT_OF_MEMORY);
+        CHECK(strstr(gradclip_last_error(), "memory"), "%s", gradclip_last_error());
+    }
+}
+
 int main(void)
 {
     printf("seed %llu; ", (unsigned long long)RANDOM_SEED);
@@ -165,5 +178,6 @@ int main(void)
     columns_as_rows();
     policies_and_flags();
     refused();
+    units_without_end();
     return checks_summary("units");
 }
