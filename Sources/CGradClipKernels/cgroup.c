@@ -69,9 +69,9 @@ int gk_cgroup_count(void) {
     climb(all, cpu_root, "", &least);
     if (!gk_read_file("/proc/self/cgroup", all->list, ROOM)) all->list[0] = 0;
     // Lines "NUMBER:CONTROLLERS:NAME": no controllers in version 2, "cpu,cpuacct" in version 1.
-    for (char *line = all->list, *next; *line; line = next) {
-        next = line + strcspn(line, "\n");
-        if (*next) *next++ = 0;
+    // What has no end of line was cut off, and might name another cgroup.
+    for (char *line = all->list, *end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
         char *controllers = strchr(line, ':'), *name = controllers ? strchr(controllers + 1, ':') : NULL;
         if (!name) continue;
         *controllers = *name = ','; // each has one on either side

@@ -119,6 +119,14 @@ static void quotas_of_nested_cgroups(void)
     own_cgroups = deep, others = rows[9].files;
     int got = threads_in_a_child(NULL, 8);
     CHECK(got == 2, "a deep cgroup: %d threads", got);
+    /* Cut off where there is no more room: another cgroup has the name that is left. */
+    static const char last[] = "\n0::/a/bc\n", *const other[] = {"/sys/fs/cgroup/a/b/cpu.max:100000 100000", NULL};
+    char cut[8191 + sizeof "c\n"];
+    memset(cut, 'x', sizeof cut);
+    memcpy(cut + sizeof cut - sizeof last, last, sizeof last);
+    own_cgroups = cut, others = other;
+    got = threads_in_a_child(NULL, 8);
+    CHECK(got == 8, "a name that is cut off: %d threads", got);
     own_cgroups = "0::/\n", others = NULL;
 }
 
