@@ -209,9 +209,9 @@ typedef struct gradclip_tensor {
  *
  * GRADCLIP_ERROR_UNSUPPORTED: read() failed for an object, or it is not in CPU memory (device_type
  * 1), not of a type of gradclip (the message has DLPack's dtype in one number: code + 256 bits +
- * 65536 lanes), or not row-major without gaps (the message has the first stride that is not, or 1
- * where it has no memory). tensors is filled up to it then. A row is good for as long as its object's
- * memory is where it was.
+ * 65536 lanes), of a shape that nothing has (an extent below 0, 2^63 elements), or not row-major
+ * without gaps (the message has the first stride that is not, or 1 where it has no memory). tensors
+ * is filled up to it then. A row is good for as long as its object's memory is where it was.
  */
 typedef int (*gradclip_dlpack_reader)(void *object, void *dl_tensor);
 gradclip_status gradclip_tensors_from_dlpack(void *const *objects, size_t count,

@@ -40,14 +40,19 @@ public func gradclip_tensors_from_dlpack(
         var stride = 1
         var k = Int(Int32(truncatingIfNeeded: given.kind))
         var isDense = given.data != 0
+        if k < 0 { return unsupported("objects[].ndim must be >= 0", k, i) }
         while k > 0 {
             k &-= 1
-            let extent = given.shape.unsafelyUnwrapped[k]
+            let extent = given.shape?[k] ?? -1
+            let (product, overflows) = length.multipliedReportingOverflow(by: extent)
+            if extent < 0 || overflows {
+                return unsupported("objects[].shape must be extents >= 0 of less than 2^63 elements", extent, i)
+            }
             if let strides = given.strides, extent != 1, strides[k] != length {
                 stride = strides[k]
                 isDense = false
             }
-            length &*= extent
+            length = product
         }
         if length == 0 {
             given.data = 0

@@ -102,6 +102,16 @@ static void what_has_no_row_is_named(void)
     refused(&t, "objects[1].strides must be row-major, and data not NULL (got 0)");
     t = plain(x, FLOAT, 32, 2, shape, back);
     refused(&t, "objects[1].strides must be row-major, and data not NULL (got -4)");
+    t = plain(x, FLOAT, 32, 2, NULL, NULL);
+    refused(&t, "objects[1].shape must be extents >= 0 of less than 2^63 elements (got -1)");
+    t = plain(x, FLOAT, 32, 2, (int64_t[]){-3, -4}, NULL);
+    refused(&t, "objects[1].shape must be extents >= 0 of less than 2^63 elements (got -4)");
+    t = plain(x, FLOAT, 32, 2, (int64_t[]){-3, 4}, NULL);
+    refused(&t, "objects[1].shape must be extents >= 0 of less than 2^63 elements (got -3)");
+    t = plain(x, FLOAT, 32, 2, (int64_t[]){1ll << 32, 1ll << 32}, NULL); /* 2^64: 0 of 64 bits */
+    refused(&t, "objects[1].shape must be extents >= 0 of less than 2^63 elements (got 4294967296)");
+    t = plain(x, FLOAT, 32, -1, shape, NULL);
+    refused(&t, "objects[1].ndim must be >= 0 (got -1)");
     t = plain(NULL, FLOAT, 32, 2, shape, NULL);
     refused(&t, "objects[1].strides must be row-major, and data not NULL (got 1)");
 }
