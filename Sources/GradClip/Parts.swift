@@ -40,11 +40,15 @@ package struct Parts {
             if !norm.isZero { sum.pointee.state.offset &+= 1 }
             gk_pool_unlock()
         } else {
-            var options = options
+            var (options, norm) = (options, norm)
             var limit = maxNorms.unsafelyUnwrapped[index &* stride]
             if isRootMeanSquare {
                 options.eps = 0
-                limit *= gk_square_root(Double(own.elements))
+                // Both by the same power of two, so that limits at the ends lose nothing.
+                if limit > 0 && limit < .infinity {
+                    norm.exponent &-= Int(limit.exponent)
+                    limit = limit.significand * gk_square_root(Double(own.elements))
+                }
             }
             coefs.unsafelyUnwrapped[index] = clipCoefficient(maxNorm: limit, norm: norm, options: options)
         }

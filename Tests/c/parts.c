@@ -106,6 +106,14 @@ static void root_mean_square(void)
     CHECK(x[0] == 1 && y[0] == 0.5 && coefs[0] == 0.5 && coefs[1] == 1, "%a (no eps)", x[0]);
     CHECK_STATUS(gradclip_clip_by_block_rms(list, 2, 0, NULL, &r, coefs), GRADCLIP_OK);
     CHECK(x[3] == 0 && y[1] == 0, "threshold 0");
+    /* Thresholds whose product with the root of the length is no normal double. */
+    float small[] = {0x1p-140f, 0x1p-140f, 0x1p-140f};
+    double huge[] = {0x1.8p1023, 0x1.8p1023, 0x1.8p1023, 0x1.8p1023, 0x1.8p1023};
+    gradclip_tensor ends[] = {tensor_of(small, 3, GRADCLIP_F32), tensor_of(huge, 5, GRADCLIP_F64)};
+    CHECK_STATUS(gradclip_clip_by_block_rms(ends, 1, 0x1.8p-1060, NULL, NULL, coefs), GRADCLIP_OK);
+    CHECK(fabs(coefs[0] / 0x1.8p-920 - 1) < 1e-15, "%a", coefs[0]);
+    CHECK_STATUS(gradclip_clip_by_block_rms(ends + 1, 1, 0x1p1023, NULL, NULL, coefs), GRADCLIP_OK);
+    CHECK(fabs(coefs[0] * 1.5 - 1) < 1e-15, "%a", coefs[0]);
 }
 
 static void policies(void)

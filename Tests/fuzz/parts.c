@@ -23,6 +23,7 @@ static reference_norm alone(const gradclip_tensor *tensor, double p, bool skip) 
 /* min(1, max_norm / (n + eps)), by the words of the header. */
 static long double coefficient(long double norm, double max_norm, double eps) {
     if (max_norm == INFINITY) return 1;
+    if (norm != norm) return norm; /* (fminl would lose it) */
     if (max_norm == 0) return 0;
     return norm + eps == 0 ? 1 : fminl(1, max_norm / (norm + eps));
 }
