@@ -20,15 +20,7 @@ SONAME = "libgradclip.so.1"
 BUILT = Path("build", "lib", "libgradclip.so")
 # What `make lib` needs, and Tests: the package manifest names the Swift tests, and
 # the Python tests use the oracle.
-SOURCES = (
-    "Makefile",
-    "Package.swift",
-    "Sources",
-    "Tests",
-    "exports.map",
-    "include",
-    "packaging",
-)
+SOURCES = ("Makefile", "Package.swift", "Sources", "Tests", "exports.map", "include", "packaging")
 CARRIED = "library"  # where the sdist has them
 
 

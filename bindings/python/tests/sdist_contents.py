@@ -1,21 +1,16 @@
 """sdist_contents.py CHECKOUT SDIST: an unpacked sdist has all that git tracks of the package
-and of the library's sources, byte for byte."""
+and of what it carries of the checkout in library/, byte for byte, and nothing else.
+
+(If something is missing from library/ altogether, the library cannot be built of it.)
+"""
 
 import subprocess
 import sys
 from pathlib import Path
 
-FROM_THE_ROOT = [
-    "Makefile",
-    "Package.swift",
-    "Sources",
-    "Tests",
-    "exports.map",
-    "include",
-    "packaging",
-]
-
 checkout, sdist = map(Path, sys.argv[1:])
+package = Path("bindings", "python")
+library = sdist / "library"
 
 
 def tracked(*paths):
@@ -24,14 +19,18 @@ def tracked(*paths):
     return [Path(path) for path in listed.stdout.split("\0")[:-1]]
 
 
-pairs = [(path, sdist / "library" / path) for path in tracked(*FROM_THE_ROOT)]
-package = Path("bindings", "python")
-pairs += [(path, sdist / path.relative_to(package)) for path in tracked(str(package))]
+expected = {sdist / path.relative_to(package): path for path in tracked(str(package))}
+expected.update((library / path, path) for path in tracked(*(p.name for p in library.iterdir())))
 wrong = [
     str(path)
-    for path, carried in pairs
+    for carried, path in expected.items()
     if not carried.is_file() or carried.read_bytes() != (checkout / path).read_bytes()
 ]
-if wrong or len(pairs) < 150:
-    sys.exit(f"of {len(pairs)} files that git tracks the sdist lacks, or has otherwise: {wrong}")
-print(f"sdist: carries the {len(pairs)} files that git tracks")
+added = {sdist / "PKG-INFO", sdist / ".gitignore"}  # by hatchling
+more = [str(p) for p in sdist.rglob("*") if p.is_file() and p not in expected and p not in added]
+if wrong or more or len(expected) < 150:
+    sys.exit(
+        f"of {len(expected)} files that git tracks the sdist lacks, or has otherwise: {wrong}; "
+        f"and it has, though git does not track them: {more}"
+    )
+print(f"sdist: carries the {len(expected)} files that git tracks, and nothing else")
