@@ -77,8 +77,7 @@ def test_keras_optimizers(seed, option, compared):
     if option == "global_clipnorm":
         gradclip.clip_grad_norm_(ours, limit, eps=0)
     elif option == "clipnorm":
-        for grad in ours:
-            gradclip.clip_grad_norm_(grad, limit, eps=0)
+        gradclip.clip_by_norm_(ours, limit)
     else:
         gradclip.clip_grad_value_(ours, limit)
     expected = [-np.asarray(variable) for variable in variables]
