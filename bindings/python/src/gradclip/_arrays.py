@@ -102,7 +102,7 @@ def _buffer(array: Any, label: str, writable: bool) -> Block | None:
     except (ValueError, BufferError) as error:
         if hasattr(type(array), "__dlpack__") and not _is_ndarray(array):
             return None
-        raise TypeError(f"{label} {_wrong_dtype(_dtype_name(array, str(error)))}") from error
+        raise TypeError(f"{label} {wrong_dtype(_dtype_name(array, str(error)))}") from error
     except Exception as error:  # its own __buffer__
         raise _unexaminable(label, "buffer", error) from error
     if is_bfloat16 or (view.itemsize == 2 and _dtype_name(array, "").endswith("bfloat16")):
@@ -110,7 +110,7 @@ def _buffer(array: Any, label: str, writable: bool) -> Block | None:
     else:
         dtype = _dtype_of_format(view.format or "B", array, label)
     if dtype is None or view.itemsize != ITEMSIZES[dtype]:
-        raise TypeError(f"{label} {_wrong_dtype(_dtype_name(array, f'format {view.format!r}'))}")
+        raise TypeError(f"{label} {wrong_dtype(_dtype_name(array, f'format {view.format!r}'))}")
     if writable and view.readonly:
         raise ValueError(f"{label} is read-only{_read_only_advice(array)}")
     order = None
@@ -146,7 +146,7 @@ def _from_dlpack(array: Any, label: str, writable: bool) -> Block:
     if exported is None:
         raise UnsupportedError(f"{label} is not in CPU memory: its device is {device}")
     if exported.dtype is None:
-        raise TypeError(f"{label} {_wrong_dtype(exported.dtype_name)}")
+        raise TypeError(f"{label} {wrong_dtype(exported.dtype_name)}")
     if writable and (exported.read_only or _is_immutable(array)):
         raise ValueError(f"{label} is read-only{_read_only_advice(array)}")
     if writable and exported.copied:
@@ -223,7 +223,7 @@ def _unexaminable(label: str, what: str, error: Exception) -> ValueError:
     )
 
 
-def _wrong_dtype(name: str) -> str:
+def wrong_dtype(name: str) -> str:
     return f"has the wrong dtype: float32, float64, float16 or bfloat16 is needed (got {name})"
 
 

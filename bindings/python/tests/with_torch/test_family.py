@@ -114,6 +114,13 @@ def test_adaptive(dtype, layout):
         assert norm.clipped_count <= len(norm.clip_coefs[0])
 
 
+def test_adaptive_scales_a_gradient_that_is_there_twice_once():
+    once, twice = parameter((5, 4), scale=100), parameter((5, 4), scale=100)
+    gt.adaptive_clip_grad([once])
+    found = gt.adaptive_clip_grad([twice, parameter((3,)), twice])
+    assert torch.equal(once.grad, twice.grad) and found.clip_coefs[0] == found.clip_coefs[2]
+
+
 def test_adaptive_excludes_by_name_and_names_what_is_nan():
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
     for p in model.parameters():
@@ -170,6 +177,12 @@ def test_errors_leave_the_gradients():
     old = p.grad.clone()
     meta = torch.nn.Parameter(torch.zeros(2, device="meta"))
     meta.grad = torch.zeros(2, device="meta")
+
+    class Odd(torch.Tensor):
+        pass
+
+    odd = torch.zeros(2).as_subclass(Odd)
+    odd.grad = torch.ones(2)
     for call, kind, match in [
         (lambda: gt.clip_by_norm_([p, meta], 1.0), gradclip.UnsupportedError, "gradient 1"),
         (lambda: gt.adaptive_clip_grad([p, meta]), gradclip.UnsupportedError, "gradient 1"),
@@ -178,7 +191,37 @@ def test_errors_leave_the_gradients():
         (
             lambda: gt.clip_per_example([torch.zeros(2, 2, device="meta")], 1.0),
             gradclip.UnsupportedError,
-            "meta",
+            r"grads\[0\] is on the device meta",
+        ),
+        (
+            lambda: gt.clip_per_example([old, torch.eye(3).to_sparse()], 1.0),
+            gradclip.UnsupportedError,
+            r"grads\[1\] has the layout torch.sparse_coo",
+        ),
+        (
+            lambda: gt.clip_per_example([torch.ones(3, dtype=torch.int32)], 1.0),
+            TypeError,
+            r"grads\[0\] has the wrong dtype: float32, .* \(got torch.int32\)",
+        ),
+        (
+            lambda: gt.adaptive_clip_grad([p, odd]),
+            gradclip.UnsupportedError,
+            r"parameter 1 is of the type .*\.Odd: its weights cannot be measured",
+        ),
+        (
+            lambda: gt.clip_per_example([[1.0]], 1.0),
+            TypeError,
+            r"grads\[0\] must be a tensor .*list",
+        ),
+        (
+            lambda: gt.clip_per_example([old], 1.0, dtype=torch.float16),
+            ValueError,
+            r"dtype must be torch.float32 or torch.float64 \(got torch.float16\)",
+        ),
+        (
+            lambda: gt.clip_per_example([old], [1.0, 2.0]),
+            ValueError,
+            r"have one a gradient: 1 \(got 2\)",
         ),
         (lambda: gt.clip_by_norm_([p], -1.0), ValueError, "max_norms"),
         (lambda: gt.clip_by_norm_([p], [1.0, 2.0]), ValueError, "one a parameter: 1"),

@@ -248,12 +248,9 @@ def _one_by_one(
 
 def _for_torch(tensor: Any, complex_too: bool) -> str | None:
     """What makes a tensor one for torch's own function; None if nothing does."""
-    if type(tensor) not in KINDS:
-        return f"is of the type {type(tensor).__module__}.{type(tensor).__name__}"
-    if not tensor.is_cpu:
-        return f"is on the device {tensor.device}"
-    if tensor.layout != torch.strided or tensor.is_nested:
-        return f"has the layout {'nested' if tensor.is_nested else tensor.layout}"
+    what = not_plain(tensor)
+    if what is not None:
+        return what
     if tensor.dtype not in DTYPES and not (complex_too and tensor.dtype in _COMPLEX):
         return f"is of {tensor.dtype}"
     if not tensor.numel():
@@ -266,6 +263,17 @@ def _for_torch(tensor: Any, complex_too: bool) -> str | None:
         return "has no memory of its own"
     if _may_overlap_itself(tensor.shape, tensor.stride()):
         return "has several elements in one place of its memory"
+    return None
+
+
+def not_plain(tensor: Any) -> str | None:
+    """What makes it no plain tensor in CPU memory, of whatever dtype; None if nothing does."""
+    if type(tensor) not in KINDS:
+        return f"is of the type {type(tensor).__module__}.{type(tensor).__name__}"
+    if not tensor.is_cpu:
+        return f"is on the device {tensor.device}"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return f"has the layout {'nested' if tensor.is_nested else tensor.layout}"
     return None
 
 

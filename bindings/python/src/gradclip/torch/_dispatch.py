@@ -1,0 +1,50 @@
+"""A way to clip by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._adaptive import adaptive_clip_grad
+from ._clip import clip_grad_norm_, clip_grad_value_
+from ._parts import clip_by_block_rms_, clip_by_group_, clip_by_norm_
+
+
+def dispatch_clip_grad(
+    parameters: Any, value: float, mode: str = "norm", norm_type: float = 2.0, **options: Any
+) -> None:
+    """Clips by a method that a string names, as timm.utils.dispatch_clip_grad does.
+
+    Args:
+        parameters: a parameter or an iterable of parameters; for "group_norm" an
+            optimizer's param_groups, or a dictionary of named groups.
+        value: the method's limit.
+        mode: "norm": clip_grad_norm_; "value": clip_grad_value_; "agc":
+            adaptive_clip_grad (these three are timm's); "tensor_norm": clip_by_norm_;
+            "group_norm": clip_by_group_; "block_rms": clip_by_block_rms_.
+        norm_type: the order of the norm, where the method has one.
+        options: further arguments of the method.
+
+    Raises:
+        ValueError: mode is none of these.
+
+    >>> weight = torch.nn.Parameter(torch.zeros(2))
+    >>> weight.grad = torch.tensor([3.0, 4.0])
+    >>> dispatch_clip_grad([weight], 1.0, mode="tensor_norm")
+    >>> weight.grad
+    tensor([0.6000, 0.8000])
+    """
+    if mode == "norm":
+        clip_grad_norm_(parameters, value, norm_type, **options)
+    elif mode == "value":
+        clip_grad_value_(parameters, value, **options)
+    elif mode == "agc":
+        adaptive_clip_grad(parameters, value, norm_type=norm_type, **options)
+    elif mode == "tensor_norm":
+        clip_by_norm_(parameters, value, norm_type, **options)
+    elif mode == "group_norm":
+        clip_by_group_(parameters, value, norm_type, **options)
+    elif mode == "block_rms":
+        clip_by_block_rms_(parameters, value, **options)
+    else:
+        modes = "'norm', 'value', 'agc', 'tensor_norm', 'group_norm' or 'block_rms'"
+        raise ValueError(f"mode must be {modes} (got {mode!r})")
