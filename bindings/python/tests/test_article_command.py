@@ -34,6 +34,19 @@ def test_walks_through_all_three_norms(capsys):
         assert step in text, step
 
 
+@pytest.mark.parametrize(
+    "norm_type, formula",
+    [
+        ("-inf", "total_norm = min(198, 6075) = 198.0"),
+        ("0", "x: how many of 198, 216 are not 0 = 2.0"),
+        ("3", "x: (198^3 + 216^3)^(1/3) = 261."),
+    ],
+)
+def test_walks_through_the_norm_that_is_asked_for(norm_type, formula, capsys):
+    assert main(["article", f"--norm-type={norm_type}"]) == 0
+    assert formula in capsys.readouterr().out
+
+
 def test_says_why_pytorch_prints_another_norm(capsys):
     main(["article"])
     text = capsys.readouterr().out

@@ -51,6 +51,8 @@ def test_it_keeps_the_history_that_it_was_given():
     assert monitor.history["learning_rate"][3] == 0.4
     assert monitor.history["step"].tolist() == [1, 2, 3, 4]
     assert (monitor.step, monitor.clipped, monitor.skipped) == (4, 2, 0)
+    assert {"step", "grad_norm", "clip_coef", "loss", "learning_rate"} <= set(monitor.history)
+    assert repr(monitor.history) == "<4 steps of 4>"
     assert repr(monitor) == "<gradclip.Monitor, max_norm 2: 4 steps, 2 clipped, 0 skipped>"
 
 
@@ -92,6 +94,7 @@ def test_a_nonfinite_step_is_skipped_and_its_culprit_named():
     assert text == str(caught[0].message)
     assert "step 2: 2 elements are not finite (1 NaN, 1 infinite)" in text
     assert "element 0, index (0,), of 'b' (gradient 1)" in text
+    assert repr(diagnosis) == "<gradclip.Diagnosis of step 2>"
     assert "The loss of the step was 0.25" in text and "were at their level (the last: 1)" in text
 
 
@@ -255,6 +258,8 @@ def test_every_line_is_in_the_file_when_its_step_ends(tmp_path, name):
         monitor.clip_(grads(1.0))
         assert log.read_text().count("\n") == step + name.endswith("csv")
     monitor.close()
+    with pytest.raises(ValueError, match=f"{name}' is closed"):
+        monitor.clip_(grads(1.0))
 
 
 def test_a_killed_program_loses_no_step(tmp_path, python):
