@@ -7,7 +7,7 @@ import CGradClipKernels
 
 /// `count` is a multiple of 16.
 @inline(never) @_optimize(speed)
-func accumulate<E: WideLoad>(
+func accumulate<E: WideElement>(
     _: E.Type, _ rows: UnsafePointer<UnsafeRawPointer?>, _ count: Int, _ factors: UnsafePointer<Double>,
     _ sums: UnsafeMutableRawPointer
 ) {
@@ -31,7 +31,7 @@ func accumulate<E: WideLoad>(
 
 /// All of `count` elements: the last ones padded with zeros in the scratch memory.
 @inline(never)
-func accumulateAll<E: WideLoad>(
+func accumulateAll<E: WideElement>(
     _: E.Type, _ rows: UnsafeMutablePointer<UnsafeRawPointer?>, _ count: Int, _ factors: UnsafePointer<Double>,
     _ sums: UnsafeMutableRawPointer, _ scratch: UnsafeMutableRawPointer
 ) {
@@ -64,7 +64,7 @@ func accumulateThroughFloats<E: NarrowElement>(
             convert(E.self, rows[row].unsafelyUnwrapped + start &* E.size, columns, toFloats: floats)
             rows[row] = UnsafeRawPointer(floats)
         }
-        accumulate(Float32Element.self, rows, (columns &+ 15) & ~15, factors, sums + start &* 8)
+        accumulate(WideFloat32Element.self, rows, (columns &+ 15) & ~15, factors, sums + start &* 8)
         start &+= columns
     }
 }

@@ -2,12 +2,17 @@
 // them again. Every kernel is written once against these.
 import CGradClipKernels
 
-/// An element type whose values are exactly representable in `Float`.
-protocol NarrowElement {
+/// How sixteen elements of `size` bytes are loaded, and what they become.
+protocol Element {
+    associatedtype Values
     static var size: Int { get }
+    static func load(_ data: UnsafeRawPointer) -> Values
+}
+
+/// An element type whose values are exactly representable in `Float`.
+protocol NarrowElement: Element where Values == SIMD16<Float> {
     /// Bits of the significand, the implicit one included.
     static var significandBits: Int { get }
-    static func load(_ data: UnsafeRawPointer) -> SIMD16<Float>
     /// Rounds to nearest, ties to even; NaN stays NaN.
     static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer)
 }
@@ -112,20 +117,18 @@ func storeTail<E: NarrowElement>(_: E.Type, _ values: SIMD16<Float>, _ data: Uns
     }
 }
 
-/// Sixteen elements as float64, for the kernels that compute in float64.
-protocol WideLoad {
-    static var size: Int { get }
-    static func load(_ data: UnsafeRawPointer) -> (SIMD8<Double>, SIMD8<Double>)
-}
+/// Loaded as float64, for the kernels that compute in float64.
+protocol WideElement: Element where Values == (SIMD8<Double>, SIMD8<Double>) {}
 
-extension Float32Element: WideLoad {
+enum WideFloat32Element: WideElement {
+    @inline(__always) static var size: Int { 4 }
     @inline(__always) static func load(_ data: UnsafeRawPointer) -> (SIMD8<Double>, SIMD8<Double>) {
-        let values: SIMD16<Float> = load(data)
+        let values = Float32Element.load(data)
         return (gk_f64_from_f32(values.lowHalf), gk_f64_from_f32(values.highHalf))
     }
 }
 
-enum Float64Element: WideLoad {
+enum Float64Element: WideElement {
     @inline(__always) static var size: Int { 8 }
     @inline(__always) static func load(_ data: UnsafeRawPointer) -> (SIMD8<Double>, SIMD8<Double>) {
         (data.loadUnaligned(as: SIMD8<Double>.self), (data + 64).loadUnaligned(as: SIMD8<Double>.self))
@@ -134,8 +137,11 @@ enum Float64Element: WideLoad {
 
 /// What a loop does with sixteen elements. (A protocol, not a closure: closures are
 /// not always inlined.)
-protocol Visitor { mutating func see(_ values: SIMD16<Float>) }
-protocol WideVisitor { mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) }
+protocol Visitor {
+    associatedtype Values
+    mutating func see(_ values: Values)
+}
+protocol WideVisitor: Visitor where Values == (SIMD8<Double>, SIMD8<Double>) {}
 protocol PlaceVisitor { mutating func see(at place: UnsafeRawPointer) }
 
 /// Shows a visitor where every sixteen elements of `size` bytes are, the last ones padded
@@ -163,29 +169,16 @@ func visit<V: PlaceVisitor>(_ size: Int, _ data: UnsafeRawPointer, _ count: Int,
     }
 }
 
-/// The same with the elements as floats.
+/// The same with the elements loaded.
 @inline(__always)
-func visit<E: NarrowElement, V: Visitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
+func visit<E: Element, V: Visitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V)
+where V.Values == E.Values {
     var loading = Loading<E, V>(visitor: visitor)
     visit(E.size, data, count, &loading)
     visitor = loading.visitor
 }
 
-private struct Loading<E: NarrowElement, V: Visitor>: PlaceVisitor {
-    var visitor: V
-    @inline(__always) init(visitor: V) { self.visitor = visitor }
-    @inline(__always) mutating func see(at place: UnsafeRawPointer) { visitor.see(E.load(place)) }
-}
-
-/// The same for float64 kernels.
-@inline(__always)
-func visit<E: WideLoad, V: WideVisitor>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V) {
-    var loading = WideLoading<E, V>(visitor: visitor)
-    visit(E.size, data, count, &loading)
-    visitor = loading.visitor
-}
-
-private struct WideLoading<E: WideLoad, V: WideVisitor>: PlaceVisitor {
+private struct Loading<E: Element, V: Visitor>: PlaceVisitor where V.Values == E.Values {
     var visitor: V
     @inline(__always) init(visitor: V) { self.visitor = visitor }
     @inline(__always) mutating func see(at place: UnsafeRawPointer) { visitor.see(E.load(place)) }

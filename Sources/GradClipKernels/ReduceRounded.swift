@@ -44,7 +44,7 @@ struct RoundedBlock {
 }
 
 @inline(__always)
-func sumBlock<E: WideLoad, V: RoundingVisitor>(
+func sumBlock<E: WideElement, V: RoundingVisitor>(
     _: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ visitor: consuming V
 ) -> RoundedBlock {
     visit(E.self, data, length, &visitor)
@@ -117,7 +117,7 @@ private struct AnyTermVisitor: RoundingVisitor {
 }
 
 @inline(never) @_optimize(speed)
-func sumBlock<E: WideLoad>(
+func sumBlock<E: WideElement>(
     _: E.Type, _ term: Int, _ data: UnsafeRawPointer, _ length: Int, bound: Int
 ) -> RoundedBlock {
     // Of floats p = 1 and 2 are exact (ReduceExact.swift).
@@ -132,7 +132,7 @@ func sumBlock<E: WideLoad>(
 }
 
 @inline(never) @_optimize(speed)
-func reduceRounded<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
+func reduceRounded<E: WideElement>(_: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
     let term = Int(r.pointee.term)
     let twiceOrder = twiceOrder(term)
     forEachBlock(data, length, E.size, r) { block, count in
@@ -151,7 +151,7 @@ func reduceRounded<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ length: I
 /// A block for which the guess was wrong, or that is not finite, or so large or
 /// small that its terms would leave the range of float64.
 @inline(never)
-func sumAgain<E: WideLoad>(_: E.Type, _ term: Int, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction) {
+func sumAgain<E: WideElement>(_: E.Type, _ term: Int, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction) {
     let twiceOrder = twiceOrder(term)
     let range = wideRange(E.self, data, count)
     if range.isFinite {
@@ -181,7 +181,7 @@ func sumAgain<E: WideLoad>(_: E.Type, _ term: Int, _ data: UnsafeRawPointer, _ c
 
 /// Copies a block as float64 to the scratch memory, non-finite elements counted and zeroed.
 @inline(__always)
-func separate<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction) {
+func separate<E: WideElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction) {
     if E.size == 8 { return separateNonfinite(data, count, r) }
     separateNonfinite(Float32Element.self, data, count, r)
     let scratch = r.pointee.scratch.unsafelyUnwrapped
@@ -197,7 +197,7 @@ func separate<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ 
 
 /// Finite or not, and the largest magnitude if so.
 @inline(never) @_optimize(speed)
-func wideRange<E: WideLoad>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> (isFinite: Bool, largest: Double) {
+func wideRange<E: WideElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> (isFinite: Bool, largest: Double) {
     var visitor = RangeVisitor()
     visit(E.self, data, count, &visitor)
     return (visitor.tracker.isFinite, largestLane(visitor.tracker.largest))

@@ -42,7 +42,7 @@ private func reduceElsewhere(
     case (GK_F32, GK_POWER) where tablesServe(r): reduceFloatPowers(data, length, r)
     case (GK_F32, GK_POWER): reduceThroughDoubles(data, length, r)
     #if GRADCLIP_HARDWARE_F16
-    case (GK_F32, _): reduceRounded(Float32Element.self, data, length, r)
+    case (GK_F32, _): reduceRounded(WideFloat32Element.self, data, length, r)
     #endif
     #if !GRADCLIP_HARDWARE_F16
     case (GK_F32, _): reduceThroughDoubles(data, length, r)
@@ -146,7 +146,7 @@ private func accumulate(
     let length = Int(length)
     switch Int(dtype) {
     case GK_F64: accumulateAll(Float64Element.self, rows, length, factors, sums, scratch)
-    case GK_F32: accumulateAll(Float32Element.self, rows, length, factors, sums, scratch)
+    case GK_F32: accumulateAll(WideFloat32Element.self, rows, length, factors, sums, scratch)
     case GK_F16: accumulateThroughFloats(Float16Element.self, rows, length, factors, sums, scratch)
     default: accumulateThroughFloats(BFloat16Element.self, rows, length, factors, sums, scratch)
     }
