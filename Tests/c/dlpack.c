@@ -1,18 +1,9 @@
 /* gradclip_tensors_from_dlpack: rows of what a DLPack reader gives. */
 #include "check.h"
+#include "dl_tensor.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-/* DLPack's DLTensor, as dlpack.h 1.x lays it out. */
-struct dl_tensor {
-    void *data;
-    int32_t device_type, device_id, ndim;
-    uint8_t code, bits;
-    uint16_t lanes;
-    int64_t *shape, *strides;
-    uint64_t byte_offset;
-};
 
 enum { FLOAT = 2, BFLOAT = 4, COMPLEX = 5, CPU = 1, CUDA = 2 };
 

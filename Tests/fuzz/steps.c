@@ -1,4 +1,5 @@
 /* The job in separate steps, values, scaling, reports and the log. */
+#include "../c/dl_tensor.h"
 #include "input.h"
 #include "reference.h"
 
@@ -123,17 +124,10 @@ static void check_settings(input *in) {
     gradclip_set_num_threads(0);
 }
 
-/* An object of another library: what it says of itself through DLPack (dlpack.h's DLTensor). */
+/* An object of another library, and what it says of itself through DLPack. */
 typedef struct object {
     int failure;
-    struct {
-        void *data;
-        int32_t device_type, device_id, ndim;
-        uint8_t code, bits;
-        uint16_t lanes;
-        int64_t *shape, *strides;
-        uint64_t byte_offset;
-    } says;
+    struct dl_tensor says;
     int64_t shape[4], strides[4];
 } object;
 
