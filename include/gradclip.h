@@ -308,9 +308,10 @@ gradclip_status gradclip_clip_grad_norm(const gradclip_tensor *grads, size_t cou
 
 /*
  * The same out of place: the gradients are read, and the clipped gradients are
- * written to outputs (unless the call returns NON_FINITE: then they are not). outputs[i] has room for lengths[i] elements and either is
- * grads[i] itself or overlaps no gradient and no other output. When nothing
- * needs clipping the gradients are copied.
+ * written to outputs (unless the call returns NON_FINITE: then they are not).
+ * outputs[i] has room for lengths[i] elements and either is grads[i] itself or
+ * overlaps no gradient and no other output. When nothing needs clipping the
+ * gradients are copied.
  */
 gradclip_status gradclip_clip_grad_norm_to_f32(float *const *grads, float *const *outputs,
                                                const size_t *lengths, size_t count,
@@ -975,6 +976,7 @@ typedef struct gradclip_per_example_result {
  *     rounding_bound = B (B - 1) 2^-52 C                for B examples, C = sensitivity,
  *                      + B C 2^-24 + sqrt(m) 2^-150     the second line for the m elements
  *                                                       of float32 sums, if any
+ * and INFINITY where B C exceeds FLT_MAX, as float32 sums may then.
  *
  * So one example more or less changes the result by at most C + 2 rounding_bound.
  *

@@ -7,10 +7,10 @@
 //
 // The first two factors come from small tables (the first relative to the block's
 // largest exponent, so nothing overflows), the third is the binomial series, its last
-// terms spread over those before (PowerTables.swift). m - c
-// is exact, c^p and the powers of two are good to 2^-52, so a term is within a few
-// places of the true one, and the root divides that by p. Only additions and
-// multiplications in one order: the same bits at every level.
+// terms spread over those before (PowerTables.swift). m - c is exact, c^p and the powers
+// of two are good to 2^-52, so a term is within a few places of the true one, and the
+// root divides that by p. Only additions and multiplications in one order: the same bits
+// at every level.
 //
 // A block goes by in pieces, and each piece twice: first the lookups, then the
 // series. Both in one loop make a chain of operations longer than processors look ahead.

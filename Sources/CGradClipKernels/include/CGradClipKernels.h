@@ -37,7 +37,7 @@ enum { GK_BLOCK = 4096 };
 // A sum held exactly, as limbs of 40 bits: the value is
 // sum(limbs[i] * 2^(40 * (base + i))). Limbs are signed and may exceed 40 bits
 // until carries are propagated. See ExactSum.swift.
-enum { GK_LIMBS = 16, GK_LIMB_BITS = 40 };
+enum { GK_LIMBS = 16 };
 typedef struct gk_sum {
     int64_t limbs[GK_LIMBS];
     int64_t base;    // bin of limbs[0]; GK_EMPTY before the first value of a window that floats
@@ -131,9 +131,9 @@ typedef struct gk_kernels {
                        void *scratch);
 } gk_kernels;
 
-// Columns that are summed over examples at a time: as many as fit into the workspace with
-// four rows of floats, or, where there is memory for them, so many that what a row is
-// read in is long and the sums stay in a cache of the processor's own.
+// Columns that are summed over examples at a time: at least as many as fit into the workspace
+// with four rows of floats, and at most, where there is memory, so many that the sums stay in
+// a cache of the processor's own. The more, the longer the stretches in which rows are read.
 enum { GK_COLUMNS = 1792, GK_MOST_COLUMNS = 65536 };
 
 // Each level fills its table. The baseline is always there; the others exist in
@@ -392,10 +392,10 @@ GK_INLINE gk_f64x8 gk_square_root_f64(gk_f64x8 v) { return __builtin_elementwise
 GK_INLINE gk_u32x16 gk_widen_u16x16(gk_u16x16 v) { return __builtin_convertvector(v, gk_u32x16); }
 GK_INLINE gk_u16x16 gk_narrow_u32x16(gk_u32x16 v) { return __builtin_convertvector(v, gk_u16x16); }
 
-// Of whole numbers below 2^31; others give anything. And the squares of the lanes 0, 2, 4 ...
-// and 1, 3, 5 ... of numbers whose squares are below 2^63.
+// What is behind the point is cut off; of numbers beyond 31 bits comes anything.
 GK_INLINE gk_i32x16 gk_i32_from_f32(gk_f32x16 v) { return __builtin_convertvector(v, gk_i32x16); }
 typedef int64_t gk_i64x8 __attribute__((ext_vector_type(8)));
+// The squares of the lanes 0, 2, 4 ... and of 1, 3, 5 ...
 GK_INLINE gk_u64x8 gk_square_even(gk_i32x16 v) {
     gk_i64x8 x = (gk_i64x8)((gk_u64x8)v << 32) >> 32;
     return (gk_u64x8)(x * x);
@@ -412,7 +412,6 @@ GK_INLINE gk_f32x16 gk_f32_from_bf16_in_pairs(gk_u16x16 v) {
 }
 
 #if defined(__F16C__) || defined(__aarch64__)
-#define GK_HARDWARE_F16 1
 typedef _Float16 gk_f16x16 __attribute__((ext_vector_type(16)));
 GK_INLINE gk_f32x16 gk_f32_from_f16(gk_u16x16 bits) {
     gk_f16x16 v;
