@@ -36,11 +36,13 @@ quota() {
     fi
 }
 
+# failed SEEN_HOW
+failed() { echo "cgroup: a quota of $percent % of a processor, $1: FAILED" >&2; exit 1; }
+
 for percent in 0 1 50 100 101 150 200 350; do
     quota "$percent"
     expected=$(((percent + 99) / 100))
     if [ "$percent" = 0 ] || [ "$expected" -gt "$processors" ]; then expected=$processors; fi
-    failed() { echo "cgroup: a quota of $percent % of a processor, $1: FAILED" >&2; exit 1; }
     unshare -m sh -c 'echo $$ >"$1/cgroup.procs" && mount --bind "$1" "$2" && exec "$3" "$4"' sh "$group" "$root" "$program" "$expected" ||
         failed "as a container sees it"
     sh -c 'echo $$ >"$1/cgroup.procs" && exec "$2" "$3"' sh "$group" "$program" "$expected" || failed "as the system's own services see it"
