@@ -6,6 +6,7 @@
 #include "choosers.h"
 
 #include <float.h>
+#include <malloc.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -292,6 +293,45 @@ static void reset_is_a_fresh_start(void)
 
 /* ---------------------------------------------------------------- memory -- */
 
+/* What malloc has given away, in bytes. */
+static size_t in_use(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* A chooser's memory after so many norms is at most what the header says. */
+static void memory_is_bounded(void)
+{
+    enum { MILLION = 1000000 };
+    static const struct { uint32_t kind; uint64_t window; size_t norms, most; } rows[] = {
+        {GRADCLIP_AUTOCLIP, 0, MILLION, 16000000}, {GRADCLIP_AUTOCLIP, MILLION, MILLION + 1, 16000000}, {GRADCLIP_AUTOCLIP, 0, MILLION + 1, 8400000},
+        {GRADCLIP_AUTOCLIP, 100, 1000, 1600}, {GRADCLIP_SKIPSTEP, 100, 1000, 3200}, {GRADCLIP_SKIPSTEP, 1000, 2000, 32000}, {GRADCLIP_ZCLIP, 0, 1000, 0}};
+    enum { ITSELF = 2048 }; /* its options, its last decision, what malloc adds */
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        gradclip_chooser_options o = defaults_of(rows[i].kind);
+        gradclip_decision d = new_decision();
+        double loss = 1; /* (SkipStep keeps those too.) */
+        if (rows[i].window) o.window = rows[i].window;
+        size_t before = in_use();
+        gradclip_chooser *chooser = new_chooser(&o);
+        for (size_t n = 0; n < rows[i].norms; n++) gradclip_chooser_feed(chooser, 1 + (double)n, &loss, &d);
+        size_t used = in_use() - before;
+        CHECK(used <= rows[i].most + ITSELF, "row %zu: %zu bytes, at most %zu are promised", i, used, rows[i].most);
+        gradclip_chooser_free(chooser);
+        CHECK(in_use() <= before + ITSELF, "row %zu: %zu bytes are left", i, in_use() - before);
+    }
+    enum { TENSORS = 1000 };
+    static double norms[TENSORS];
+    for (int i = 0; i < TENSORS; i++) norms[i] = 1 + i;
+    size_t before = in_use();
+    gradclip_chooser *chooser = new_kind(GRADCLIP_ADAGC);
+    gradclip_decision d = new_decision();
+    for (int i = 0; i < 200; i++) CHECK_STATUS(gradclip_chooser_feed_tensors(chooser, norms, TENSORS, &d), GRADCLIP_OK);
+    CHECK(in_use() - before <= 16 * TENSORS + ITSELF, "AdaGC: %zu bytes", in_use() - before);
+    gradclip_chooser_free(chooser);
+}
+
 static void no_memory(void)
 {
     gradclip_chooser_options o = defaults_of(GRADCLIP_SKIPSTEP);
@@ -366,6 +406,7 @@ int main(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], "short")) {
         more_norms_than_are_kept();
         the_largest_window();
+        memory_is_bounded();
         no_memory();
     }
     reset_is_a_fresh_start();

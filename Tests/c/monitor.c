@@ -12,6 +12,12 @@ static void take(void *user_data, uint32_t kind, const char *text)
 {
     struct log *log = user_data;
     if (log->count == LINES) return;
+    /* It may call the library. */
+    double x[] = {3, 4}, *grads[] = {x};
+    size_t n = 2;
+    gradclip_result r = new_result();
+    CHECK_STATUS(gradclip_clip_grad_norm_f64(grads, &n, 1, 1, 2, NULL, &r), GRADCLIP_OK);
+    CHECK(r.total_norm == 5 && x[0] < 1, "norm %g in the callback", r.total_norm);
     log->kind[log->count] = kind;
     log->rounding = fegetround();
     snprintf(log->text[log->count++], sizeof log->text[0], "%s", text);

@@ -146,6 +146,9 @@ def test_errors_name_the_argument_and_leave_the_gradients():
         adaptive_clip_grad_([grad], [grad.copy()], -1.0)
     with pytest.raises(gradclip.InvalidArgumentError, match=r"weights\[0\] must be finite"):
         adaptive_clip_grad_([grad], [np.full((2, 3), math.inf)])
-    assert (grad == 1).all()
+    cube = memoryview(bytearray(np.ones(8).tobytes())).cast("d", (2, 2, 2))
+    with pytest.raises(ValueError, match=r"grads\[0\] and its weights lie .*: pass NumPy arrays"):
+        adaptive_clip_grad_([cube], [cube], axes=(0, 2))
+    assert (grad == 1).all() and (np.asarray(cube) == 1).all()
     assert adaptive_clip_grad_([], []) == 0.0
     assert adaptive_clip_grad_([np.ones((0, 3))], [np.ones((0, 3))]).clip_coefs[0].tolist() == []

@@ -67,6 +67,14 @@ def bfloat16_safetensors(spec):
     return len(text).to_bytes(8, "little") + text + data
 
 
+def test_what_is_no_float_in_safetensors_is_left_out_and_named(tmp_path, capsys):
+    path = tmp_path / "grads.safetensors"
+    safetensors.numpy.save_file({"ids": np.arange(3), "w": np.array([3.0, 4.0])}, str(path))
+    status, out, _ = run(capsys, path)
+    assert status == 0 and "total_norm 5, " in out
+    assert "'ids' was left out: its dtype is " in out
+
+
 def test_one_array(tmp_path, capsys):
     for array in (GRADS["embed"], GRADS["embed"].T, GRADS["embed"].astype(">f4"), np.array(2.0)):
         np.save(tmp_path / "grad.npy", array)

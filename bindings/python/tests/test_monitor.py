@@ -64,6 +64,8 @@ def test_the_history_is_bounded():
         assert monitor.history["grad_norm"].tolist() == kept
         assert monitor.history["step"].tolist() == kept
     assert len(monitor.history) == 7 and monitor.history.total == 24
+    sizes = [monitor.history[column].itemsize for column in monitor.history]
+    assert sum(sizes) == 40, "bytes of a step, as docs/python.md says"
 
 
 def test_what_is_not_known_is_nan_in_the_history_and_blank_in_the_log(tmp_path):
@@ -105,6 +107,17 @@ def test_who_went_first_goes_first():
             monitor.clip_(grads(x, y))
     assert [(c.name, c.step) for c in monitor.culprits] == [("b", 2), ("w", 3)]
     assert monitor.diagnosis.step == 2, "the diagnosis is of the first of them"
+
+
+@pytest.mark.parametrize(
+    "bad, named",
+    [(2, "'0', '1'"), (5, "'0', '1', '2', '3', '4'"), (9, "'0', '1', '2', '3' … '8'")],
+)
+def test_the_diagnosis_counts_and_names_who_else(bad, named):
+    monitor = gradclip.Monitor(1.0)
+    with pytest.warns(gradclip.MonitorWarning):
+        monitor.clip_({str(i): array("d", [math.nan if i < bad else 1.0]) for i in range(10)})
+    assert f"{bad} of 10 gradients have them: {named}." in str(monitor.diagnosis)
 
 
 def test_the_diagnosis_says_where_it_began():
