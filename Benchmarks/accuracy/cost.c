@@ -1,7 +1,7 @@
 /*
  * What the exact norm costs: gradclip_get_total_norm, p = 2, against the float64 loop
  * one would write by hand, both on one thread, on gradients of float32, float16 and
- * bfloat16 that lie in the L2 cache and in DRAM.
+ * bfloat16 that lie in the L2 cache and in DRAM; and what float64 and other orders cost.
  *
  *     cost [ROUNDS]
  *
@@ -52,21 +52,28 @@ static const struct kind {
     const char *name;
     uint32_t dtype;
     size_t size;
+    double norm_type;
+    uint32_t exact_f64;
     double (*plain)(const void *, size_t); /* NULL: none that compilers vectorise */
 } kinds[] = {
-    {"float32", GRADCLIP_F32, 4, plain_float32},
-    {"float16", GRADCLIP_F16, 2, NULL},
-    {"bfloat16", GRADCLIP_BF16, 2, plain_bfloat16},
+    {"float32", GRADCLIP_F32, 4, 2, 0, plain_float32},
+    {"float16", GRADCLIP_F16, 2, 2, 0, NULL},
+    {"bfloat16", GRADCLIP_BF16, 2, 2, 0, plain_bfloat16},
+    {"float64", GRADCLIP_F64, 8, 2, 0, NULL},
+    {"float64, exact_f64", GRADCLIP_F64, 8, 2, 1, NULL},
+    {"float32, p = 3", GRADCLIP_F32, 4, 3, 0, NULL},
+    {"float32, p = 2.7", GRADCLIP_F32, 4, 2.7, 0, NULL},
 };
 
 static double exact_norm(const struct kind *kind, void *x, size_t length) {
     gradclip_options options;
     gradclip_options_init(&options, sizeof options);
     options.num_threads = 1;
+    options.exact_f64 = kind->exact_f64;
     gradclip_tensor grad = {.data = x, .length = length, .dtype = kind->dtype};
     gradclip_result result;
     gradclip_result_init(&result, sizeof result);
-    if (gradclip_get_total_norm(&grad, 1, 2.0, &options, &result) != GRADCLIP_OK) {
+    if (gradclip_get_total_norm(&grad, 1, kind->norm_type, &options, &result) != GRADCLIP_OK) {
         fprintf(stderr, "cost: gradclip_get_total_norm: %s\n", gradclip_last_error());
         exit(1);
     }
@@ -98,7 +105,7 @@ static void measure(const struct kind *kind, const char *place, void *x, size_t 
     qsort(plain, (size_t)rounds, sizeof *plain, ascending);
     qsort(exact, (size_t)rounds, sizeof *exact, ascending);
     double p[2] = {plain[0], plain[rounds / 2]}, e[2] = {exact[0], exact[rounds / 2]};
-    printf("| %-8s | %-4s | ", kind->name, place);
+    printf("| %-18s | %-4s | ", kind->name, place);
     if (kind->plain) printf("%.3f / %.3f | %.3f / %.3f | %.2f / %.2f |\n", p[0], p[1], e[0], e[1], p[0] / e[0], p[1] / e[1]);
     else printf("– | %.3f / %.3f | – |\n", e[0], e[1]);
     fflush(stdout);
@@ -116,6 +123,8 @@ static void fill(const struct kind *kind, void *data, size_t length) {
         sum *= 1e-3f;
         if (kind->dtype == GRADCLIP_F32) {
             ((float *)data)[i] = sum;
+        } else if (kind->dtype == GRADCLIP_F64) {
+            ((double *)data)[i] = (double)sum * (4.0 / 3); /* 53 bits, not 24 */
         } else if (kind->dtype == GRADCLIP_F16) {
             ((_Float16 *)data)[i] = (_Float16)sum;
         } else {
@@ -138,7 +147,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "cost: no memory for %zu bytes\n", large);
         return 1;
     }
-    printf("gradclip %s, %s, 1 thread, %d rounds: ns per element, minimum / median; p = 2, 512 KiB and 256 MiB\n\n",
+    printf("gradclip %s, %s, 1 thread, %d rounds: ns per element, minimum / median; p = 2 where none is named, 512 KiB and 256 MiB\n\n",
            gradclip_version_string(), gradclip_isa(), rounds);
     printf("| gradient | in | plain float64 | exact | speed of exact / plain |\n|---|---|---|---|---|\n");
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
