@@ -326,7 +326,7 @@ enum class nonfinite_policy : std::uint32_t {
 /* Options of a call; see gradclip_options. */
 struct options {
     double eps = 1e-6;         /* finite, >= 0; 0 for the formula of the textbooks */
-    double grad_scale = 1.0;   /* what the gradients are still multiplied by; finite, > 0 */
+    double grad_scale = 1.0;   /* what the gradients are still multiplied by; finite, > 2^-1024 */
     nonfinite_policy nonfinite = nonfinite_policy::leave;
     bool exact_f64 = false;    /* sum float64 gradients exactly too, for norm_type 1 and 2 */
     std::uint32_t num_threads = 0; /* threads to use at most; 0: get_num_threads() */

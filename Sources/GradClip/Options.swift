@@ -31,7 +31,7 @@ public struct NonfinitePolicy: Sendable {
 public struct ClipOptions: Sendable {
     /// Added to the total norm in the coefficient. Finite, >= 0.
     public var eps = 1e-6
-    /// What the gradients are still multiplied by (loss scaling). Finite, > 0.
+    /// What the gradients are still multiplied by (loss scaling). Finite, > 2^-1024.
     public var gradScale = 1.0
     /// What to do about NaN and infinities.
     public var nonfinite = NonfinitePolicy.leave

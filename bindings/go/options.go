@@ -31,7 +31,7 @@ func WithNormType(p float64) Option { return func(s *settings) { s.normType = p 
 func WithEps(eps float64) Option { return func(s *settings) { s.options.eps = C.double(eps) } }
 
 // WithGradScale sets the factor that gradients are still multiplied by (loss scaling);
-// finite, > 0, 1 without it. Norms are of gradient / scale, and the write divides by it.
+// finite, > 2^-1024, 1 without it. Norms are of gradient / scale, and the write divides by it.
 func WithGradScale(scale float64) Option {
 	return func(s *settings) { s.options.grad_scale = C.double(scale) }
 }

@@ -47,7 +47,7 @@ impl Options {
         self
     }
 
-    /// The factor that gradients are still multiplied by (loss scaling); finite, > 0.
+    /// The factor that gradients are still multiplied by (loss scaling); finite, > 2^-1024.
     pub const fn grad_scale(mut self, grad_scale: f64) -> Self {
         self.grad_scale = grad_scale;
         self

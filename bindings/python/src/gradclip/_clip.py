@@ -53,7 +53,7 @@ def clip_grad_norm_(
             the coefficient that follows from the non-finite norm. "zero": set
             them to 0 and clip the rest by the norm of the rest.
         grad_scale: what the gradients are still multiplied by (loss scaling),
-            > 0. The norm is that of grads / grad_scale, and the gradients are
+            > 2**-1024. The norm is that of grads / grad_scale, and the gradients are
             divided by it in the same pass.
         names: names of the gradients for reports and errors, one each (one for
             None too); by default the keys of dictionaries.

@@ -79,8 +79,8 @@ def clip_per_example(
             al., arXiv 2206.07136; eps=0.01 is its AUTO-S, eps=0 its AUTO-V). "threshold":
             1 if n <= max_norm, otherwise 0.
         eps: >= 0; 0 as optax and jax-privacy, 1e-6 as Opacus.
-        grad_scale: what the gradients are still multiplied by, > 0: norms and sums are
-            those of grads / grad_scale.
+        grad_scale: what the gradients are still multiplied by, > 2**-1024: norms and
+            sums are those of grads / grad_scale.
         dtype: of the sums, "float32" or "float64"; by default float64 if a gradient is,
             otherwise float32.
         names: names of the gradients for errors; by default the keys of dictionaries.

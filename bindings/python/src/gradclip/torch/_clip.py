@@ -55,7 +55,7 @@ def clip_grad_norm_(
             non-finite norm. "leave": write nothing. "zero": set them to 0 and
             clip the rest by the norm of the rest.
         grad_scale: what the gradients are still multiplied by (loss scaling),
-            > 0. The norm is that of the gradients / grad_scale, and they are
+            > 2**-1024. The norm is that of the gradients / grad_scale, and they are
             divided by it in the same pass.
         names: names of the parameters for errors, one each.
 
