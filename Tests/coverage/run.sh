@@ -8,8 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=$(cd "${1:?usage: run.sh BUILD_DIR}" && pwd)
 out=$build/coverage
-scratch=$root/.build-coverage
-toolchain=$(dirname "$(dirname "$(readlink -f "$(command -v swift)")")")
+. "$here/../embedded.sh"
 rm -rf "$out/raw"
 mkdir -p "$out/raw" "$out/lib"
 cd "$root"
@@ -18,13 +17,10 @@ cd "$root"
 lcov() { "$toolchain/bin/llvm-cov" export -format=lcov -instr-profile="$2" "$1" >"$3"; }
 
 runtime=$(echo "$toolchain"/lib/clang/*/lib/linux/"libclang_rt.profile-$(uname -m).a")
-swift build --configuration release --traits Embedded --scratch-path "$scratch" --product gradclip \
-    --disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath -Xswiftc -wmo \
+build_embedded coverage "$out/swift.log" \
     -Xswiftc -profile-generate -Xswiftc -profile-coverage-mapping -Xcc -fprofile-instr-generate -Xcc -fcoverage-mapping \
-    -Xlinker "$runtime" -Xlinker -u__llvm_profile_runtime \
-    -Xlinker --version-script="$root/exports.map" -Xlinker -l:libpthread.so.0 \
-    >"$out/swift.log" 2>&1 || { cat "$out/swift.log" >&2; exit 1; }
-cp "$scratch/release/libgradclip.so" "$out/lib/libgradclip.so"
+    -Xlinker "$runtime" -Xlinker -u__llvm_profile_runtime
+cp "$library/libgradclip.so" "$out/lib/libgradclip.so"
 
 # A file for each process: those that are killed leave half a one, which is passed over, and
 # after _exit() there would be none.

@@ -11,20 +11,13 @@ seconds=${1:-60}
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=$root/build/fuzz
-scratch=$root/.build-fuzz
 mkdir -p "$build"
-cd "$root"
-# Swift's clang has the runtime of Swift's sanitizers.
-toolchain=$(dirname "$(readlink -f "$(command -v swift)")")
-clang=${FUZZ_CLANG:-$toolchain/clang}
+. "$here/../embedded.sh"
+clang=${FUZZ_CLANG:-$clang}
 all=$(cd "$here" && grep -l LLVMFuzzerTestOneInput ./*.c | sed 's|^\./||; s|\.c$||')
 targets=${TARGETS:-$all}
 
-swift build --configuration release --traits Embedded --scratch-path "$scratch" --product gradclip --sanitize address \
-    --disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath -Xswiftc -wmo -Xswiftc -sanitize-coverage=edge,inline-8bit-counters,pc-table,trace-cmp \
-    -Xlinker --version-script="$root/exports.map" -Xlinker -l:libpthread.so.0 \
-    >"$build/swift.log" 2>&1 || { cat "$build/swift.log" >&2; exit 1; }
-library=$scratch/release
+build_embedded fuzz "$build/swift.log" --sanitize address -Xswiftc -sanitize-coverage=edge,inline-8bit-counters,pc-table,trace-cmp
 
 for target in $all; do
     "$clang" -std=gnu11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address -fuse-ld=lld -I"$root/include" -I"$here" -I"$here/threads_as_ranks" \
@@ -32,7 +25,7 @@ for target in $all; do
 done
 
 # Every function that leaves the library is called by some target.
-called=$(for target in $all; do "$toolchain/llvm-nm" -D --undefined-only --just-symbol-name "$build/$target"; done | sed -n 's/^gradclip_/gradclip_/p' | sed 's/@.*//' | sort -u)
+called=$(for target in $all; do "$toolchain/bin/llvm-nm" -D --undefined-only --just-symbol-name "$build/$target"; done | sed -n 's/^gradclip_/gradclip_/p' | sed 's/@.*//' | sort -u)
 for function in $(sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.map"); do
     echo "$called" | grep -qx "$function" || { echo "no fuzz target calls $function" >&2; exit 1; }
 done

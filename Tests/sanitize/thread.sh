@@ -5,19 +5,11 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=$root/build/tsan
-scratch=$root/.build-tsan
 mkdir -p "$build"
-cd "$root"
-# Swift's clang has the runtime of Swift's sanitizers, which need its libdispatch.
-toolchain=$(dirname "$(dirname "$(readlink -f "$(command -v swift)")")")
-clang=$toolchain/bin/clang
-runtime=$toolchain/lib/swift/linux
+. "$here/../embedded.sh"
+runtime=$toolchain/lib/swift/linux # libdispatch, which ThreadSanitizer's runtime needs
 
-swift build --configuration release --traits Embedded --scratch-path "$scratch" --product gradclip --sanitize thread \
-    --disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath -Xswiftc -wmo \
-    -Xlinker --version-script="$root/exports.map" -Xlinker -l:libpthread.so.0 \
-    >"$build/swift.log" 2>&1 || { cat "$build/swift.log" >&2; exit 1; }
-library=$scratch/release
+build_embedded tsan "$build/swift.log" --sanitize thread
 
 run() { # NAME ARGUMENTS...
     name=$1
