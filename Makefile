@@ -9,13 +9,12 @@ SONAME   := libgradclip.so.$(firstword $(subst ., ,$(VERSION)))
 
 BUILD    := build
 SCRATCH  := .build-embedded
-SOURCES  := Makefile Package.swift exports.map $(wildcard include/*.h include/module.modulemap) \
+SOURCES  := Makefile Package.swift exports.map packaging/strip.sh $(wildcard include/*.h include/module.modulemap) \
 	$(shell find Sources -type f -o -type l)
 
 # Embedded Swift needs whole-module compilation; of the library only the C
 # functions leave (exports.map), and no path of the machine that builds it stays in it.
 # libpthread.so.0 is where glibc before 2.34 keeps pthread_create (threads.c).
-# Where strip takes out a section that is loaded (-R .swift_modhash) it drops GNU_RELRO too.
 SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
 	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath --omit-frame-pointers \
 	-Xswiftc -wmo -Xswiftc -Osize -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
@@ -32,7 +31,7 @@ $(BUILD)/lib/$(FILE): $(SOURCES)
 	$(SWIFT_BUILD)
 	@mkdir -p $(BUILD)/lib $(BUILD)/lib-unstripped
 	cp $(SCRATCH)/release/libgradclip.so $(BUILD)/lib-unstripped/$(FILE)
-	strip --strip-unneeded -R .comment -o $@ $(BUILD)/lib-unstripped/$(FILE)
+	packaging/strip.sh $(BUILD)/lib-unstripped/$(FILE) $@
 	ln -sf $(FILE) $(BUILD)/lib/$(SONAME)
 	ln -sf $(SONAME) $(BUILD)/lib/libgradclip.so
 
