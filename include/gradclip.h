@@ -1008,7 +1008,8 @@ gradclip_status gradclip_clip_per_example(const gradclip_tensor *grads, const gr
  *   quantile    0 ... 1; 0.5 is usual
  *   rate        the learning rate, >= 0; 0.2 is usual
  *
- * Computed without libm, so that all machines get the same bits; the error is below 2 ulp.
+ * Computed without libm, so that all machines get the same bits. The exponent is rounded to
+ * float64 as it is computed; beside what that costs, the error is below 2 ulp.
  */
 gradclip_status gradclip_adapt_max_norm(double max_norm, double unclipped, double examples,
                                         double quantile, double rate, double *adapted);

@@ -3,6 +3,8 @@
 import itertools
 import math
 import random
+import sys
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
@@ -191,6 +193,22 @@ def test_adapted_threshold():
         )
     with pytest.raises(gradclip.InvalidArgumentError, match="examples must be finite and > 0"):
         adapt_max_norm(1.0, 1, 0)
+
+
+def test_the_adapted_threshold_is_within_two_units_in_the_last_place():
+    rng = random.Random(SEED)
+    with localcontext() as context:
+        context.prec = 50
+        for _ in range(5000):
+            max_norm, quantile = rng.uniform(0.1, 10), rng.random()
+            unclipped, examples = rng.uniform(-100, 300), rng.choice([1, 10, 128, 65536])
+            rate = rng.choice([0.2, 1.0, 2.7])
+            power = rate * (quantile - unclipped / examples)  # rounded, as the header says
+            exact = Decimal(max_norm) * Decimal(power).exp()
+            adapted = adapt_max_norm(max_norm, unclipped, examples, quantile, rate)
+            if sys.float_info.min < adapted < math.inf:
+                unit = Decimal(math.ulp(adapted))
+                assert abs(Decimal(adapted) - exact) < 2 * unit, (max_norm, power)
 
 
 def test_errors_name_the_argument():
