@@ -1,8 +1,7 @@
 """docs/choosing-max-norm.md: its tables are those of examples/data, and these of the logs there."""
 
-import importlib.util
+import importlib
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,9 @@ PAGE = (ROOT / "docs" / "choosing-max-norm.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def rule():
-    spec = importlib.util.spec_from_file_location("max_norm_rule", EXAMPLES / "max_norm_rule.py")
-    module = sys.modules["max_norm_rule"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["max_norm_rule"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(EXAMPLES)
+        yield importlib.import_module("max_norm_rule")
 
 
 @pytest.fixture(scope="module")
