@@ -35,6 +35,19 @@ def rng():
 
 
 @pytest.fixture
+def log(tmp_path):
+    """Writes text to a file, and reads it as `gradclip advise` does."""
+    from gradclip._advise.readers import read
+
+    def reads(text, name="run.log", **options):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read(str(path), **options)
+
+    return reads
+
+
+@pytest.fixture
 def python(monkeypatch):
     """Runs code in a fresh Python that finds the same package and library; returns the process."""
     import gradclip
