@@ -57,16 +57,18 @@ def watched(patched):
     """Notes the calls of torch.nn.utils' functions, which are gradclip's if patched."""
     watch = Watch(patched)
     with gradclip.torch.patch() if patched else nullcontext():
-        kept = {}
-        for name in ("clip_grad_norm_", "clip_grad_value_"):
-            kept[name] = getattr(torch.nn.utils, name)
-            assert (kept[name] is getattr(gradclip.torch, name)) == patched
-            setattr(torch.nn.utils, name, _noting(watch, name, kept[name]))
+        kept = []
+        for place in (torch.nn.utils, torch.nn.utils.clip_grad):
+            for name in ("clip_grad_norm_", "clip_grad_value_"):
+                function = getattr(place, name)
+                assert (function is getattr(gradclip.torch, name)) == patched
+                kept.append((place, name, function))
+                setattr(place, name, _noting(watch, name, function))
         try:
             yield watch
         finally:
-            for name, function in kept.items():
-                setattr(torch.nn.utils, name, function)
+            for place, name, function in kept:
+                setattr(place, name, function)
 
 
 def _noting(watch, name, function):
