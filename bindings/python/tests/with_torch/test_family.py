@@ -61,6 +61,16 @@ def test_gaps_and_generators_and_versions():
     assert norm == pytest.approx(old.norm().item(), rel=1e-7) and p.grad._version > version
 
 
+def test_a_gradient_that_is_there_twice_has_one_limit():
+    p, other = parameter((6, 6), scale=10), parameter((6,), scale=10, seed=2)
+    before = wide(p.grad)
+    with pytest.raises(ValueError, match=r"same gradient \(got 1.0, and 2.0 for parameter 2\)"):
+        gt.clip_by_norm_([p, other, p], [1.0, 3.0, 2.0])
+    assert torch.equal(wide(p.grad), before)
+    assert len(set(gt.clip_by_norm_([p, other, p], [1.0, 3.0, 1.0]).clip_coefs)) == 2
+    close(p.grad, before / before.norm(), torch.float32)
+
+
 def test_groups_by_name_and_from_an_optimizer():
     body, head = parameter((6, 6), scale=10, seed=1), parameter((6,), scale=10, seed=2)
     before = [wide(body.grad), wide(head.grad)]

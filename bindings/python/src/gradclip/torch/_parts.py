@@ -195,10 +195,15 @@ def _limits(seen: Gradients, max_norm: float | Sequence[float], count: int) -> l
         raise ValueError(
             f"max_norm must be a number or have one a parameter: {count} (got {len(max_norm)})"
         )
-    limits = [0.0] * max(1, seen.count)
+    limits: list[float | None] = [None] * seen.count
     for place, row in places_and_rows(seen):
+        if limits[row] not in (None, max_norm[place]):
+            raise ValueError(
+                f"max_norm must be one for the same gradient (got {limits[row]!r}, "
+                f"and {max_norm[place]!r} for parameter {place})"
+            )
         limits[row] = max_norm[place]
-    return limits
+    return [0.0 if limit is None else limit for limit in limits] or [0.0]
 
 
 def _of_parameters(
