@@ -71,7 +71,8 @@
  * for. An empty tensor may have NULL for its data. With count = 0 the arrays
  * themselves may be NULL. A list must not name the same memory twice (such
  * memory would be counted and scaled twice), and the tensors of a list must
- * not overlap. Nothing is kept after a call returns.
+ * not overlap; the calls do not look, gradclip_find_overlap() does. Nothing is
+ * kept after a call returns.
  *
  * THREADS
  *
@@ -216,6 +217,20 @@ typedef struct gradclip_tensor {
 typedef int (*gradclip_dlpack_reader)(void *object, void *dl_tensor);
 gradclip_status gradclip_tensors_from_dlpack(void *const *objects, size_t count,
                                              gradclip_dlpack_reader read, gradclip_tensor *tensors);
+
+/*
+ * Looks for memory that a list names twice: two tensors, tied weights for instance, of which
+ * some bytes are the same. Empty tensors share none. Nothing of the tensors is read.
+ *
+ *   grads, count     the list, as the clipping functions take it
+ *   first, second    receive the indexes of two such tensors, first < second: of all pairs, one
+ *                    that begins lowest in memory. Both are count if no two tensors overlap
+ *
+ * It takes time in proportion to count (about 10 ns each), and 32 bytes of memory each until it
+ * returns; GRADCLIP_ERROR_OUT_OF_MEMORY if there are none. To be called when a list is made, not
+ * for each step.
+ */
+gradclip_status gradclip_find_overlap(const gradclip_tensor *grads, size_t count, size_t *first, size_t *second);
 
 /* -------------------------------------------------------------- options -- */
 

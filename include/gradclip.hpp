@@ -613,6 +613,19 @@ inline outcome<void> clip_grad_value(const tensor_list &grads, double clip_value
     return calls::done(gradclip_clip_grad_value(grads.c_tensors(), grads.size(), clip_value, &passed));
 }
 
+/* ----------------------------------------------------------------- list -- */
+
+/* Two tensors of a list that share memory, by their places in it; none if no two do (gradclip_find_overlap). */
+inline outcome<std::optional<std::pair<std::size_t, std::size_t>>> find_overlap(const const_tensor_list &grads) {
+    using found = std::optional<std::pair<std::size_t, std::size_t>>;
+    if (!grads.is_matched()) {
+        return calls::fail<found>(calls::mismatch("grads", "have as many pointers as lengths"));
+    }
+    std::size_t first = 0, second = 0;
+    const gradclip_status code = gradclip_find_overlap(grads.c_tensors(), grads.size(), &first, &second);
+    return calls::done(code, first == second ? found() : found(std::in_place, first, second));
+}
+
 /* --------------------------------------------------------------- report -- */
 
 /* Look at every tensor: who is large, who is NaN (gradclip_inspect). */

@@ -236,6 +236,13 @@ STEP(per_example)
     return gradclip_clip_per_example(w->list, sums, LISTED, EXAMPLES, &limit, 1, GRADCLIP_EXAMPLE_CLIP, &w->options,
                                      &w->found->per_example, w->found->numbers, NULL);
 }
+STEP(overlap)
+{
+    size_t pair[2];
+    gradclip_status status = gradclip_find_overlap(ALL, &pair[0], &pair[1]);
+    if (status == GRADCLIP_OK) w->found->numbers[0] = (double)pair[0], w->found->numbers[1] = (double)pair[1];
+    return status;
+}
 
 static const struct step {
     const char *name;
@@ -246,7 +253,7 @@ static const struct step {
     NAMED(total_norm), NAMED(with_norm), NAMED(scale), NAMED(value), NAMED(inspect), NAMED(accumulator), NAMED(words), NAMED(autoclip),
     NAMED(zclip), NAMED(adagc), NAMED(skipstep), NAMED(monitor), NAMED(by_norm), NAMED(by_group), NAMED(by_block_rms),
     NAMED(adaptive_rows), NAMED(adaptive_columns), NAMED(adaptive_exact), NAMED(adaptive_f64), NAMED(adaptive_f16), NAMED(adaptive_bf16),
-    NAMED(per_example)};
+    NAMED(per_example), NAMED(overlap)};
 enum { STEPS = sizeof steps / sizeof *steps };
 
 /* A number for all that is in the world. */

@@ -107,7 +107,7 @@ int main(void)
 {
     static const struct { const char *name; int fails; } expected[] = {
         {"accumulator", 1}, {"words", 1}, {"autoclip", 1}, {"zclip", 1}, {"adagc", 1}, {"skipstep", 1}, {"by_norm", 1},
-        {"by_group", 1}, {"by_block_rms", 1}, {"adaptive_rows", 1}, {"per_example", 1}, {"clip_p2", 0}, {"total_norm", 0}};
+        {"by_group", 1}, {"by_block_rms", 1}, {"adaptive_rows", 1}, {"per_example", 1}, {"overlap", 1}, {"clip_p2", 0}, {"total_norm", 0}};
     long refusals = 0, errors = 0;
     int nothing = 0;
     if (!make_world(&calm, ENOUGH_FOR_THREADS, 2) || !make_world(&w, ENOUGH_FOR_THREADS, 2)) return 2;

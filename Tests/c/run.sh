@@ -30,7 +30,7 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack choosers chooser_states chooser_clips monitor limits no_memory life; do
+for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips monitor limits no_memory life; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # Not linked with the library, which it opens.
@@ -58,7 +58,7 @@ if compile golden_choosers golden_choosers.c -O2; then run "$out/golden_choosers
 # is a double, so not inspect_lengths. sizes would take minutes; no_memory has its own malloc, life
 # and reload are for ThreadSanitizer and for what the system counts.
 if [ "${VALGRIND:-1}" = 1 ]; then
-    for test in semantics arguments structs memory threads parts units dlpack accumulator_cuts accumulator_states accumulator_words chooser_states chooser_clips monitor limits article; do
+    for test in semantics arguments structs memory threads parts units dlpack overlap accumulator_cuts accumulator_states accumulator_words chooser_states chooser_clips monitor limits article; do
         run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/$test"
     done
     run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/choosers" short

@@ -105,6 +105,16 @@ void report() {
     CHECK(is(REFUSED(gradclip::inspect(good, std::nan(""))), gradclip::status::invalid_argument, "norm_type"));
 }
 
+void overlaps() {
+    std::vector<float> arena(10);
+    const std::vector<double> other(3);
+    CHECK(!value(gradclip::find_overlap({})));
+    CHECK(!value(gradclip::find_overlap({{arena.data(), 5}, {arena.data() + 5, 5}, other})));
+    const auto found = value(gradclip::find_overlap({{arena.data() + 4, 6}, other, {arena.data(), 5}}));
+    CHECK(found && found->first == 0 && found->second == 2);
+    CHECK(is(REFUSED(gradclip::find_overlap({{static_cast<float *>(nullptr), 1}})), gradclip::status::invalid_argument, "data"));
+}
+
 void accumulators() {
     std::vector<float> three{3}, four{4};
     const std::vector<double> twelve{12};
@@ -235,6 +245,7 @@ int main() {
     steps();
     non_finite();
     report();
+    overlaps();
     accumulators();
     choosers();
     process();

@@ -183,6 +183,30 @@ static void check_dlpack(input *in) {
     }
 }
 
+/* Tensors in a small room, or in parts of it far from each other, against every pair. */
+static void check_overlap(input *in) {
+    gradclip_tensor list[20];
+    const size_t count = take_byte(in) % 21;
+    const unsigned shift = take_byte(in) % 50;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t where = take_byte(in), what = take_byte(in);
+        const uintptr_t address = 4096 + where % 64 + ((uintptr_t)(where / 64) << shift);
+        list[i] = (gradclip_tensor){.data = (void *)address, .length = what / 4 % 16, .dtype = 1 + what % 4};
+    }
+    uintptr_t lowest = UINTPTR_MAX;
+    bool is_pair[20][20] = {{false}};
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i + 1; j < count; j++) {
+            const uintptr_t a = (uintptr_t)list[i].data, b = (uintptr_t)list[j].data;
+            is_pair[i][j] = a < b + list[j].length * element_size(list[j].dtype) && b < a + list[i].length * element_size(list[i].dtype) && list[i].length && list[j].length;
+            if (is_pair[i][j] && (a < b ? a : b) < lowest) lowest = a < b ? a : b;
+        }
+    size_t first = 77, second = 88;
+    REQUIRE(gradclip_find_overlap(list, count, &first, &second) == GRADCLIP_OK, "%s", gradclip_last_error());
+    if (lowest == UINTPTR_MAX) REQUIRE(first == count && second == count, "%zu and %zu of %zu do not overlap", first, second, count);
+    else REQUIRE(first < second && second < count && is_pair[first][second] && ((uintptr_t)list[first].data == lowest || (uintptr_t)list[second].data == lowest), "%zu and %zu of %zu", first, second, count);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     input in = {bytes, size};
     const uint8_t chosen = take_byte(&in), what = chosen % 10;
@@ -245,6 +269,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         break;
     case 6:
         check_settings(&in);
+        check_overlap(&in);
         break;
     case 8:
         check_dlpack(&in);

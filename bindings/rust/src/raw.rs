@@ -247,4 +247,5 @@ extern "C" {
     pub fn gradclip_clip_per_example(grads: *const gradclip_tensor, sums: *const gradclip_tensor, count: usize, examples: usize, max_norms: *const f64, max_norm_count: usize, rule: u32, options: *const gradclip_options, result: *mut gradclip_per_example_result, norms: *mut f64, factors: *mut f64) -> gradclip_status;
     pub fn gradclip_adapt_max_norm(max_norm: f64, unclipped: f64, examples: f64, quantile: f64, rate: f64, adapted: *mut f64) -> gradclip_status;
     pub fn gradclip_tensors_from_dlpack(objects: *const *mut c_void, count: usize, read: gradclip_dlpack_reader, tensors: *mut gradclip_tensor) -> gradclip_status;
+    pub fn gradclip_find_overlap(grads: *const gradclip_tensor, count: usize, first: *mut usize, second: *mut usize) -> gradclip_status;
 }

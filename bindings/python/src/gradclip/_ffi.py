@@ -1022,3 +1022,11 @@ gradclip_dlpack_reader = ctypes.PYFUNCTYPE(c_int, c_void_p, c_void_p)
 def gradclip_tensors_from_dlpack(
     objects: _Pointer, count: int, read: _Pointer, tensors: _Pointer
 ) -> int: ...
+
+
+# gradclip_status gradclip_find_overlap(const gradclip_tensor *grads, size_t count,
+#     size_t *first, size_t *second);
+@_c(c_int32, _tensors, c_size_t, _sizes, _sizes)
+def gradclip_find_overlap(
+    grads: _Pointer, count: int, first: _Pointer, second: _Pointer
+) -> int: ...

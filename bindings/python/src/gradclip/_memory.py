@@ -23,7 +23,6 @@ from ._arrays import ITEMSIZES, Block, block
 _from_buffer = c_char.from_buffer
 _dtype_of = attrgetter("dtype")
 _size_of = attrgetter("size")
-_nbytes_of = attrgetter("nbytes")
 
 
 class Memory(NamedTuple):
@@ -32,11 +31,13 @@ class Memory(NamedTuple):
     addresses: list[int]
     lengths: list[int]
     dtypes: list[int]  # GRADCLIP_F32, ...
-    nbytes: list[int]
     # The block of each array that went the third way, None for the others;
     # None for the whole column if all went the first.
     blocks: list[Block | None] | None
     keep: Any  # holds the memory, and keeps it from being resized
+
+    def nbytes(self, i: int) -> int:
+        return self.lengths[i] * ITEMSIZES[self.dtypes[i]]
 
 
 def memory_of(
@@ -49,7 +50,7 @@ def memory_of(
         memory = _all_at_once(arrays)
         if memory is not None:
             return memory
-    found = Memory([], [], [], [], [], [])
+    found = Memory([], [], [], [], [])
     for i, array in enumerate(arrays):
         if type(array) is ndarray and _append_ndarray(found, array):
             continue
@@ -74,7 +75,6 @@ def _all_at_once(arrays: list[Any]) -> Memory | None:
         list(map(addressof, exports)),
         list(map(_size_of, arrays)),
         dtypes,
-        list(map(_nbytes_of, arrays)),
         None,
         exports,
     )
@@ -104,7 +104,6 @@ def _append(memory: Memory, address: int, length: int, dtype: int, one: Block | 
     memory.addresses.append(address)
     memory.lengths.append(length)
     memory.dtypes.append(dtype)
-    memory.nbytes.append(length * ITEMSIZES[dtype])
     if memory.blocks is not None:
         memory.blocks.append(one)
 

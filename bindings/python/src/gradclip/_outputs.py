@@ -71,13 +71,13 @@ class Outputs:
     def copy_sources(self) -> None:
         """What a call that leaves non-finite gradients alone does not do itself."""
         memory = self._tensors.memory
-        for target, source, nbytes in zip(self._addresses, memory.addresses, memory.nbytes):
-            ctypes.memmove(target, source, nbytes)
+        for i, (target, source) in enumerate(zip(self._addresses, memory.addresses)):
+            ctypes.memmove(target, source, memory.nbytes(i))
 
     def finish(self) -> Any:
         """The new arrays, in the containers that the gradients came in."""
         for i, twin in self._twins:
-            nbytes = self._tensors.memory.nbytes[i]
+            nbytes = self._tensors.memory.nbytes(i)
             ctypes.memmove(self._addresses[twin], self._addresses[i], nbytes)
         arrays = self._finished()
         leaves = list(self._tensors.leaves)

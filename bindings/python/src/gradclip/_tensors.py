@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from operator import add, le
+from ctypes import c_size_t
 from typing import Any, NamedTuple, Protocol
 
 from . import _ffi
 from ._arrays import ITEMSIZES
 from ._containers import LEAF, Tree, flatten
+from ._errors import error_for
 from ._layout import Layout, flat_index, layout
 from ._memory import Memory, memory_of
 from ._norm import NonFinite
@@ -42,6 +42,15 @@ class Table(NamedTuple):
         words[2::4] = array("Q", map(_WORDS.__getitem__, dtypes))
         words[3::4] = _CPU * count
         return cls(words, _ffi.gradclip_tensor.from_buffer(words) if count else None)
+
+    def overlap(self) -> tuple[int, int] | None:
+        """Two tensors that share memory, the earlier one first; None if no two do."""
+        count = len(self.words) // 4
+        first, second = c_size_t(), c_size_t()
+        status = _ffi.gradclip_find_overlap(self.first, count, first, second)
+        if status:
+            raise error_for(status)
+        return None if first.value == count else (first.value, second.value)
 
     def at(self, addresses: Iterable[int]) -> Table:
         """The same lengths and dtypes at other addresses."""
@@ -100,11 +109,17 @@ class Tensors:
             flat.kinds.discard(type(None))
         self.memory: Memory = memory_of(self.arrays, flat.kinds, self.label, writable)
         self.row_of: list[int] | None = None  # of an array; None: the same
-        if are_disjoint(self.memory.addresses, self.memory.nbytes):
-            self.table = Table.of(*self.memory[:3])
-        else:
+        self.table = Table.of(*self.memory[:3])
+        if self.table.overlap() is not None:
             self.row_of, rows = self._share_rows()
             self.table = Table.of(*([column[i] for i in rows] for column in self.memory[:3]))
+            overlap = self.table.overlap()
+            if overlap is not None:
+                first, second = (self.label(rows[row]) for row in overlap)
+                raise ValueError(
+                    f"{second} overlaps {first} in memory: what they share would be counted and "
+                    "scaled twice"
+                )
         self.count: int = len(self.table.words) // 4
 
     # ---------------------------------------------------------- shared memory --
@@ -118,19 +133,7 @@ class Tensors:
         array_of = [0] * len(rows)
         for i in reversed(range(len(row_of))):
             array_of[row_of[i]] = i
-        self._refuse_overlap(array_of)
         return row_of, array_of
-
-    def _refuse_overlap(self, arrays: list[int]) -> None:
-        addresses, nbytes = self.memory.addresses, self.memory.nbytes
-        in_order = sorted((i for i in arrays if nbytes[i]), key=addresses.__getitem__)
-        for i, j in zip(in_order, in_order[1:]):
-            if addresses[i] + nbytes[i] > addresses[j]:
-                first, second = sorted((i, j))
-                raise ValueError(
-                    f"{self.label(second)} overlaps {self.label(first)} in memory: what they share "
-                    "would be counted and scaled twice"
-                )
 
     # --------------------------------------------------------------- telling --
 
@@ -180,18 +183,6 @@ class Tensors:
         for leaf, norm in zip(self.leaf_of, of_arrays):
             of_leaves[leaf] = norm
         return tuple(of_leaves)
-
-
-def are_disjoint(addresses: list[int], nbytes: list[int]) -> bool:
-    """Whether no two arrays share memory; may be False for empty arrays that share none.
-
-    They are disjoint exactly if, ends and starts sorted apart, each end comes
-    before the next start: two sorts of plain integers.
-    """
-    if len(addresses) < 2:
-        return True
-    ends = sorted(map(add, addresses, nbytes))
-    return all(map(le, ends, islice(sorted(addresses), 1, None)))
 
 
 def _checked_names(names: Iterable[str], count: int) -> list[str]:

@@ -7,7 +7,7 @@ an older torch each question goes to all tensors in a map() over torch's C funct
 from __future__ import annotations
 
 from array import array
-from operator import attrgetter, mul
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from .. import _ffi
-from .._arrays import ITEMSIZES
 from .._dlpack import read, reader_of
-from .._tensors import Table, are_disjoint
+from .._tensors import Table
 
 DTYPES = {
     torch.float32: _ffi.GRADCLIP_F32,
@@ -36,6 +35,19 @@ _dtype_of = attrgetter("dtype")
 class Found(NamedTuple):
     table: Table
     has_float64: bool
+
+    @classmethod
+    def of(cls, words: array[int], before: Found | None) -> Found | None:
+        """None if two of the tensors share memory. before is what a step before had found."""
+        if before is not None and words == before.table.words:
+            return before
+        table = Table(words, _ffi.gradclip_tensor.from_buffer(words) if words else None)
+        if table.overlap() is not None:
+            return None
+        dtypes = words[2::4]
+        if before is not None and dtypes == before.table.words[2::4]:  # faster than to look
+            return cls(table, before.has_float64)
+        return cls(table, _ffi.GRADCLIP_F64 in dtypes)
 
 
 class RowsAtOnce:
@@ -56,38 +68,9 @@ class RowsAtOnce:
         self.count += len(tensors)
         return taken(tensors, self._words, start)
 
-    def found(self) -> Found | None:
-        """None if two of the tensors share memory."""
-        words = self._finished()
-        dtypes = words[2::4]
-        sizes = map(ITEMSIZES.__getitem__, dtypes)
-        if not are_disjoint(words[0::4].tolist(), list(map(mul, words[1::4], sizes))):
-            return None
-        return Found(_table(words), _ffi.GRADCLIP_F64 in dtypes)
-
-    def found_after(self, before: Found) -> Found | None:
-        """The same, where a step before had these rows, perhaps at other addresses.
-
-        Only repeated tensors are looked for then: those that overlap otherwise are
-        counted and scaled twice where they do, as torch does.
-        """
-        words, expected = self._finished(), before.table.words
-        if words == expected:
-            return before
-        if len(words) != len(expected):
-            return self.found()
-        addresses = words[0::4]
-        expected = expected[:]
-        expected[0::4] = addresses
-        if words != expected:
-            return self.found()
-        if len(set(addresses)) != self.count:
-            return None
-        return Found(_table(words), before.has_float64)
-
-    def _finished(self) -> array[int]:
+    def found(self, before: Found | None = None) -> Found | None:
         del self._words[4 * self.count :]
-        return self._words
+        return Found.of(self._words, before)
 
 
 class Memo:
@@ -99,12 +82,8 @@ class Memo:
         self._last: Found | None = None
 
     def found(self, rows: RowsAtOnce) -> Found | None:
-        self._last = rows.found() if self._last is None else rows.found_after(self._last)
+        self._last = rows.found(self._last)
         return self._last
-
-
-def _table(words: array[int]) -> Table:
-    return Table(words, _ffi.gradclip_tensor.from_buffer(words) if words else None)
 
 
 # ------------------------------------------------------------------ two ways to ask --

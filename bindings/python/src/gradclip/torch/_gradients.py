@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from .. import _ffi
-from .._arrays import ITEMSIZES
 from .._layout import Layout, c_order, flat_index, layout
 from .._norm import NonFinite
 from .._tensors import Table
@@ -212,7 +211,6 @@ def _one_by_one(
     columns: list[tuple[int, int, int]] = []  # address, length, dtype of each row
     row_of = []
     copies = []
-    dense = []
     for i, tensor in enumerate(tensors):
         place = i if place_of is None else place_of[i]
         what = _for_torch(tensor, complex_too)
@@ -233,15 +231,13 @@ def _one_by_one(
             if has_gaps:
                 held = _contiguous(tensor)
                 copies.append((tensor, held))
-            elif length:
-                dense.append((tensor.data_ptr(), length * ITEMSIZES[dtype], place))
             columns.append((held.data_ptr() if length else 0, length, dtype))
         row_of.append(rows[key])
-    dense.sort()
-    for (start, nbytes, _), (following, _, place) in zip(dense, dense[1:]):
-        if start + nbytes > following:
-            return ForTorch(place, "overlaps another in memory")
     table = Table.of(*(zip(*columns) if columns else ((), (), ())))
+    overlap = table.overlap()
+    if overlap is not None:
+        i = row_of.index(overlap[1])
+        return ForTorch(i if place_of is None else place_of[i], "overlaps another in memory")
     wide = any(tensor.dtype in _WIDE for tensor in tensors)
     return Gradients(tensors, place_of, names, table, wide, row_of, copies)
 
