@@ -57,7 +57,16 @@ package struct ExamplePass {
             while true {
                 let example = Int(gk_take_number(&pass.pointee.numbers))
                 if example >= pass.pointee.examples { return }
-                pass.pointee.measure(example, workspace.unsafelyUnwrapped)
+                let outcome = pass.pointee.measure(example, workspace.unsafelyUnwrapped)
+                if outcome == .kept { continue }
+                gk_pool_lock()
+                if outcome == .clipped {
+                    pass.pointee.clipped &+= 1
+                } else {
+                    pass.pointee.nonfinite &+= 1
+                    pass.pointee.firstNonfinite = min(pass.pointee.firstNonfinite, UInt64(example))
+                }
+                gk_pool_unlock()
             }
         }
         bound()
@@ -68,7 +77,7 @@ package struct ExamplePass {
         numbers = 0
         ThreadPool.run(threads, &self) { context, workspace in
             let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
-            pass.pointee.sum(workspace.unsafelyUnwrapped)
+            pass.pointee.sum(drawing: &pass.pointee.numbers, workspace.unsafelyUnwrapped)
         }
     }
 
@@ -80,9 +89,13 @@ package struct ExamplePass {
         (workspace + Int(GK_WORKSPACE) - Int(GK_GATHERED)).assumingMemoryBound(to: Partial.self)
     }
 
+    private enum Outcome { case kept, clipped, dropped }
+
+    // What threads run together does not mutate the pass: that would be an access to all of it.
+
     /// The norms of an example and its factors: all 0 if an element is not finite.
     @inline(never)
-    private mutating func measure(_ example: Int, _ workspace: UnsafeMutableRawPointer) {
+    private func measure(_ example: Int, _ workspace: UnsafeMutableRawPointer) -> Outcome {
         let type = NormType(2)
         let guesses = Self.guesses(workspace)
         let own = guesses + 1
@@ -110,14 +123,7 @@ package struct ExamplePass {
             gk_round_towards_zero(false)
         }
         if isDropped { for layer in 0..<layers { factors[start &+ layer] = 0 } }
-        gk_pool_lock()
-        if isDropped {
-            nonfinite &+= 1
-            firstNonfinite = min(firstNonfinite, UInt64(example))
-        } else if isClipped {
-            clipped &+= 1
-        }
-        gk_pool_unlock()
+        return isDropped ? .dropped : isClipped ? .clipped : .kept
     }
 
     /// One example's part of a tensor.
@@ -168,7 +174,7 @@ package struct ExamplePass {
     // ------------------------------------------------------------------ sums --
 
     /// Some columns of a tensor at a time, over all examples.
-    private mutating func sum(_ workspace: UnsafeMutableRawPointer) {
+    private func sum(drawing numbers: UnsafeMutablePointer<Int64>, _ workspace: UnsafeMutableRawPointer) {
         let sums = sums.unsafelyUnwrapped
         // Without memory for many columns the workspace has some.
         let memory = gk_allocate(columns &* 8)
@@ -177,7 +183,7 @@ package struct ExamplePass {
         var index = 0
         var before = 0
         while true {
-            let number = Int(gk_take_number(&numbers))
+            let number = Int(gk_take_number(numbers))
             var portions = 0
             while index < sums.count {
                 portions = (sums[index].length &+ columns &- 1) / columns

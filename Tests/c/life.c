@@ -87,6 +87,16 @@ static long finish(struct caller *callers, int count, const char *when)
     return calls;
 }
 
+/* Each kind of call often, with the library's threads to itself, as it seldom has them among many callers. */
+static void one_caller(void)
+{
+    struct world w;
+    if (!make_world(&w, ENOUGH_FOR_THREADS, 1 + WORKERS)) exit(2);
+    for (int i = 0; i < STEPS; i++)
+        for (int k = 0; k < 20; k++) CHECK(digest_of_step(&w, i) == quiet_large[i], "%s: other bits with threads", steps[i].name);
+    free(w.bytes);
+}
+
 static void many_threads(void)
 {
     struct caller callers[THREADS];
@@ -218,6 +228,7 @@ static void end_while_calls_run(void)
 int main(int argc, char **argv)
 {
     in_quiet();
+    one_caller();
     if (argc > 1 && !strcmp(argv[1], "threads")) { /* for ThreadSanitizer */
         many_threads();
         return checks_summary("life threads");
