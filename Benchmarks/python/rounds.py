@@ -3,6 +3,7 @@ disturbs all of them alike; medians of the times, and of the ratios within a rou
 
 from __future__ import annotations
 
+import gc
 import random
 import statistics
 import time
@@ -18,6 +19,9 @@ def interleaved(
     """Seconds of each candidate in each round, in random order; before() is not timed."""
     rng = random.Random(seed)
     times: dict[str, list[float]] = {name: [] for name in candidates}
+    # What modules hold is no garbage to look through in a round, of whoever happens to be timed.
+    gc.collect()
+    gc.freeze()
     for turn in range(rounds + 1):
         for name in rng.sample(list(candidates), len(candidates)):
             before(name)
@@ -26,6 +30,7 @@ def interleaved(
             elapsed = time.perf_counter() - start
             if turn:  # the first round is for caches and threads to warm up
                 times[name].append(elapsed)
+    gc.unfreeze()
     return times
 
 
