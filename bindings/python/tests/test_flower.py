@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradclip.flower as flower
+from conftest import CHECKOUT
 
 HUGE = 3e38
 
@@ -194,3 +195,9 @@ def test_server_and_auditor_have_the_same_bits():
     np.testing.assert_array_equal(
         np.concatenate([again.arrays[k] for k in np.argsort(order)]), once.arrays[0]
     )
+
+
+def test_the_page_prints_what_it_says(capsys):
+    text = (CHECKOUT / "docs" / "federated.md").read_text()
+    exec(text.rpartition("```python")[2].partition("```")[0], {})
+    assert capsys.readouterr().out == "5.0 True\n"
