@@ -54,9 +54,10 @@ put 755 "$BUILD/lib/$file" "$LIBDIR/$file"
 link "$file" "$LIBDIR/$soname"
 link "$soname" "$LIBDIR/libgradclip.so"
 put 644 "$BUILD/lib/libgradclip.a" "$LIBDIR/libgradclip.a"
-for header in "$root"/include/*.h "$root"/include/*.hpp; do
-    put 644 "$header" "$INCLUDEDIR/$(basename "$header")"
+for header in "$root"/include/*.h "$root"/include/*.hpp "$root"/include/gradclip/*.hpp; do
+    put 644 "$header" "$INCLUDEDIR/${header#"$root"/include/}"
 done
+own "$INCLUDEDIR/gradclip"
 fill gradclip.pc "$LIBDIR/pkgconfig" "$PREFIX"
 cmake=$LIBDIR/cmake/gradclip
 fill gradclipConfig.cmake "$cmake" "$cmake"

@@ -73,11 +73,15 @@ void steps() {
 void non_finite() {
     std::vector<float> good{3}, bad{4, nan, static_cast<float>(infinity)};
     const gradclip::tensor_list grads{good, bad};
-    gradclip::result found = value(gradclip::clip_grad_norm(grads, 1));
+    gradclip::options strict, looks;
+    looks.error_if_nonfinite = false;
+    gradclip::result found = value(gradclip::clip_grad_norm(grads, 1, 2.0, looks));
     CHECK(found.non_finite && found.nonfinite_count == 2 && found.nan_count == 1);
     CHECK(found.first_tensor == 1 && found.first_element == 1 && good[0] == 3);
-    gradclip::options strict;
-    strict.error_if_nonfinite = true;
+    // Unless the options say otherwise it is an error, which holds what was found.
+    const gradclip::error nonfinite = REFUSED(gradclip::clip_grad_norm(grads, 1));
+    CHECK(nonfinite.found().nonfinite_count == 2 && nonfinite.found().first_tensor == 1 && nonfinite.found().non_finite);
+    CHECK(is(REFUSED(gradclip::defer_clip(grads, 1)), gradclip::status::non_finite, "grads[1]"));
     CHECK(is(REFUSED(gradclip::clip_grad_norm(grads, 1, 2.0, strict)), gradclip::status::non_finite,
              "grads[1] is not finite at element 1 (not finite in all: 2, NaN: 1)"));
     CHECK(is(REFUSED(gradclip::get_total_norm(grads, 2.0, strict)), gradclip::status::non_finite, "grads[1]"));
@@ -162,7 +166,6 @@ void accumulators() {
     CHECK(is(REFUSED(gradclip::accumulator::make(std::nan(""))), gradclip::status::invalid_argument, "norm_type"));
 
     gradclip::options strict;
-    strict.error_if_nonfinite = true;
     gradclip::accumulator careful = value(gradclip::accumulator::make(2.0, strict));
     DONE(careful.add({three, four}));
     DONE(careful.add(std::vector<float>{0, nan}));
@@ -195,10 +198,11 @@ void choosers() {
     DONE(autoclip.reset());
     CHECK(value(autoclip.feed(10)).steps == 1);
     three[0] = nan;
-    step = value(autoclip.clip(grads));
+    gradclip::options looks;
+    looks.error_if_nonfinite = false;
+    step = value(autoclip.clip(grads, 2.0, std::nullopt, looks));
     CHECK(step.skip && step.found.non_finite && step.decided.to_do == gradclip::action::skip && !step.decided.recorded);
     gradclip::options strict;
-    strict.error_if_nonfinite = true;
     CHECK(is(REFUSED(autoclip.clip(grads, 2.0, std::nullopt, strict)), gradclip::status::non_finite, "grads[0]"));
     CHECK(is(REFUSED(autoclip.feed(-1)), gradclip::status::invalid_argument, "-1"));
     std::vector<unsigned char> damaged = bytes;
@@ -230,10 +234,92 @@ void choosers() {
 #endif
 }
 
+void in_parts() {
+    std::vector<float> three{3, 0}, four{4};
+    const gradclip::tensor_list grads{three, four};
+    gradclip::parts found = value(gradclip::clip_by_norm(grads, {6, 2}, 2.0, plain()));
+    CHECK(found.total.total_norm == 5 && found.total.clip_coef == 0.5 && three[0] == 3 && four[0] == 2);
+    CHECK(found.clip_coefs == (std::vector<double>{1, 0.5}) && found.norms == (std::vector<double>{3, 4}));
+    found = value(gradclip::clip_by_norm(grads, 1.5, 2.0, plain()));
+    CHECK(three[0] == 1.5f && four[0] == 1.5f && found.clip_coefs[0] == 0.5);
+    CHECK(is(REFUSED(gradclip::clip_by_norm(grads, std::vector<double>(3, 1.0))), gradclip::status::invalid_argument, "max_norm_count"));
+
+    three = {3, 0}, four = {4};
+    found = value(gradclip::clip_by_group(grads, {1, 1}, {1, 2.5, 3}, 2.0, plain()));
+    CHECK(found.norms == (std::vector<double>{0, 5, 0}) && found.clip_coefs == (std::vector<double>{1, 0.5, 1}) && three[0] == 1.5f);
+    CHECK(is(REFUSED(gradclip::clip_by_group(grads, {1}, {1, 1})), gradclip::status::invalid_argument, "groups"));
+    CHECK(is(REFUSED(gradclip::clip_by_group(grads, {0, 2}, {1, 1})), gradclip::status::invalid_argument, "groups[1]"));
+
+    std::vector<double> rms{3, 3, 3, 3};
+    found = value(gradclip::clip_by_block_rms(rms, 1.5));
+    CHECK(rms[3] == 1.5 && found.norms[0] == 6 && found.clip_coefs[0] == 0.5);
+
+    // Two units of two: the first is at 5 of 0.5, the second below its limit.
+    std::vector<float> grad{3, 4, 0.25, 0};
+    const std::vector<double> weights{30, 40, 3, 4};
+    found = value(gradclip::adaptive_clip_grad(grad, weights, {{2, 2, 1}}));
+    CHECK(found.clip_coefs == (std::vector<double>{0.01 * 50 / 5, 0.05 / 0.25}) && grad[0] == 0.3f);
+    CHECK(is(REFUSED(gradclip::adaptive_clip_grad(grad, weights, {{2, 3, 1}})), gradclip::status::invalid_argument, "units[0]"));
+    CHECK(is(REFUSED(gradclip::adaptive_clip_grad(grad, {}, {{2, 2, 1}})), gradclip::status::invalid_argument, "weights"));
+    four[0] = nan;
+    CHECK(is(REFUSED(gradclip::clip_by_norm(grads, 1.0)), gradclip::status::non_finite, "grads[1]"));
+    CHECK(is(REFUSED(gradclip::clip_by_group(grads, {0, 0}, {1})), gradclip::status::non_finite, "grads[1]"));
+    CHECK(is(REFUSED(gradclip::clip_by_block_rms(grads)), gradclip::status::non_finite, "grads[1]"));
+}
+
+void by_example() {
+    // Three examples of two elements each: norms 5, 10, and one with a NaN.
+    const std::vector<float> grad{3, 4, 6, 8, nan, 1};
+    std::vector<double> sum(2);
+    gradclip::per_example found = value(gradclip::clip_per_example(grad, sum, 3, {5}, gradclip::example_rule::threshold));
+    CHECK(sum == (std::vector<double>{3, 4}) && found.norms[0] == 5 && found.norms[1] == 10 && std::isnan(found.norms[2]));
+    CHECK(found.factors == (std::vector<double>{1, 0, 0}) && found.clipped == 1 && found.nonfinite == 1);
+    CHECK(found.first_nonfinite == 2 && found.sensitivity == 5 && found.rounding_bound > 0);
+    found = value(gradclip::clip_per_example(grad, {}, 3, {5}, gradclip::example_rule::clip, plain()));
+    CHECK(found.factors[1] <= 0.5 && found.factors[1] > 0.4999);
+    CHECK(is(REFUSED(gradclip::clip_per_example(grad, sum, 4, {5})), gradclip::status::invalid_argument, "grads"));
+    CHECK(is(REFUSED(gradclip::clip_per_example(grad, {sum, sum}, 3, {5})), gradclip::status::invalid_argument, "sums"));
+    CHECK(value(gradclip::adapt_max_norm(2, 5, 10)) == 2);
+    CHECK(is(REFUSED(gradclip::adapt_max_norm(-1, 5, 10)), gradclip::status::invalid_argument, "max_norm"));
+}
+
+void logging() {
+    std::vector<std::string> lines, warnings;
+    gradclip::monitor log([&](gradclip::log_kind kind, const char *line) {
+        (kind == gradclip::log_kind::csv ? lines : warnings).push_back(line);
+    });
+    std::vector<float> grad{3, 4};
+    const gradclip::result found = value(gradclip::clip_grad_norm(grad, 2.5, 2.0, plain()));
+    DONE(log.log(found, 0.25, 1.5));
+    DONE(log.log(found));
+    CHECK(lines.size() == 3 && lines[0].rfind("step,grad_norm,clip_coef,learning_rate,loss", 0) == 0);
+    CHECK(lines[1].rfind("1,5,0.5,0.25,1.5,0", 0) == 0 && lines[2].rfind("2,5,0.5,,,0", 0) == 0 && warnings.empty());
+    CHECK(log.step() == 3 && (log.said() & 1));
+    DONE(log.log(found, 0.25, std::nan("")));
+    CHECK(warnings.size() == 1);
+    gradclip::monitor resumed([&](gradclip::log_kind, const char *line) { lines.push_back(line); });
+    resumed.resume(log.step(), log.said());
+    gradclip::monitor moved = std::move(resumed);
+    DONE(moved.log(found));
+    CHECK(lines.back().rfind("4,5,0.5,,", 0) == 0);
+#ifndef GRADCLIP_NO_EXCEPTIONS
+    // What the writer throws does not pass through C.
+    gradclip::monitor broken([](gradclip::log_kind, const char *) { throw std::string("disk full"); });
+    std::string thrown;
+    try {
+        broken.log(found);
+    } catch (const std::string &what) {
+        thrown = what;
+    }
+    CHECK(thrown == "disk full");
+#endif
+}
+
 void process() {
     gradclip::set_num_threads(3);
     CHECK(gradclip::get_num_threads() == 3 && gradclip_get_num_threads() == 3);
     gradclip::set_num_threads(0);
+    CHECK(gradclip::version_number() == GRADCLIP_VERSION && gradclip::status_string(gradclip::status::ok) == std::string("ok"));
     CHECK(gradclip::version() == std::string(GRADCLIP_VERSION_STRING));
     CHECK(gradclip::isa() == std::string(gradclip_isa()));
 }
@@ -248,6 +334,9 @@ int main() {
     overlaps();
     accumulators();
     choosers();
+    in_parts();
+    by_example();
+    logging();
     process();
     return summary("calls");
 }

@@ -27,8 +27,8 @@ done
 [ "$(readlink "$tree/lib/libgradclip.so.1")" = "libgradclip.so.$version" ] || fail "libgradclip.so.1 is no link to the file"
 cmp "$tree/lib/libgradclip.so.$version" "$build/lib/libgradclip.so.$version" || fail "another library was installed"
 [ "$(stat -c %a "$tree/lib/libgradclip.so.$version")" = 755 ] || fail "the library is not executable by all"
-for header in "$root"/include/*.h "$root"/include/*.hpp; do
-    cmp "$header" "$tree/include/$(basename "$header")" || fail "$(basename "$header") is not installed"
+for header in "$root"/include/*.h "$root"/include/*.hpp "$root"/include/gradclip/*.hpp; do
+    cmp "$header" "$tree/include/${header#"$root"/include/}" || fail "$(basename "$header") is not installed"
 done
 # No path of the stage, of this tree or of the prefix is in any of them: it may be moved.
 if grep -rlF -e "$work" -e "$root" -e "$prefix" "$tree"; then fail "these files name a folder of this machine"; fi
@@ -38,6 +38,7 @@ if find "$tree" -newer "$work/installed" ! -type l ! -perm -o+r | grep .; then f
 make_quietly uninstall DESTDIR="$stage" PREFIX="$prefix"
 listing "$stage" >"$work/after"
 diff "$work/before" "$work/after" >&2 || fail "uninstall leaves (>) or takes (<) files"
+[ ! -e "$tree/include/gradclip" ] || fail "uninstall leaves include/gradclip"
 [ ! -e "$tree/share/doc/gradclip" ] || fail "uninstall leaves share/doc/gradclip"
 [ -e "$tree/lib/cmake/gradclip/mine.cmake" ] || fail "uninstall takes a folder with a file of mine"
 
