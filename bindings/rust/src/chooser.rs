@@ -101,7 +101,8 @@ pub enum Action {
 }
 
 /// A chooser's decision about a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
 pub struct Decision {
     pub action: Action,
     /// max_norm for this step; infinite if there is none.
@@ -116,9 +117,36 @@ pub struct Decision {
     pub steps: u64,
     /// Whether this one did.
     pub recorded: bool,
+    /// AdaGC: the threshold and the coefficient of each gradient; otherwise empty.
+    pub tensor_thresholds: Vec<f64>,
+    pub tensor_coefs: Vec<f64>,
 }
 
-fn new_decision() -> raw::gradclip_decision {
+/// A decision for C to fill in, with room for what AdaGC says of each gradient.
+struct Room {
+    raw: raw::gradclip_decision,
+    thresholds: Vec<f64>,
+    coefs: Vec<f64>,
+}
+
+impl Room {
+    fn new(tensors: usize) -> Self {
+        let (mut thresholds, mut coefs) = (vec![0.0; tensors], vec![0.0; tensors]);
+        let mut raw = new_decision();
+        if tensors > 0 {
+            // A Vec's memory stays where it is when the Vec moves.
+            raw.tensor_thresholds = thresholds.as_mut_ptr();
+            raw.tensor_coefs = coefs.as_mut_ptr();
+        }
+        Room { raw, thresholds, coefs }
+    }
+
+    fn decision(self) -> Decision {
+        Decision { tensor_thresholds: self.thresholds, tensor_coefs: self.coefs, ..decision(&self.raw) }
+    }
+}
+
+pub(crate) fn new_decision() -> raw::gradclip_decision {
     raw::gradclip_decision {
         struct_size: size_of::<raw::gradclip_decision>() as u64,
         threshold: 0.0,
@@ -146,6 +174,20 @@ fn decision(d: &raw::gradclip_decision) -> Decision {
         deviation: d.deviation,
         steps: d.steps,
         recorded: d.recorded != 0,
+        tensor_thresholds: Vec::new(),
+        tensor_coefs: Vec::new(),
+    }
+}
+
+/// What a chooser that was told a norm came to. That the step is to be skipped is an error,
+/// so that it cannot be overlooked.
+fn told(status: raw::gradclip_status, total_norm: f64, decision: Decision) -> Result<Decision> {
+    check(status)?;
+    let clip = Clip { total_norm, clip_coef: decision.clip_coef, factor: decision.clip_coef, nonfinite: None };
+    match status {
+        raw::GRADCLIP_NON_FINITE => Err(Error::NonFinite(clip)),
+        raw::GRADCLIP_SKIP_STEP => Err(Error::SkipStep(clip, Box::new(decision))),
+        _ => Ok(decision),
     }
 }
 
@@ -158,6 +200,7 @@ fn pointer(loss: &Option<f64>) -> *const f64 {
 #[derive(Debug)]
 pub struct Chooser {
     handle: NonNull<raw::gradclip_chooser>,
+    is_per_tensor: bool,
 }
 
 // The library ties a chooser to no thread.
@@ -167,7 +210,10 @@ impl Chooser {
     pub fn new(options: &ChooserOptions) -> Result<Self> {
         let mut handle = null_mut();
         check(unsafe { raw::gradclip_chooser_create(&options.raw, &mut handle) })?;
-        Ok(Chooser { handle: NonNull::new(handle).expect("a chooser after status 0") })
+        Ok(Chooser {
+            handle: NonNull::new(handle).expect("a chooser after status 0"),
+            is_per_tensor: options.raw.kind == raw::GRADCLIP_ADAGC,
+        })
     }
 
     /// Forget all norms.
@@ -176,21 +222,28 @@ impl Chooser {
     }
 
     /// Tell it the norm of a step, and its loss if the rule is to look at that (SkipStep).
-    /// A norm or loss that is not finite is no error: the decision is [`Action::Skip`].
+    /// When the step is to be skipped, that is an error: [`Error::SkipStep`], or
+    /// [`Error::NonFinite`] for a norm or a loss that is not finite.
+    ///
+    /// With [`defer_clip`](crate::defer_clip) the optimizer multiplies by
+    /// `decision.clip_coef * clip.factor`.
     pub fn feed(&mut self, total_norm: f64, loss: Option<f64>) -> Result<Decision> {
         let mut d = new_decision();
-        check(unsafe { raw::gradclip_chooser_feed(self.handle.as_ptr(), total_norm, pointer(&loss), &mut d) })?;
-        Ok(decision(&d))
+        let status = unsafe { raw::gradclip_chooser_feed(self.handle.as_ptr(), total_norm, pointer(&loss), &mut d) };
+        told(status, total_norm, decision(&d))
     }
 
     /// The same for AdaGc, with the norm of each gradient ([`get_norms`](crate::get_norms));
     /// -1 for one that is not there in this step. Their number is that of the first call.
+    /// The optimizer multiplies each gradient by its own of `tensor_coefs`.
     pub fn feed_tensors(&mut self, norms: &[f64]) -> Result<Decision> {
-        let mut d = new_decision();
-        check(unsafe {
-            raw::gradclip_chooser_feed_tensors(self.handle.as_ptr(), norms.as_ptr(), norms.len(), &mut d)
-        })?;
-        Ok(decision(&d))
+        let mut room = Room::new(norms.len());
+        let status = unsafe {
+            raw::gradclip_chooser_feed_tensors(self.handle.as_ptr(), norms.as_ptr(), norms.len(), &mut room.raw)
+        };
+        // What the norms come to together is not asked for here.
+        let largest = norms.iter().fold(0.0, |a: f64, &b| if a >= b { a } else { b });
+        told(status, largest, room.decision())
     }
 
     /// Measure gradients, tell the chooser, and clip them in place as it decides. When the
@@ -203,7 +256,8 @@ impl Chooser {
         loss: Option<f64>,
         options: &Options,
     ) -> Result<(Clip, Decision)> {
-        let (mut result, mut d) = (new_result(), new_decision());
+        let mut result = new_result();
+        let mut room = Room::new(if self.is_per_tensor { grads.len() } else { 0 });
         let status = unsafe {
             raw::gradclip_chooser_clip(
                 self.handle.as_ptr(),
@@ -213,14 +267,14 @@ impl Chooser {
                 pointer(&loss),
                 &options.raw(),
                 &mut result,
-                &mut d,
+                &mut room.raw,
             )
         };
         let clip = outcome(status, &result)?;
         if status == raw::GRADCLIP_SKIP_STEP {
-            return Err(Error::SkipStep(clip, decision(&d)));
+            return Err(Error::SkipStep(clip, Box::new(room.decision())));
         }
-        Ok((clip, decision(&d)))
+        Ok((clip, room.decision()))
     }
 
     /// The state as bytes, for a checkpoint.

@@ -50,7 +50,8 @@ pub fn clip_grad_norm_to<G: Readable>(
     outcome(status, &result)
 }
 
-/// Only the norm: `clip_coef` is 1. Nothing is written.
+/// Only the norm: `clip_coef` is 1. Nothing is written. NaNs and infinities are an error
+/// unless a policy is named.
 pub fn get_total_norm<G: Readable>(grads: &[G], norm_type: f64, options: &Options) -> Result<Clip> {
     let mut result = new_result();
     let status =
@@ -58,15 +59,22 @@ pub fn get_total_norm<G: Readable>(grads: &[G], norm_type: f64, options: &Option
     outcome(status, &result)
 }
 
-/// The norm of every gradient; 0 for one that is empty or not counted. A gradient
-/// with a NaN or an infinity has the norm that the formula gives, and is no error.
+/// The norm of every gradient; 0 for one that is empty or not counted. NaNs and infinities
+/// are [`Error::NonFinite`], unless a policy is named: under `Propagate` such a gradient has
+/// the norm that the formula gives, under `Zero` that of the rest.
 pub fn get_norms<G: Readable>(grads: &[G], norm_type: f64, options: &Options) -> Result<Vec<f64>> {
     let mut norms = vec![0.0; grads.len()];
     let mut result = new_result();
     result.tensor_norms = norms.as_mut_ptr();
     let status =
         unsafe { raw::gradclip_get_total_norm(list(grads), grads.len(), norm_type, &options.raw(), &mut result) };
-    check(status)?;
+    // Of a policy that is named nothing is left to do: this call writes nothing.
+    match outcome(status, &result) {
+        Err(Error::NonFinite(_)) if options.is_policy_named() => {}
+        Err(error) => return Err(error),
+        Ok(clip) if clip.nonfinite.is_some() && !options.is_policy_named() => return Err(Error::NonFinite(clip)),
+        Ok(_) => {}
+    }
     Ok(norms)
 }
 

@@ -4,12 +4,12 @@ use crate::raw;
 use std::marker::PhantomData;
 use std::os::raw::c_void;
 
-/// A gradient to be written: a borrowed slice of f32, f64, or of the bits of f16 or bf16.
+/// A gradient to be written: a borrowed slice, array or `Vec` of f32, f64, or of the bits of f16 or bf16.
 ///
 /// ```
 /// use gradclip::Grad;
 /// let (mut weight, mut bias, mut half) = (vec![0f32; 12], [0f64; 3], [0u16; 5]);
-/// let grads = [Grad::from(&mut weight[..]), Grad::from(&mut bias[..]), Grad::bf16(&mut half)];
+/// let grads = [Grad::from(&mut weight), Grad::from(&mut bias), Grad::bf16(&mut half)];
 /// assert_eq!(grads.iter().map(|grad| grad.len()).sum::<usize>(), 20);
 /// ```
 ///
@@ -18,7 +18,7 @@ use std::os::raw::c_void;
 /// ```compile_fail
 /// use gradclip::Grad;
 /// let mut weight = vec![0f32; 12];
-/// let twice = [Grad::from(&mut weight[..]), Grad::from(&mut weight[..])];
+/// let twice = [Grad::from(&mut weight), Grad::from(&mut weight)];
 /// assert_eq!(twice.len(), 2);
 /// ```
 #[repr(transparent)]
@@ -101,8 +101,30 @@ macro_rules! constructors {
             }
         }
 
+        impl<'a, T, const N: usize> From<&'a $($mutability)? [T; N]> for $grad<'a>
+        where
+            $grad<'a>: From<&'a $($mutability)? [T]>,
+        {
+            fn from(array: &'a $($mutability)? [T; N]) -> Self {
+                Self::from(&$($mutability)? array[..])
+            }
+        }
+
+        impl<'a, T> From<&'a $($mutability)? Vec<T>> for $grad<'a>
+        where
+            $grad<'a>: From<&'a $($mutability)? [T]>,
+        {
+            fn from(vec: &'a $($mutability)? Vec<T>) -> Self {
+                Self::from(&$($mutability)? vec[..])
+            }
+        }
+
         impl sealed::Sealed for $grad<'_> {}
-        impl Readable for $grad<'_> {}
+        impl Readable for $grad<'_> {
+            fn length(&self) -> usize {
+                self.len()
+            }
+        }
     };
 }
 constructors!(Grad, mut);
@@ -113,7 +135,10 @@ mod sealed {
 }
 
 /// What the reading functions take a slice of: [`Grad`] and [`GradRef`].
-pub trait Readable: sealed::Sealed {}
+pub trait Readable: sealed::Sealed {
+    #[doc(hidden)]
+    fn length(&self) -> usize;
+}
 
 /// Both types are a `gradclip_tensor` and nothing else, so a slice of them is what
 /// C calls an array of tensors.

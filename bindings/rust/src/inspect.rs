@@ -9,6 +9,7 @@ use std::mem::size_of;
 /// What [`inspect`] tells of one gradient. Magnitudes and mean are of its finite
 /// elements, and of gradient / grad_scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct Report {
     /// Its norm over finite elements.
     pub norm: f64,

@@ -3,10 +3,13 @@
 mod accumulator;
 mod chooser;
 mod clip;
+mod example;
 mod grad;
 mod inspect;
+mod monitor;
 mod options;
 mod outcome;
+mod parts;
 pub mod raw;
 
 pub use accumulator::Accumulator;
@@ -15,10 +18,13 @@ pub use clip::{
     clip_coef, clip_grad_norm, clip_grad_norm_to, clip_grad_value, clip_grads_with_norm, defer_clip, get_norms,
     get_total_norm, scale,
 };
+pub use example::{adapt_max_norm, clip_per_example, ExampleRule, PerExample};
 pub use grad::{Grad, GradRef, Readable};
 pub use inspect::{inspect, Report};
+pub use monitor::{LogKind, Monitor};
 pub use options::{Nonfinite, Options};
 pub use outcome::{Clip, Error, NonFinite, Result};
+pub use parts::{adaptive_clip_grad, clip_by_block_rms, clip_by_group, clip_by_norm, Parts, Units};
 
 use std::ffi::CStr;
 use std::os::raw::c_char;

@@ -71,6 +71,11 @@ impl Options {
         self
     }
 
+    /// Whether something else than an error was asked for where gradients are not finite.
+    pub(crate) fn is_policy_named(&self) -> bool {
+        self.nonfinite != Nonfinite::Leave
+    }
+
     pub(crate) fn raw(&self) -> raw::gradclip_options {
         raw::gradclip_options {
             struct_size: std::mem::size_of::<raw::gradclip_options>() as u64,

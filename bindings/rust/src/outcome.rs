@@ -9,6 +9,7 @@ use std::ptr::null_mut;
 
 /// What a call found and did.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct Clip {
     /// The norm before clipping, of gradient / grad_scale.
     pub total_norm: f64,
@@ -51,11 +52,12 @@ impl fmt::Display for NonFinite {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// There are NaNs or infinities, and the policy is to leave them. Skip the step.
+    /// There are NaNs or infinities (or the norm or the loss is one), and no policy that
+    /// takes care of them. Skip the step.
     /// `total_norm` is what the formula gives; `nonfinite` says where they are.
     NonFinite(Clip),
     /// A [`Chooser`](crate::Chooser) found the step an outlier. Skip it.
-    SkipStep(Clip, Decision),
+    SkipStep(Clip, Box<Decision>),
     /// An argument is outside its range; the text names it and its value.
     InvalidArgument(String),
     /// The request is valid, but this library cannot do it.
@@ -73,9 +75,9 @@ impl fmt::Display for Error {
         match self {
             Error::NonFinite(clip) => match clip.nonfinite {
                 Some(nonfinite) => nonfinite.fmt(f),
-                // A chooser was told a loss.
+                // A chooser was told a loss that is not.
                 None if clip.total_norm.is_finite() => f.write_str("the loss is not finite"),
-                // clip_grads_with_norm() is given a norm and looks at nothing else.
+                // clip_grads_with_norm() and feed() are given a norm and look at nothing else.
                 None => write!(f, "the norm is not finite ({})", clip.total_norm),
             },
             Error::SkipStep(clip, decision) => {

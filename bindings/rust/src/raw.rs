@@ -153,7 +153,7 @@ pub struct gradclip_monitor {
 }
 
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct gradclip_units {
     pub outer: u64,
     pub reduced: u64,

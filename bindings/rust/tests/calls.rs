@@ -36,7 +36,7 @@ fn empty_lists_and_empty_gradients_have_norm_0() {
 #[test]
 fn out_of_place_leaves_the_source_alone() {
     let (a, mut out) = ([3.0f32, 4.0], [0.0f32; 2]);
-    clip_grad_norm_to(&[GradRef::from(&a[..])], &mut [Grad::from(&mut out[..])], 2.5, 2.0, &PLAIN).unwrap();
+    let _ = clip_grad_norm_to(&[GradRef::from(&a[..])], &mut [Grad::from(&mut out[..])], 2.5, 2.0, &PLAIN).unwrap();
     assert_eq!((a, out), ([3.0, 4.0], [1.5, 2.0]));
 }
 
@@ -248,7 +248,7 @@ fn a_chooser_skips_outliers_and_what_is_not_finite() {
     let mut a = [300.0f32, 400.0];
     let error = chooser.clip(&mut [Grad::from(&mut a[..])], 2.0, Some(2.0), &PLAIN).unwrap_err();
     assert!(
-        matches!(error, Error::SkipStep(clip, decision)
+        matches!(&error, Error::SkipStep(clip, decision)
         if clip.total_norm == 500.0 && decision.action == Action::Skip),
         "{:?}",
         error
@@ -263,7 +263,143 @@ fn a_chooser_skips_outliers_and_what_is_not_finite() {
     // AdaGC's first threshold is that of all together: max_norm 1, eps 1e-8.
     let decision = Chooser::new(&ChooserOptions::new(Rule::AdaGc)).unwrap().feed_tensors(&[3.0, -1.0, 4.0]).unwrap();
     assert_eq!((decision.threshold, decision.clip_coef), (1.0, 1.0 / (5.0 + 1e-8)));
-    assert_eq!(chooser.feed(f64::NAN, None).unwrap().action, Action::Skip);
+    assert_eq!(decision.tensor_coefs, [decision.clip_coef, 1.0, decision.clip_coef]);
+    // Told a norm alone, the same are errors.
+    assert!(matches!(chooser.feed(1e9, Some(2.0)), Err(Error::SkipStep(clip, _)) if clip.total_norm == 1e9));
+    assert!(matches!(chooser.feed(f64::NAN, None), Err(Error::NonFinite(clip)) if clip.total_norm.is_nan()));
+    assert_eq!(chooser.feed(1.0, Some(f64::INFINITY)).unwrap_err().to_string(), "the loss is not finite");
+}
+
+#[test]
+fn gradients_are_made_from_slices_arrays_and_vecs() {
+    let (mut a, mut b, mut c) = (vec![3.0f32], [4.0f64], vec![12.0f64]);
+    let mut grads = [Grad::from(&mut a), Grad::from(&mut b), Grad::from(&mut c[..])];
+    assert_eq!(clip_grad_norm(&mut grads, 6.5, 2.0, &PLAIN).unwrap().total_norm, 13.0);
+    let grads = [GradRef::from(&a), GradRef::from(&b), GradRef::from(&c[..])];
+    assert_eq!(get_norms(&grads, 2.0, &PLAIN).unwrap(), [1.5, 2.0, 6.0]);
+}
+
+#[test]
+fn what_is_not_finite_is_an_error_of_every_function_that_measures() {
+    let mut a = [1.0f32, f32::NAN];
+    fn refused<T: std::fmt::Debug>(result: Result<T>) {
+        assert!(matches!(&result, Err(Error::NonFinite(clip)) if clip.nonfinite.is_some()), "{:?}", result);
+    }
+    refused(get_total_norm(&[GradRef::from(&a)], 2.0, &PLAIN));
+    refused(get_norms(&[GradRef::from(&a)], 2.0, &PLAIN));
+    refused(defer_clip(&[GradRef::from(&a)], 1.0, 2.0, &PLAIN));
+    refused(clip_by_norm(&mut [Grad::from(&mut a)], &[1.0], 2.0, &PLAIN));
+    refused(clip_by_group(&mut [Grad::from(&mut a)], &[0], &[1.0], 2.0, &PLAIN));
+    refused(clip_by_block_rms(&mut [Grad::from(&mut a)], 1.0, &PLAIN));
+    refused(adaptive_clip_grad(
+        &mut [Grad::from(&mut a)],
+        &[GradRef::from(&[1.0f32, 1.0])],
+        &[Units::new(1, 2, 1)],
+        0.01,
+        1e-3,
+        2.0,
+        &PLAIN,
+    ));
+    let mut sum = Accumulator::new(2.0, &PLAIN).unwrap();
+    sum.add(&[GradRef::from(&a)]).unwrap();
+    refused(sum.finish(1.0));
+    // A policy that is named has its way.
+    let norms = |policy| get_norms(&[GradRef::from(&a)], 2.0, &PLAIN.nonfinite(policy)).unwrap()[0];
+    assert!(norms(Nonfinite::Propagate).is_nan());
+    assert_eq!(norms(Nonfinite::Zero), 1.0);
+}
+
+#[test]
+fn clipping_in_parts() {
+    let (mut a, mut b) = (vec![3.0f32, 0.0], vec![4.0f64]);
+    let parts = clip_by_norm(&mut [Grad::from(&mut a), Grad::from(&mut b)], &[6.0, 2.0], 2.0, &PLAIN).unwrap();
+    assert_eq!((parts.total.total_norm, parts.clip_coefs, parts.norms), (5.0, vec![1.0, 0.5], vec![3.0, 4.0]));
+    assert_eq!((a[0], b[0]), (3.0, 2.0));
+    let error = clip_by_norm(&mut [Grad::from(&mut a)], &[1.0, 1.0], 2.0, &PLAIN).unwrap_err();
+    assert!(error.to_string().contains("max_norm_count"), "{}", error);
+
+    let (mut a, mut b) = ([3.0f32, 0.0], [4.0f64]);
+    let mut grads = [Grad::from(&mut a), Grad::from(&mut b)];
+    let parts = clip_by_group(&mut grads, &[1, 1], &[1.0, 2.5, 3.0], 2.0, &PLAIN).unwrap();
+    assert_eq!((parts.clip_coefs, parts.norms), (vec![1.0, 0.5, 1.0], vec![0.0, 5.0, 0.0]));
+    let error = clip_by_group(&mut grads, &[0], &[1.0], 2.0, &PLAIN).unwrap_err();
+    assert_eq!(error.to_string(), "groups must be as many as the 2 gradients (got 1)");
+    let error = clip_by_group(&mut grads, &[0, 1], &[1.0], 2.0, &PLAIN).unwrap_err();
+    assert!(error.to_string().contains("groups[1]"), "{}", error);
+    assert_eq!((a[0], b[0]), (1.5, 2.0));
+
+    let mut a = [3.0f64; 4];
+    let parts = clip_by_block_rms(&mut [Grad::from(&mut a)], 1.5, &PLAIN).unwrap();
+    assert_eq!((a, parts.norms, parts.clip_coefs), ([1.5; 4], vec![6.0], vec![0.5]));
+}
+
+#[test]
+fn clipping_by_the_weights() {
+    // Two units of two: the first has 5 of 0.5, the second 0.25 of 0.05.
+    let (mut a, weights) = (vec![3.0f32, 4.0, 0.25, 0.0], [30.0f64, 40.0, 3.0, 4.0]);
+    let weights = [GradRef::from(&weights)];
+    let mut clip = |units| adaptive_clip_grad(&mut [Grad::from(&mut a)], &weights, &[units], 0.01, 1e-3, 2.0, &PLAIN);
+    assert_eq!(clip(Units::new(2, 2, 1)).unwrap().clip_coefs, [0.01 * 50.0 / 5.0, 0.01 * 5.0 / 0.25]);
+    for units in [Units::new(2, 3, 1), Units::new(u64::MAX, 1, u64::MAX), Units::new(4, 0, 1)] {
+        let error = clip(units).unwrap_err();
+        assert!(matches!(&error, Error::InvalidArgument(text) if text.starts_with("units[0] must have")), "{}", error);
+    }
+    assert_eq!(a[0], 0.3);
+}
+
+#[test]
+fn clipping_by_example() {
+    // Three examples of two elements: norms 5, 10, and one with a NaN.
+    let (a, mut sum) = ([3.0f32, 4.0, 6.0, 8.0, f32::NAN, 1.0], [0.0f64; 2]);
+    let grads = [GradRef::from(&a)];
+    let found =
+        clip_per_example(&grads, &mut [Grad::from(&mut sum)], 3, &[5.0], ExampleRule::Threshold, &PLAIN).unwrap();
+    assert_eq!((sum, found.factors, found.clipped), ([3.0, 4.0], vec![1.0, 0.0, 0.0], 1));
+    assert_eq!((found.nonfinite, found.first_nonfinite, found.sensitivity), (1, Some(2), 5.0));
+    assert!(found.norms[..2] == [5.0, 10.0] && found.norms[2].is_nan() && found.rounding_bound > 0.0);
+    let error = clip_per_example(&grads, &mut [], 4, &[5.0], ExampleRule::Clip, &PLAIN).unwrap_err();
+    assert_eq!(error.to_string(), "grads must have lengths that are multiples of examples (got 4)");
+    let none: [GradRef; 0] = [];
+    assert!(clip_per_example(&none, &mut [], 3, &[5.0], ExampleRule::Clip, &PLAIN).unwrap().norms.is_empty());
+    assert_eq!(adapt_max_norm(2.0, 5.0, 10.0, 0.5, 0.2), Ok(2.0));
+    assert!(adapt_max_norm(-2.0, 5.0, 10.0, 0.5, 0.2).is_err());
+}
+
+#[test]
+fn a_monitor_writes_a_line_a_step_and_a_panic_of_the_writer_goes_on() {
+    let (sender, lines) = std::sync::mpsc::channel();
+    let mut monitor = Monitor::new(move |kind, line| sender.send((kind, line.to_string())).unwrap());
+    let clip = get_total_norm(&[GradRef::from(&[3.0f32, 4.0])], 2.0, &PLAIN).unwrap();
+    monitor.log(&clip, Some(0.25), Some(f64::NAN)).unwrap();
+    assert_eq!((monitor.step(), monitor.said() & 1), (2, 1));
+    let lines: Vec<_> = lines.try_iter().collect();
+    assert_eq!(lines.iter().filter(|line| line.0 == LogKind::Warning).count(), 1);
+    assert!(lines.iter().any(|line| line.1.starts_with("1,5,1,0.25,nan,0")), "{:?}", lines);
+    let mut broken = Monitor::new(|_, _| panic!("disk full")).resume(7, 1);
+    let log = std::panic::AssertUnwindSafe(|| broken.log(&clip, None, None));
+    assert_eq!(*std::panic::catch_unwind(log).unwrap_err().downcast::<&str>().unwrap(), "disk full");
+}
+
+#[test]
+fn adagc_can_be_deferred() {
+    // What clip() makes of gradients, an optimizer makes with the coefficients of feed_tensors().
+    let options = ChooserOptions::new(Rule::AdaGc).warmup_steps(1);
+    let (mut whole, mut deferred) = (Chooser::new(&options).unwrap(), Chooser::new(&options).unwrap());
+    for step in 1..6 {
+        let scale = if step == 4 { 100.0 } else { step as f32 };
+        let (mut a, mut b) = ([scale, 2.0], [3.0f32]);
+        let norms = get_norms(&[GradRef::from(&a), GradRef::from(&b)], 2.0, &PLAIN).unwrap();
+        let decision = deferred.feed_tensors(&norms).unwrap();
+        let (_, same) = whole.clip(&mut [Grad::from(&mut a), Grad::from(&mut b)], 2.0, None, &PLAIN).unwrap();
+        // (In the warm-up clip() knows the total norm exactly, feed_tensors() from rounded norms.)
+        assert_eq!((decision.action, decision.steps), (same.action, same.steps));
+        for (a, b) in decision.tensor_coefs.iter().zip(&same.tensor_coefs) {
+            assert!((a - b).abs() <= 1e-15, "{:?} {:?}", decision, same);
+        }
+        assert_eq!(a[0], scale * decision.tensor_coefs[0] as f32);
+        assert_eq!(b[0], 3.0 * decision.tensor_coefs[1] as f32);
+        assert!(step < 4 || step > 4 || decision.tensor_coefs[0] < 0.1);
+    }
 }
 
 #[test]

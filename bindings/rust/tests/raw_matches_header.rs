@@ -185,7 +185,8 @@ fn c_callbacks(header: &str) -> BTreeMap<String, String> {
             Some((result, piece)) if !result.contains(['{', ';']) => (result.trim(), piece),
             _ => continue,
         };
-        let result = if result == "void" { String::new() } else { format!(" -> {}", c_declaration(&format!("{} x", result)).1) };
+        let result =
+            if result == "void" { String::new() } else { format!(" -> {}", c_declaration(&format!("{} x", result)).1) };
         let (name, rest) = piece.split_once(')').unwrap();
         let arguments = rest[..rest.find(';').unwrap()].trim().trim_start_matches('(').trim_end_matches(')');
         let arguments: Vec<String> = arguments

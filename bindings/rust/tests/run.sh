@@ -26,10 +26,27 @@ cd "$here"
 if [ -e "$GRADCLIP_LIB_DIR/pkgconfig/gradclip.pc" ]; then
     (unset GRADCLIP_LIB_DIR && PKG_CONFIG_PATH=$libdir/pkgconfig "$CARGO" build --offline --locked --quiet)
 fi
-if (unset GRADCLIP_LIB_DIR && PKG_CONFIG=/nonexistent "$CARGO" build --offline --locked --quiet) 2>"$CARGO_TARGET_DIR/log"; then
-    echo "the crate was built without a library" >&2
+# Without a library there is documentation, and no program.
+without() { (unset GRADCLIP_LIB_DIR && PKG_CONFIG=/nonexistent "$CARGO" "$@" --offline --locked --target-dir "$CARGO_TARGET_DIR/without") 2>"$CARGO_TARGET_DIR/log"; }
+without doc --no-deps || { cat "$CARGO_TARGET_DIR/log" >&2; echo "cargo doc needs a library" >&2; exit 1; }
+if without test --no-run --test calls; then
+    echo "a program was linked without a library" >&2
     exit 1
 fi
-grep -q 'Set GRADCLIP_LIB_DIR to the folder with libgradclip.so' "$CARGO_TARGET_DIR/log"
+grep -q 'Install it: `make install`' "$CARGO_TARGET_DIR/log"
+grep -q 'GRADCLIP_LIB_DIR to the one with libgradclip.so' "$CARGO_TARGET_DIR/log"
+if GRADCLIP_LIB_DIR=/nonexistent "$CARGO" build --offline --locked 2>"$CARGO_TARGET_DIR/log"; then
+    echo "a folder without a library was taken" >&2
+    exit 1
+fi
+grep -q 'GRADCLIP_LIB_DIR is "/nonexistent", and there is no libgradclip.so in it' "$CARGO_TARGET_DIR/log"
 echo "Rust tests on $("$CARGO" --version)"
 "$CARGO" test --offline --locked --quiet
+# The static library: the same tests, and no shared library in the program.
+program=$("$CARGO" test --offline --locked --features static --no-run --test calls --target-dir "$CARGO_TARGET_DIR/static" 2>&1 |
+    sed -n 's/.*Executable.*(\(.*\))$/\1/p')
+(unset LD_LIBRARY_PATH && "$program" --quiet)
+if ldd "$program" | grep gradclip; then
+    echo "the program that was linked statically needs a shared library" >&2
+    exit 1
+fi
