@@ -64,7 +64,7 @@ test-swift: ## the Swift module's tests, and the formatting of the Swift code
 	swift format lint --strict --recursive Package.swift Sources/GradClip Sources/GradClipABI Sources/GradClipKernels Tests/GradClipTests
 	swift test --enable-code-coverage
 
-test-c: lib ## the shipped library from C: semantics, golden values, memory, examples
+test-c: lib static ## the shipped library from C: semantics, golden values, memory, examples
 	Tests/c/run.sh $(BUILD)
 	bindings/c/tests/run.sh
 

@@ -39,12 +39,16 @@ let package = Package(
     traits: ["Embedded"],
     targets: [
         .systemLibrary(name: "CGradClip", path: "include"),
+        .target(name: "CGradClipSystem"),
         .target(name: "CGradClipKernels"),
         .target(name: "GradClipKernels", dependencies: ["CGradClipKernels"], swiftSettings: baseline),
-        .target(name: "GradClip", dependencies: ["CGradClipKernels", "GradClipKernels"], swiftSettings: embedded),
+        .target(
+            name: "GradClip", dependencies: ["CGradClipSystem", "CGradClipKernels", "GradClipKernels"],
+            swiftSettings: embedded),
         .target(
             name: "GradClipABI",
-            dependencies: ["CGradClip", "GradClip"] + levels.map { .target(name: $0.name) },
+            dependencies: ["CGradClip", "CGradClipSystem", "CGradClipKernels", "GradClip"]
+                + levels.map { .target(name: $0.name) },
             swiftSettings: embedded),
         // With all levels, of which the tests take the one that the processor has.
         .testTarget(

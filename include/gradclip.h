@@ -81,6 +81,16 @@
  * message belongs to the calling thread. The floating point environment of the host
  * (rounding mode, flush-to-zero, unmasked exceptions) neither changes a result nor is
  * changed.
+ *
+ * A process may fork at any time, while calls run in other threads and before the first
+ * call; the child may call every function. The calls of other threads go on in the parent
+ * only.
+ *
+ * A thread may be cancelled (pthread_cancel) at any time: a request that comes during a call
+ * takes effect at the thread's next cancellation point after it. (That is POSIX's default, deferred
+ * cancellation. Asynchronous cancellation ends a thread anywhere, in malloc too; no function of
+ * this library may be called under it.) A callback may leave by pthread_exit: nothing is held
+ * while it runs.
  */
 #ifndef GRADCLIP_H
 #define GRADCLIP_H
@@ -120,7 +130,8 @@ const char *gradclip_isa(void);
 /*
  * How many threads a call uses at most, the caller's included; the results have
  * the same bits for any number. Without a choice it is the environment variable
- * GRADCLIP_NUM_THREADS if that is a number > 0, and otherwise as many as the process
+ * GRADCLIP_NUM_THREADS if that is a number > 0, in decimal digits and nothing else (any
+ * other text counts as not set), and otherwise as many as the process
  * may run on: its affinity mask, and the quotas of its cgroups. 0 returns to that. At most
  * 256 are used. gradclip_options.num_threads overrides it for one call.
  *

@@ -1,7 +1,6 @@
 // Chooses the kernels of the process.
 #include "CGradClipKernels.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,45 +29,51 @@ static unsigned x86_level(void) {
 }
 #endif
 
-static gk_kernels kernels;
-static uint32_t isa;
-static atomic_int state; // 0: not chosen, 1: being chosen, 2: chosen
-
-static void choose(void) {
-    gradclip_kernels_baseline(&kernels);
+// Fills the table with what this process is to use; returns which that is.
+static uint32_t choose(gk_kernels *table) {
+    gradclip_kernels_baseline(table);
 #if defined(__aarch64__)
-    isa = GK_ISA_NEON;
+    return GK_ISA_NEON;
 #elif defined(__x86_64__)
     const char *wanted = getenv("GRADCLIP_ISA");
     const unsigned level = x86_level();
-    isa = GK_ISA_BASELINE;
-    if (wanted && strcmp(wanted, "baseline") == 0) return;
-    if (gradclip_kernels_x86_64_v3 && level >= 3) {
-        gradclip_kernels_x86_64_v3(&kernels);
-        isa = GK_ISA_X86_64_V3;
-    }
-    if (wanted && strcmp(wanted, "x86-64-v3") == 0) return;
-    if (gradclip_kernels_x86_64_v4 && level >= 4) {
-        gradclip_kernels_x86_64_v4(&kernels);
-        isa = GK_ISA_X86_64_V4;
-    }
+    if (level < 3 || !gradclip_kernels_x86_64_v3 || (wanted && strcmp(wanted, "baseline") == 0)) return GK_ISA_BASELINE;
+    gradclip_kernels_x86_64_v3(table);
+    if (level < 4 || !gradclip_kernels_x86_64_v4 || (wanted && strcmp(wanted, "x86-64-v3") == 0)) return GK_ISA_X86_64_V3;
+    gradclip_kernels_x86_64_v4(table);
+    return GK_ISA_X86_64_V4;
+#else
+    return GK_ISA_BASELINE;
 #endif
 }
 
-const gk_kernels *gk_process_kernels(void) {
-    int seen = atomic_load_explicit(&state, memory_order_acquire);
-    while (seen != 2) {
-        int none = 0;
-        if (atomic_compare_exchange_strong(&state, &none, 1)) {
-            choose();
-            atomic_store_explicit(&state, 2, memory_order_release);
-        }
-        seen = atomic_load_explicit(&state, memory_order_acquire);
-    }
-    return &kernels;
-}
+typedef union table {
+    gk_kernels kernels;
+    void *functions[sizeof(gk_kernels) / sizeof(void *)];
+} table;
 
-uint32_t gk_process_isa(void) {
-    gk_process_kernels();
+static table chosen;
+static uint32_t chosen_isa; // + 1; 0: no thread has chosen
+
+// Every thread that comes before one has chosen chooses: a field is written once, by whoever is first,
+// and never again, so that what a thread has seen whole stays as it is.
+static uint32_t process_isa(void) {
+    uint32_t isa = __atomic_load_n(&chosen_isa, __ATOMIC_ACQUIRE);
+    if (isa) return isa;
+    table mine = {{0}};
+    isa = choose(&mine.kernels) + 1;
+    for (size_t i = 0; i < sizeof mine.functions / sizeof *mine.functions; i++) {
+        void *none = NULL;
+        __atomic_compare_exchange_n(
+            &chosen.functions[i], &none, mine.functions[i], false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
+    __atomic_store_n(&chosen_isa, isa, __ATOMIC_RELEASE);
     return isa;
 }
+
+const gk_kernels *gk_process_kernels(void) {
+    process_isa();
+    return &chosen.kernels;
+}
+
+uint32_t gk_process_isa(void) { return process_isa() - 1; }

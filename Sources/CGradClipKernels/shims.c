@@ -1,25 +1,12 @@
 // What the engine needs from C; see the header.
-#define _POSIX_C_SOURCE 200112L
 #include "CGradClipKernels.h"
 
-#include <locale.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-void gk_with_scratch(void (*body)(void *context, void *scratch), void *context) {
+void gk_with_scratch(gk_body body, void *context, bool is_shared) {
     _Alignas(64) unsigned char scratch[GK_WORKSPACE];
-    body(context, scratch);
+    body(context, scratch, is_shared);
 }
-
-void *gk_allocate(size_t size) {
-    void *memory = NULL;
-    size = (size + 63) / 64 * 64;
-    if (posix_memalign(&memory, 64, size) != 0) return NULL;
-    return memset(memory, 0, size);
-}
-
-void gk_release(void *memory) { free(memory); }
 
 #ifndef __AVX2__
 void gk_lookup(const gk_table8 *tables, const gk_u32x8 *index, gk_f64x8 *values) {
@@ -32,27 +19,3 @@ void gk_lookup(const gk_table8 *tables, const gk_u32x8 *index, gk_f64x8 *values)
     }
 }
 #endif
-
-static _Thread_local char message[GK_MESSAGE];
-
-char *gk_thread_message(void) { return message; }
-
-static _Thread_local char line[GK_MESSAGE];
-
-char *gk_thread_line(void) { return line; }
-
-static _Thread_local _Alignas(16) unsigned char refusal[GK_REFUSAL];
-
-void *gk_thread_refusal(void) { return refusal; }
-
-bool gk_format_double(char *buffer, size_t size, int digits, double value) {
-    snprintf(buffer, size, "%.*g", digits, value);
-    bool faithful = strtod(buffer, NULL) == value || value != value;
-    const char *point = localeconv()->decimal_point;
-    char *found = point[0] && strcmp(point, ".") ? strstr(buffer, point) : NULL;
-    if (found) {
-        found[0] = '.';
-        memmove(found + 1, found + strlen(point), strlen(found + strlen(point)) + 1);
-    }
-    return faithful;
-}

@@ -1,6 +1,7 @@
 // A norm that is added up piece by piece: as the backward pass makes gradients,
 // over several threads, or over several processes that exchange bytes.
 import CGradClipKernels
+import CGradClipSystem
 import GradClipKernels
 
 /// The state behind an accumulator. Lives in memory that `create` allocates, with

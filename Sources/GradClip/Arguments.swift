@@ -1,7 +1,7 @@
 // The rules for arguments, each in one place. The C functions and the Swift API
 // check against these before anything is done.
 
-import CGradClipKernels
+import CGradClipSystem
 
 /// An argument that is out of range: its name, its rule, its value.
 ///

@@ -1,5 +1,6 @@
 // Choosers of max_norm: each is told the norm of every step, and decides about the step.
 import CGradClipKernels
+import CGradClipSystem
 
 /// What a chooser is made of. The layout is that of gradclip_chooser_options, which
 /// documents the fields.

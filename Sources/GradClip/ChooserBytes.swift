@@ -7,7 +7,7 @@
 //  19  the values of `norms` in the order of time, or its bins in use in rising order,
 //      each with its count; the values of `losses`
 //      the checksum
-import CGradClipKernels
+import CGradClipSystem
 
 extension Chooser {
     private static var magic: UInt64 { 0x434c_4347 | 1 << 32 }

@@ -1,6 +1,7 @@
 // The norms that a chooser has seen: the last of them or all, with one of their
 // quantiles at hand, in bounded memory.
 import CGradClipKernels
+import CGradClipSystem
 
 /// Up to a million values exactly, as a ring in the order of time with two heaps over
 /// it: one of the values up to the quantile, largest first, one of those above,

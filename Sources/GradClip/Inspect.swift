@@ -29,9 +29,10 @@ package func inspect(
         var pass = InspectPass(
             grads: grads, type: NormType(normType), options: options, reports: reports, stride: stride, size: size,
             total: Partial(NormType(normType), scratch: nil, wide: options.exactFloat64 ? wide : nil))
-        ThreadPool.run(grads.threadCount(allowed: options.threads), &pass) { context, workspace in
+        ThreadPool.run(grads.threadCount(allowed: options.threads), &pass) { context, workspace, isShared in
             var share = InspectShare(
-                context.unsafelyUnwrapped.assumingMemoryBound(to: InspectPass.self), workspace.unsafelyUnwrapped)
+                context.unsafelyUnwrapped.assumingMemoryBound(to: InspectPass.self), workspace.unsafelyUnwrapped,
+                isShared: isShared)
             share.run()
         }
         return pass.finish()
@@ -72,6 +73,7 @@ private struct InspectPass {
 private struct InspectShare {
     let pass: UnsafeMutablePointer<InspectPass>
     let workspace: UnsafeMutableRawPointer
+    let isShared: Bool
     let type: NormType
     let options: ClipOptions
     var partial: Partial
@@ -79,9 +81,10 @@ private struct InspectShare {
     var firstElement = UInt64.max
     var nonzeroTensors: UInt64 = 0
 
-    init(_ pass: UnsafeMutablePointer<InspectPass>, _ workspace: UnsafeMutableRawPointer) {
+    init(_ pass: UnsafeMutablePointer<InspectPass>, _ workspace: UnsafeMutableRawPointer, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
+        self.isShared = isShared
         type = pass.pointee.type
         options = pass.pointee.options
         if type.term == GK_POWER { preparePowerTables(workspace, power: type.power) }
@@ -95,14 +98,14 @@ private struct InspectShare {
             if segment.start > 0 { continue }
             for i in segment.tensors { report(on: i) }
         }
-        gk_pool_lock()
+        ThreadPool.lock(ifShared: isShared)
         pass.pointee.total.merge(&partial)
         if (firstTensor, firstElement) < (pass.pointee.firstTensor, pass.pointee.firstElement) {
             pass.pointee.firstTensor = firstTensor
             pass.pointee.firstElement = firstElement
         }
         pass.pointee.nonzeroTensors &+= nonzeroTensors
-        gk_pool_unlock()
+        ThreadPool.unlock(ifShared: isShared)
     }
 
     private mutating func report(on index: Int) {

@@ -231,9 +231,9 @@ struct NormPass {
             self.total = total
             guesses = total.pointee
             numbers = 0
-            ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { context, workspace in
+            ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { context, workspace, isShared in
                 let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: NormPass.self)
-                var share = NormShare(pass, workspace.unsafelyUnwrapped)
+                var share = NormShare(pass, workspace.unsafelyUnwrapped, isShared: isShared)
                 share.run()
             }
         }

@@ -6,6 +6,7 @@ import GradClipKernels
 struct NormShare {
     let pass: UnsafeMutablePointer<NormPass>
     let workspace: UnsafeMutableRawPointer
+    let isShared: Bool
     let grads: TensorList
     let type: NormType
     var partial: Partial
@@ -14,9 +15,10 @@ struct NormShare {
     var nonzeroTensors: UInt64 = 0
     var gathered: Gathered
 
-    init(_ pass: UnsafeMutablePointer<NormPass>, _ workspace: UnsafeMutableRawPointer) {
+    init(_ pass: UnsafeMutablePointer<NormPass>, _ workspace: UnsafeMutableRawPointer, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
+        self.isShared = isShared
         grads = pass.pointee.grads
         type = pass.pointee.type
         if type.term == GK_POWER { preparePowerTables(workspace, power: type.power) }
@@ -81,12 +83,12 @@ struct NormShare {
         let norm = own.elements == 0 ? .zero : own.norm(type, omitsNonfinite: options.nonfinite == .zero)
         if !norm.isZero { nonzeroTensors &+= 1 }
         pass.pointee.tensorNorms?[index] = norm.divided(by: options.gradScale).double
-        pass.pointee.parts?.pointee.take(index, &own, norm, options)
+        pass.pointee.parts?.pointee.take(index, &own, norm, options, isShared: isShared)
     }
 
     /// Adds this thread's share to the total.
     private mutating func hand() {
-        gk_pool_lock()
+        ThreadPool.lock(ifShared: isShared)
         pass.pointee.total.unsafelyUnwrapped.pointee.merge(&partial)
         pass.pointee.total.unsafelyUnwrapped.pointee.takeGuesses(from: partial)
         if (firstTensor, firstElement) < (pass.pointee.firstTensor, pass.pointee.firstElement) {
@@ -94,7 +96,7 @@ struct NormShare {
             pass.pointee.firstElement = firstElement
         }
         pass.pointee.nonzeroTensors &+= nonzeroTensors
-        gk_pool_unlock()
+        ThreadPool.unlock(ifShared: isShared)
     }
 
     // ---------------------------------------------------------- small tensors --

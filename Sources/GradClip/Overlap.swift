@@ -1,5 +1,5 @@
 // Whether tensors of a list share memory.
-import CGradClipKernels
+import CGradClipSystem
 
 /// Two tensors of a list that share bytes, `first` before `second` in the list; both are the
 /// number of tensors if no two do.

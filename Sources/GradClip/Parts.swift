@@ -1,6 +1,7 @@
 // Clipping in parts: each tensor by its own norm, or each group of tensors by that
 // of the group.
 import CGradClipKernels
+import CGradClipSystem
 import GradClipKernels
 
 /// The parts of a list and what they may come to.
@@ -29,16 +30,16 @@ package struct Parts {
         self.isRootMeanSquare = isRootMeanSquare
     }
 
-    /// Notes what a tensor came to; from any thread.
+    /// Notes what a tensor came to; from any thread of a pass.
     @inline(never)
-    func take(_ index: Int, _ own: inout Partial, _ norm: NormValue, _ options: ClipOptions) {
+    func take(_ index: Int, _ own: inout Partial, _ norm: NormValue, _ options: ClipOptions, isShared: Bool) {
         if own.elements == 0 { return }
         if let groups {
-            gk_pool_lock()
+            ThreadPool.lock(ifShared: isShared)
             let sum = partials.unsafelyUnwrapped + Int(groups[index])
             sum.pointee.merge(&own)
             if !norm.isZero { sum.pointee.state.offset &+= 1 }
-            gk_pool_unlock()
+            ThreadPool.unlock(ifShared: isShared)
         } else {
             var (options, norm) = (options, norm)
             var limit = maxNorms.unsafelyUnwrapped[index &* stride]

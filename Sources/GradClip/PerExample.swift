@@ -7,6 +7,7 @@
 // and no element's sum is off by more than (examples - 1) * 2^-52 of the sum of the
 // magnitudes that went into it.
 import CGradClipKernels
+import CGradClipSystem
 import GradClipKernels
 
 package struct ExamplePass {
@@ -51,7 +52,7 @@ package struct ExamplePass {
 
     @inline(never) package mutating func run() {
         let threads = grads.threadCount(allowed: options.threads)
-        ThreadPool.run(min(threads, examples), &self) { context, workspace in
+        ThreadPool.run(min(threads, examples), &self) { context, workspace, isShared in
             let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
             Partial.prepare(Self.guesses(workspace.unsafelyUnwrapped), NormType(2), scratch: nil, wide: nil)
             while true {
@@ -59,14 +60,14 @@ package struct ExamplePass {
                 if example >= pass.pointee.examples { return }
                 let outcome = pass.pointee.measure(example, workspace.unsafelyUnwrapped)
                 if outcome == .kept { continue }
-                gk_pool_lock()
+                ThreadPool.lock(ifShared: isShared)
                 if outcome == .clipped {
                     pass.pointee.clipped &+= 1
                 } else {
                     pass.pointee.nonfinite &+= 1
                     pass.pointee.firstNonfinite = min(pass.pointee.firstNonfinite, UInt64(example))
                 }
-                gk_pool_unlock()
+                ThreadPool.unlock(ifShared: isShared)
             }
         }
         bound()
@@ -75,7 +76,7 @@ package struct ExamplePass {
         for i in 0..<sums.count { all &+= sums[i].length }
         columns = max(Int(GK_COLUMNS), min(Int(GK_MOST_COLUMNS), all / (threads &* 8) & ~15))
         numbers = 0
-        ThreadPool.run(threads, &self) { context, workspace in
+        ThreadPool.run(threads, &self) { context, workspace, _ in
             let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
             pass.pointee.sum(drawing: &pass.pointee.numbers, workspace.unsafelyUnwrapped)
         }

@@ -2,6 +2,7 @@
 // a part of one large tensor or a run of small ones. Every thread walks the list
 // in the same way and does the segments whose numbers it drew.
 import CGradClipKernels
+import CGradClipSystem
 
 /// Bytes of a segment, and of the least work that a second thread is woken for.
 private var segmentBytes: Int { 512 * 1024 }

@@ -4,11 +4,11 @@
 // a virtual machine may have taken their processor away), and take part in a job
 // if they wake in time; the caller works too and waits for nobody who has not
 // begun. A caller that finds the pool busy works alone.
+//
+// The lock is there for jobs that several threads do, and a call that does its work alone
+// never takes it; nor is a call cancelled while others work for it.
 import CGradClipKernels
-
-/// What a job does on each thread: `body(context, workspace)`, with the workspace
-/// of gk_with_scratch.
-package typealias JobBody = @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?) -> Void
+import CGradClipSystem
 
 package enum ThreadPool {
     private struct State {
@@ -16,7 +16,7 @@ package enum ThreadPool {
         var count = 0
         /// Counts jobs, so that a worker takes part in each at most once.
         var generation: UInt64 = 0
-        var body: JobBody?
+        var body: gk_body?
         var context: UnsafeMutableRawPointer?
         /// How many more workers may join the job.
         var places = 0
@@ -25,10 +25,6 @@ package enum ThreadPool {
         var isBusy = false
         var isRegistered = false
         var isStopping = false
-        /// Set by the user; 0: not.
-        var chosenCount = 0
-        /// What the process may use; 0: not asked yet.
-        var availableCount = 0
     }
 
     /// All of it is read and written under the lock.
@@ -37,10 +33,14 @@ package enum ThreadPool {
     private static var most: Int { 256 }
 
     /// Runs the body on up to `count` threads, this one included, and returns when all
-    /// that took part are done.
-    package static func run(_ count: Int, _ context: UnsafeMutableRawPointer, _ body: JobBody) {
-        if count <= 1 || !begin(count &- 1, context, body) { return gk_with_scratch(body, context) }
-        gk_with_scratch(body, context)
+    /// that took part are done. The body is told whether others may take part.
+    package static func run(_ count: Int, _ context: UnsafeMutableRawPointer, _ body: gk_body) {
+        if count <= 1 { return gk_with_scratch(body, context, false) }
+        // (To wait for others is a place where POSIX lets a thread end, in the middle of it.)
+        let cancellation = gk_cancellation_disable()
+        defer { gk_cancellation_restore(cancellation) }
+        if !begin(count &- 1, context, body) { return gk_with_scratch(body, context, false) }
+        gk_with_scratch(body, context, true)
         gk_pool_lock()
         state.places = 0
         while state.active > 0 { gk_pool_wait_for_end() }
@@ -48,8 +48,14 @@ package enum ThreadPool {
         gk_pool_unlock()
     }
 
+    /// Around what threads of a job write together.
+    @inline(__always)
+    package static func lock(ifShared isShared: Bool) { if isShared { gk_pool_lock() } }
+    @inline(__always)
+    package static func unlock(ifShared isShared: Bool) { if isShared { gk_pool_unlock() } }
+
     /// False if the pool is busy, or cannot have a worker.
-    private static func begin(_ workers: Int, _ context: UnsafeMutableRawPointer, _ body: JobBody) -> Bool {
+    private static func begin(_ workers: Int, _ context: UnsafeMutableRawPointer, _ body: gk_body) -> Bool {
         gk_pool_lock()
         defer { gk_pool_unlock() }
         if state.isBusy || state.isStopping { return false }
@@ -98,7 +104,7 @@ package enum ThreadPool {
             let body = state.body
             let context = state.context
             gk_pool_unlock()
-            gk_with_scratch(body, context)
+            gk_with_scratch(body, context, true)
             gk_pool_lock()
             state.active &-= 1
             if state.active == 0 { gk_pool_announce_end() }
@@ -130,39 +136,43 @@ package enum ThreadPool {
 
     // ------------------------------------------------------ how many threads --
 
+    /// Set by the user; 0: not.
+    nonisolated(unsafe) private static var chosenCount: UInt32 = 0
+    /// What the process may use; 0: no thread has asked yet. Each that comes before one has asks
+    /// for itself, so that nobody waits while files are read.
+    nonisolated(unsafe) private static var availableCount: UInt32 = 0
+
     /// The user's choice, or what the process may use.
     package static var count: Int {
         get {
-            gk_pool_lock()
-            defer { gk_pool_unlock() }
-            if state.chosenCount > 0 { return state.chosenCount }
-            if state.availableCount == 0 { state.availableCount = available() }
-            return state.availableCount
+            var count = gk_atomic_load(&chosenCount)
+            if count == 0 { count = gk_atomic_load(&availableCount) }
+            if count == 0 {
+                count = UInt32(available())
+                gk_atomic_store(&availableCount, count)
+            }
+            return Int(count)
         }
-        set {
-            gk_pool_lock()
-            state.chosenCount = min(newValue, most)
-            gk_pool_unlock()
-        }
+        set { gk_atomic_store(&chosenCount, UInt32(min(newValue, most))) }
     }
 
     /// GRADCLIP_NUM_THREADS, or the processors of the affinity mask, but no more than
     /// the quotas of its cgroups.
     private static func available() -> Int {
-        if let text = gk_environment("GRADCLIP_NUM_THREADS"), let wanted = number(text), wanted > 0 {
-            return min(wanted, most)
-        }
-        return min(Int(gk_affinity_count()), Int(gk_cgroup_count()), most)
+        if let text = gk_environment("GRADCLIP_NUM_THREADS"), let wanted = number(text) { return wanted }
+        let cancellation = gk_cancellation_disable()
+        defer { gk_cancellation_restore(cancellation) }
+        return min(Int(gk_processor_count()), most)
     }
 
-    /// The digits at the start of a text.
+    /// The number that a text is: digits and nothing else, and not 0. Nil for any other text.
     private static func number(_ text: UnsafePointer<CChar>) -> Int? {
         var value = 0
         var length = 0
-        while text[length] >= 48 && text[length] <= 57 && length < 12 {
-            value = value &* 10 &+ Int(text[length]) &- 48
+        while text[length] >= 48 && text[length] <= 57 {
+            value = min(value &* 10 &+ Int(text[length]) &- 48, most)
             length &+= 1
         }
-        return length > 0 ? value : nil
+        return text[length] == 0 && value > 0 ? value : nil
     }
 }

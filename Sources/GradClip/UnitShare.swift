@@ -1,10 +1,12 @@
 // One thread's part of adaptive gradient clipping.
 import CGradClipKernels
+import CGradClipSystem
 import GradClipKernels
 
 struct UnitShare {
     let pass: UnsafeMutablePointer<UnitPass>
     let workspace: UnsafeMutableRawPointer
+    let isShared: Bool
     /// Where columns become rows.
     let tile: UnsafeMutableRawPointer
     /// One for each unit of a block; behind them the sum of all gradients, and what is
@@ -21,9 +23,10 @@ struct UnitShare {
     var element = 0
     var width = 0
 
-    init(_ pass: UnsafeMutablePointer<UnitPass>, _ workspace: UnsafeMutableRawPointer) {
+    init(_ pass: UnsafeMutablePointer<UnitPass>, _ workspace: UnsafeMutableRawPointer, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
+        self.isShared = isShared
         tile = workspace + Int(GK_SCRATCH - GK_TILE)
         partials = (workspace + Int(GK_WORKSPACE - GK_PARTIALS)).assumingMemoryBound(to: Partial.self)
         sum = partials + Int(GK_TILE_COLUMNS)
@@ -74,12 +77,12 @@ struct UnitShare {
     }
 
     private func hand() {
-        gk_pool_lock()
+        ThreadPool.lock(ifShared: isShared)
         pass.pointee.total.pointee.merge(&sum.pointee)
         if first < (pass.pointee.firstTensor, pass.pointee.firstElement) {
             (pass.pointee.firstTensor, pass.pointee.firstElement) = first
         }
-        gk_pool_unlock()
+        ThreadPool.unlock(ifShared: isShared)
         gk_release(limbs)
     }
 
@@ -98,9 +101,9 @@ struct UnitShare {
         reduce(pass.pointee.weights[index], sum + 1)
         for c in 0..<width {
             if partials[c].state.nonfinite > 0 {
-                gk_pool_lock()
+                ThreadPool.lock(ifShared: isShared)
                 pass.pointee.firstWeights = min(pass.pointee.firstWeights, index)
-                gk_pool_unlock()
+                ThreadPool.unlock(ifShared: isShared)
             }
             let norm = partials[c].norm(pass.pointee.type, omitsNonfinite: false).double
             // (Not max(), which would lose a NaN.)

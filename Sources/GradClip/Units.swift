@@ -72,9 +72,10 @@ package struct UnitPass {
 
     private mutating func pass() {
         numbers = 0
-        ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { context, workspace in
+        ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { context, workspace, isShared in
             var share = UnitShare(
-                context.unsafelyUnwrapped.assumingMemoryBound(to: UnitPass.self), workspace.unsafelyUnwrapped)
+                context.unsafelyUnwrapped.assumingMemoryBound(to: UnitPass.self), workspace.unsafelyUnwrapped,
+                isShared: isShared)
             share.run()
         }
     }

@@ -33,7 +33,7 @@ private struct WritePass {
     var numbers: Int64 = 0
 
     mutating func run(_ threads: Int) {
-        ThreadPool.run(grads.threadCount(allowed: threads), &self) { context, _ in
+        ThreadPool.run(grads.threadCount(allowed: threads), &self) { context, _, _ in
             let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: WritePass.self)
             var draw = SegmentDraw(pass.pointee.grads, &pass.pointee.numbers)
             while let segment = draw.next() {

@@ -1,6 +1,6 @@
 // Checking arguments without throwing, for the functions that have many of them.
 import CGradClip
-import CGradClipKernels
+import CGradClipSystem
 import GradClip
 
 /// Refuses a call. The text has the argument's name, with the index to be put after a "[",

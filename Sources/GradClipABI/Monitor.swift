@@ -1,6 +1,7 @@
 // The log of a training run: a line of CSV for every step, and warnings.
 import CGradClip
 import CGradClipKernels
+import CGradClipSystem
 import GradClip
 
 @_cdecl("gradclip_monitor_init") @implementation @_optimize(size)

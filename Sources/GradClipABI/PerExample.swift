@@ -1,6 +1,7 @@
 // Clipping by example.
 import CGradClip
 import CGradClipKernels
+import CGradClipSystem
 import GradClip
 
 @_cdecl("gradclip_clip_per_example") @implementation

@@ -1,7 +1,7 @@
 // Why calls of choosers and monitors are refused: a number each, and one text for all.
 // (Throwing an error from each place would take several times the room.)
 import CGradClip
-import CGradClipKernels
+import CGradClipSystem
 import GradClip
 
 /// Parts that end with "|", for the outcomes -1, -2, ...: "[" stands for an index, "#" for

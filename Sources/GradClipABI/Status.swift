@@ -1,6 +1,7 @@
 // Status codes and the calling thread's last error message.
 import CGradClip
 import CGradClipKernels
+import CGradClipSystem
 import GradClip
 
 /// Runs the body of a C function in the library's floating point environment and

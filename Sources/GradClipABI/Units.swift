@@ -1,6 +1,7 @@
 // Adaptive gradient clipping.
 import CGradClip
 import CGradClipKernels
+import CGradClipSystem
 import GradClip
 
 /// outer * reduced * inner, or -1 if no tensor is so long.

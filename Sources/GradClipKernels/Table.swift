@@ -23,12 +23,10 @@ private func reduce(
 
 #if GRADCLIP_X86_64_V4
 // What waits for memory at any width is left to the kernels of x86-64-v3.
-nonisolated(unsafe) private var kernelsBelow = gk_kernels()
-
 private func reduceElsewhere(
     _ element: Int, _ term: Int, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
 ) {
-    kernelsBelow.reduce(UInt32(element), data, Int64(length), r)
+    gk_process_kernels().pointee.reduce_below(UInt32(element), data, Int64(length), r)
 }
 #else
 private func reduceElsewhere(
@@ -164,7 +162,7 @@ private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
 #if GRADCLIP_X86_64_V4
 @_cdecl("gradclip_kernels_x86_64_v4")
 public func fillV4(_ table: UnsafeMutablePointer<gk_kernels>) {
-    kernelsBelow = table.pointee
+    table.pointee.reduce_below = table.pointee.reduce
     table.pointee.reduce = { reduce($0, $1, $2, $3) }
 }
 #elseif GRADCLIP_X86_64_V3

@@ -132,7 +132,9 @@ static void quotas_of_nested_cgroups(void)
 
 static void environment(void)
 {
-    static const struct { const char *text; int expected; } rows[] = {{"3", 3}, {"1", 1}, {"256", 256}, {"99999", 256}, {"0", 8}, {"", 8}, {"-2", 8}, {"many", 8}};
+    static const struct { const char *text; int expected; } rows[] = {{"3", 3}, {"1", 1}, {"256", 256}, {"99999", 256}, {"0", 8}, {"", 8}, {"-2", 8}, {"many", 8},
+        /* A text that is not a number as a whole is none. */
+        {"3x", 8}, {"3 ", 8}, {" 3", 8}, {"+3", 8}, {"0x10", 8}, {"2.5", 8}, {"3,4", 8}, {"00", 8}, {"007", 7}, {"99999999999999999999999999", 256}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int got = threads_in_a_child(rows[i].text, 8);
         CHECK(got == rows[i].expected, "GRADCLIP_NUM_THREADS=%s: %d threads, expected %d", rows[i].text, got, rows[i].expected);

@@ -30,12 +30,27 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips monitor limits no_memory life; do
+for test in semantics arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips monitor limits no_memory life cancel fork; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # Not linked with the library, which it opens.
 if [ "${RELOAD:-1}" = 1 ]; then
     if compile reload "reload.c -ldl" -Wl,--as-needed; then run "$out/reload" "$build/lib/libgradclip.so"; else failed=$((failed + 1)); fi
+fi
+# Forks once more from the archive, and from a plugin with either of the two in it.
+static=$build/lib/libgradclip.a
+if [ -e "$static" ]; then
+    if (cd "$here" && "$cc" $flags -o "$out/fork-static" fork.c "$static" -lpthread -lm); then run "$out/fork-static"; else failed=$((failed + 1)); fi
+    if compile fork_plugin "fork_plugin.c -ldl" -Wl,--as-needed; then
+        for linked in "$static -lpthread -lm" "$link"; do
+            if (cd "$here" && "$cc" $flags -Dmain=plugin_main -fPIC -shared -o "$out/plugin.so" fork.c $linked); then
+                run "$out/fork_plugin" "$out/plugin.so"
+            else failed=$((failed + 1)); fi
+        done
+    else failed=$((failed + 1)); fi
+else
+    echo "$static is missing: run make static" >&2
+    failed=$((failed + 1))
 fi
 if compile cgroup cgroup.c; then run "$here/cgroup.sh" "$out/cgroup"; else failed=$((failed + 1)); fi
 # A locale with a decimal comma of its own, since systems have few.

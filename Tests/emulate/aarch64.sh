@@ -41,16 +41,17 @@ rm -rf "$work"
 mkdir -p "$work/lib"
 cd "$work"
 # What SwiftPM writes for a C target.
-cat >module.modulemap <<END
-module CGradClipKernels {
-    umbrella header "$root/Sources/CGradClipKernels/include/CGradClipKernels.h"
+for target in CGradClipSystem CGradClipKernels; do
+    cat >>module.modulemap <<END
+module $target {
+    umbrella header "$root/Sources/$target/include/$target.h"
     export *
 }
 END
-
-for file in "$root"/Sources/CGradClipKernels/*.c; do
-    "$clang" --target=$cross -isystem $system/include -std=gnu11 -Wall -Wextra -Werror -O2 -fPIC -ffunction-sections \
-        -I"$root/Sources/CGradClipKernels/include" -c "$file" -o "$(basename "$file" .c).o"
+    for file in "$root/Sources/$target"/*.c; do
+        "$clang" --target=$cross -isystem $system/include -std=gnu11 -Wall -Wextra -Werror -O2 -fPIC -ffunction-sections \
+            -I"$root/Sources/$target/include" -c "$file" -o "$(basename "$file" .c).o"
+    done
 done
 
 module() { # NAME FLAGS...

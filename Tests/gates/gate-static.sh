@@ -17,13 +17,15 @@ if grep -E '@|swift|^\$' "$work/undefined" >&2; then fail "it needs these"; fi
 # Section groups would be exchanged for a host's groups of the same name; the others
 # would tell a Swift host's linker or runtime of things that are not there.
 readelf -gW "$archive" 2>/dev/null | grep -q 'COMDAT' && fail "it has section groups"
-readelf -SW "$archive" | grep -oE '\.?(swift[15]_[a-z_]+|swift_modhash|linker-options|debug_[a-z]+|ctors|init_array)\b' | sort -u >"$work/sections"
+readelf -SW "$archive" | grep -oE '\.?(swift[15]_[a-z_]+|swift_modhash|linker-options|debug_[a-z]+|ctors)\b' | sort -u >"$work/sections"
 if [ -s "$work/sections" ]; then
     cat "$work/sections" >&2
     fail "it has these sections"
 fi
-# The threads end with the process.
-readelf -SW "$archive" | grep -q '\.fini_array' || fail "the section that ends the threads was lost"
+# Forks are watched from the start, and the threads end with the process.
+for section in init_array fini_array; do
+    readelf -SW "$archive" | grep -q "\.$section" || fail "the section .$section was lost"
+done
 if strings -a "$archive" | grep -F "$root" >&2; then fail "it names folders of this machine"; fi
 
 # Without Swift: an environment in which there is none.

@@ -4,7 +4,7 @@
 // instruction set.
 //
 // Also the few things Swift cannot say: vector conversions, the floating point
-// control word, thread-local storage.
+// control word, room on the stack.
 #ifndef CGRADCLIPKERNELS_H
 #define CGRADCLIPKERNELS_H
 
@@ -129,6 +129,8 @@ typedef struct gk_kernels {
     // scratch is 4 * GK_COLUMNS floats. Pointers in rows may change.
     void (*accumulate)(uint32_t dtype, const void **rows, int64_t length, const double *factors, double *sums,
                        void *scratch);
+    // For a level that leaves some reductions to the one below: that one's.
+    void (*reduce_below)(uint32_t dtype, const void *data, int64_t length, gk_reduction *reduction);
 } gk_kernels;
 
 // Columns that are summed over examples at a time: at least as many as fit into the workspace
@@ -136,7 +138,7 @@ typedef struct gk_kernels {
 // a cache of the processor's own. The more, the longer the stretches in which rows are read.
 enum { GK_COLUMNS = 1792, GK_MOST_COLUMNS = 65536 };
 
-// Each level fills its table. The baseline is always there; the others exist in
+// Each level fills its table, whose fields are pointers to functions and nothing else. The baseline is always there; the others exist in
 // libgradclip.so on x86-64 only, hence weak.
 void gradclip_kernels_baseline(gk_kernels *table);
 #if defined(__x86_64__)
@@ -148,42 +150,12 @@ enum { GK_ISA_BASELINE = 0, GK_ISA_X86_64_V3 = 1, GK_ISA_X86_64_V4 = 2, GK_ISA_N
 
 // The kernels of this process: the best level that the CPU and the operating
 // system support, or the one the environment variable GRADCLIP_ISA asks for if
-// they support it. Chosen at the first call.
+// they support it. Chosen at the first call: by every thread that makes one, each for itself
+// and to the same end, so that nobody waits.
 const gk_kernels *gk_process_kernels(void);
 uint32_t gk_process_isa(void);
 
-// --------------------------------------------------------------- threads --
-
-// One lock and two conditions, for the pool (ThreadPool.swift).
-void gk_pool_lock(void);
-void gk_pool_unlock(void);
-void gk_pool_wait_for_work(void);
-void gk_pool_wait_for_end(void);
-void gk_pool_announce_work(void);
-void gk_pool_announce_end(void);
-
-// Registers what to do in a forked child, where the lock is free and no worker
-// exists, and when the library is unloaded or the process exits.
-void gk_pool_register(void (*in_child)(void), void (*at_end)(void));
-
-// A thread with all signals blocked and a small stack; false if there is none to be had.
-bool gk_thread_start(uint64_t *thread, void (*body)(void *), void *context);
-void gk_thread_join(uint64_t thread);
-
-// Processors that the process may run on; at least 1.
-int gk_affinity_count(void);
-
-// Processors that the quotas of its cgroups come to, rounded up; INT_MAX: there are none.
-int gk_cgroup_count(void);
-
-// The first bytes of a file as text; false if it cannot be read.
-bool gk_read_file(const char *path, char *buffer, size_t size);
-const char *gk_environment(const char *name);
-
-// Hands out numbers 0, 1, 2 ...
-static inline int64_t gk_take_number(int64_t *next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
-
-// ---------------------------------------------- scratch, errors, formats --
+// --------------------------------------------------------------- scratch --
 
 // What a pass over tensors needs besides: GK_SCRATCH bytes for one block, then
 // GK_TABLES for tables of powers, then limbs for two exact sums of float64 terms, then
@@ -198,26 +170,11 @@ enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_PARTIALS };
 
 _Static_assert(GK_COLUMNS * (8 + 4 * 4) <= GK_WORKSPACE, "sums over examples fit");
 
+// What a thread does of a pass: on GK_WORKSPACE bytes, and with others at work on the same or not.
+typedef void (*gk_body)(void *context, void *scratch, bool is_shared);
+
 // Calls body with GK_WORKSPACE bytes of its own stack, aligned to 64.
-void gk_with_scratch(void (*body)(void *context, void *scratch), void *context);
-
-// Zeroed memory aligned to 64 (size is rounded up), or NULL; and its release.
-void *gk_allocate(size_t size);
-void gk_release(void *memory);
-
-// The calling thread's last error message, and a line of its log: GK_MESSAGE bytes each.
-enum { GK_MESSAGE = 256 };
-char *gk_thread_message(void);
-char *gk_thread_line(void);
-
-// Where the calling thread's last ArgumentError says what it is about: GK_REFUSAL bytes,
-// aligned to 16.
-enum { GK_REFUSAL = 128 };
-void *gk_thread_refusal(void);
-
-// snprintf("%.*g") whose decimal point is '.' in every locale; true if the text
-// reads back as the value.
-bool gk_format_double(char *buffer, size_t size, int digits, double value);
+void gk_with_scratch(gk_body body, void *context, bool is_shared);
 
 // -------------------------------------------- the floating point control --
 

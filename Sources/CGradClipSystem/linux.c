@@ -1,12 +1,18 @@
+// Linux: which processors the process may use.
+//
 // The quota of processor time: that of the process's cgroup, and of all those that this one is
 // in. /proc/self/cgroup says which it is. In a container it is mostly the root of what is mounted,
 // whatever that file says, so the root is looked at in any case.
 //
 // Numbers are read by hand: libc's functions depend on the locale, or are there in versions
 // that the oldest systems do not have.
-#include "CGradClipKernels.h"
+#ifdef __linux__
+#define _GNU_SOURCE
+#include "CGradClipSystem.h"
 
 #include <limits.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +20,16 @@ enum { ROOM = 8192 };
 typedef struct buffers {
     char list[ROOM], path[ROOM], text[64];
 } buffers;
+
+// The first bytes of a file as text; false if it cannot be read.
+static bool read_text(const char *path, char *buffer, size_t size) {
+    FILE *file = fopen(path, "re");
+    if (!file) return false;
+    size_t length = fread(buffer, 1, size - 1, file);
+    fclose(file);
+    buffer[length] = 0;
+    return true;
+}
 
 // The digits at the start of *text, and behind them; -1: there are none.
 static int64_t number(const char **text) {
@@ -27,7 +43,7 @@ static int64_t number(const char **text) {
 static const char *read_file(buffers *all, size_t length, const char *name) {
     if (length + strlen(name) >= ROOM) return NULL;
     strcpy(all->path + length, name);
-    return gk_read_file(all->path, all->text, sizeof all->text) ? all->text : NULL;
+    return read_text(all->path, all->text, sizeof all->text) ? all->text : NULL;
 }
 
 // Lowers *least to what the folder allows.
@@ -60,14 +76,15 @@ static void climb(buffers *all, const char *root, const char *name, int *least) 
     look(all, top, least);
 }
 
-int gk_cgroup_count(void) {
+// INT_MAX: there is no quota.
+static int cgroup_count(void) {
     static const char root[] = "/sys/fs/cgroup", cpu_root[] = "/sys/fs/cgroup/cpu";
     int least = INT_MAX;
     buffers *all = malloc(sizeof *all);
     if (!all) return least;
     climb(all, root, "", &least);
     climb(all, cpu_root, "", &least);
-    if (!gk_read_file("/proc/self/cgroup", all->list, ROOM)) all->list[0] = 0;
+    if (!read_text("/proc/self/cgroup", all->list, ROOM)) all->list[0] = 0;
     // Lines "NUMBER:CONTROLLERS:NAME": no controllers in version 2, "cpu,cpuacct" in version 1.
     // What has no end of line was cut off, and might name another cgroup.
     for (char *line = all->list, *end; (end = strchr(line, '\n')); line = end + 1) {
@@ -82,3 +99,20 @@ int gk_cgroup_count(void) {
     free(all);
     return least;
 }
+
+static int affinity_count(void) {
+    enum { MOST = 16384 };
+    cpu_set_t *set = CPU_ALLOC(MOST);
+    if (!set) return 1;
+    size_t size = CPU_ALLOC_SIZE(MOST);
+    CPU_ZERO_S(size, set);
+    int count = sched_getaffinity(0, size, set) == 0 ? CPU_COUNT_S(size, set) : 1;
+    CPU_FREE(set);
+    return count > 0 ? count : 1;
+}
+
+int gk_processor_count(void) {
+    int affinity = affinity_count(), quota = cgroup_count();
+    return affinity < quota ? affinity : quota;
+}
+#endif

@@ -1,12 +1,14 @@
-// What the thread pool needs from the system; see the header.
-#define _GNU_SOURCE
-#include "CGradClipKernels.h"
+// POSIX threads and memory; see the header.
+#ifndef _WIN32
+#ifndef __APPLE__ // where this would hide the rest
+#define _POSIX_C_SOURCE 200809L
+#endif
+#include "CGradClipSystem.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 // glibc 2.34 moved these into libc under new versions; the old ones are still
 // there, and with them the library runs on systems from 2.17 on.
@@ -48,8 +50,11 @@ static void in_child(void) {
 void gk_pool_register(void (*child)(void), void (*at_end)(void)) {
     handle_child = child;
     handle_end = at_end;
-    pthread_atfork(gk_pool_lock, gk_pool_unlock, in_child);
 }
+
+// Before main() and before dlopen() returns: a fork may come while the first call of the process is
+// under way. (In the archive this is in the object with all else, so it is linked in.)
+__attribute__((constructor)) static void load(void) { pthread_atfork(gk_pool_lock, gk_pool_unlock, in_child); }
 
 __attribute__((destructor)) static void unload(void) {
     if (handle_end) handle_end();
@@ -89,24 +94,20 @@ bool gk_thread_start(uint64_t *thread, void (*body)(void *), void *context) {
 
 void gk_thread_join(uint64_t thread) { pthread_join((pthread_t)thread, NULL); }
 
-int gk_affinity_count(void) {
-    enum { MOST = 16384 };
-    cpu_set_t *set = CPU_ALLOC(MOST);
-    if (!set) return 1;
-    size_t size = CPU_ALLOC_SIZE(MOST);
-    CPU_ZERO_S(size, set);
-    int count = sched_getaffinity(0, size, set) == 0 ? CPU_COUNT_S(size, set) : 1;
-    CPU_FREE(set);
-    return count > 0 ? count : 1;
+int gk_cancellation_disable(void) {
+    int before = PTHREAD_CANCEL_DISABLE;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
 }
 
-bool gk_read_file(const char *path, char *buffer, size_t size) {
-    FILE *file = fopen(path, "re");
-    if (!file) return false;
-    size_t length = fread(buffer, 1, size - 1, file);
-    fclose(file);
-    buffer[length] = 0;
-    return true;
+void gk_cancellation_restore(int state) { pthread_setcancelstate(state, &(int){0}); }
+
+void *gk_allocate(size_t size) {
+    void *memory = NULL;
+    size = (size + 63) / 64 * 64;
+    if (posix_memalign(&memory, 64, size) != 0) return NULL;
+    return memset(memory, 0, size);
 }
 
-const char *gk_environment(const char *name) { return getenv(name); }
+void gk_release(void *memory) { free(memory); }
+#endif
