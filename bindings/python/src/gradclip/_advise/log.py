@@ -49,6 +49,7 @@ class Log:
         step: step numbers, increasing; None where the log has none.
         learning_rate, loss, loss_scale, batch_size: NaN where a row has none; None
             where no row has one.
+        clip_coef, max_norm: what was in force in the run that wrote the log; likewise.
         tensors: which tensor was the largest, if the log has norms of tensors.
         culprits: the tensor with the first non-finite element, by row, if the log
             names it.
@@ -65,6 +66,8 @@ class Log:
     loss: Array | None = None
     loss_scale: Array | None = None
     batch_size: Array | None = None
+    clip_coef: Array | None = None
+    max_norm: Array | None = None
     tensors: Tensors | None = None
     culprits: dict[int, str] = field(default_factory=dict)
     source: str = "norms"

@@ -98,6 +98,10 @@ def _rest(whole: str, last: str) -> Role | None:
         return Role("loss_scale")
     if last in ("global_batch_size", "batch_size"):
         return Role("batch_size", 0 if last.startswith("global") else 1)
+    if last in ("clip_coef", "clip_coefficient", "clipping_coefficient"):
+        return Role("clip_coef")
+    if last in ("max_norm", "max_grad_norm"):
+        return Role("max_norm")
     if last == "first_tensor":
         return Role("culprit")
     if last == "epoch":
@@ -143,9 +147,10 @@ def choose(names: Iterable[str], wanted: str | None = None) -> Columns:
         words = [f"norm: {norm!r}, {_why(norms[0][0])}{_rivals(norms, names)}"]
     elif tensors:
         words = [f"norm: the {p:g}-norm of {len(tensors)} tensors' norms (there is no total)"]
-    for kind in ("learning_rate", "loss", "step", "loss_scale", "batch_size"):
+    for kind in ("learning_rate", "loss", "step", "loss_scale", "batch_size", "clip_coef", "max_norm"):
         if kind in others:
-            words.append(f"{kind.replace('_', ' ')}: {others[kind][1]!r}")
+            what = kind if kind in ("clip_coef", "max_norm") else kind.replace("_", " ")
+            words.append(f"{what}: {others[kind][1]!r}")
     return Columns(
         norm,
         wanted is None and norm is not None and dict(roles)[norm].after_clipping,

@@ -13,9 +13,12 @@ from ..log import Array, Log, Tensors
 from ..tensors import largest_of, total_of
 
 # The places in a row, and how a column is stored.
-NORM, STEP, LR, LOSS, SCALE, BATCH, EPOCH = range(7)
-KINDS = ("norm", "step", "learning_rate", "loss", "loss_scale", "batch_size", "epoch")
-_CODES = "dddfffd"
+NORM, STEP, LR, LOSS, SCALE, BATCH, EPOCH, COEF, LIMIT = range(9)
+KINDS = (
+    "norm", "step", "learning_rate", "loss", "loss_scale", "batch_size", "epoch", "clip_coef",
+    "max_norm",
+)  # fmt: skip
+_CODES = "dddfffddd"
 _NAN = math.nan
 
 
@@ -168,8 +171,8 @@ def in_order(log: Log, epoch: Array | None = None) -> Log:
 
 
 def _of_rows(log: Log, rows: Array) -> Log:
-    for kind in ("norm", "step", "learning_rate", "loss", "loss_scale", "batch_size"):
-        values = getattr(log, kind)
+    for kind in KINDS:
+        values = getattr(log, kind, None)
         if values is not None:
             setattr(log, kind, values[rows])
     if log.tensors is not None:
