@@ -17,6 +17,11 @@ static gradclip_status clip(gradclip_accumulator *a, unsigned char *data, uint64
 	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
 	return gradclip_accumulator_clip(a, &tensor, 1, max_norm, NULL);
 }
+
+// What clipping by the accumulator's norm comes to; nothing is written.
+static gradclip_status clip_nothing(gradclip_accumulator *a, double max_norm, gradclip_result *result) {
+	return gradclip_accumulator_clip(a, NULL, 0, max_norm, result);
+}
 */
 import "C"
 
@@ -31,8 +36,12 @@ import (
 // processes, which exchange accumulators as bytes. For p = 1 and 2 over float32,
 // float16 and bfloat16 the result has the bits of one call, however it was cut.
 //
-// One accumulator must not be used by two goroutines at a time.
-type Accumulator struct{ handle *C.gradclip_accumulator }
+// One accumulator must not be used by two goroutines at a time, nor be copied (go vet
+// finds copies).
+type Accumulator struct {
+	_      noCopy
+	handle *C.gradclip_accumulator
+}
 
 // NewAccumulator makes one; the options hold for all that is done with it.
 func NewAccumulator(options ...Option) (*Accumulator, error) {
@@ -148,10 +157,25 @@ func (a *Accumulator) Finish(maxNorm float64) (Result, error) {
 // Clip is Finish, and clips gradients in place by that norm. They are not measured
 // again: as a rule they are those that were added.
 func (a *Accumulator) Clip(maxNorm float64, grads ...Grad) (Result, error) {
-	result, err := a.Finish(maxNorm)
+	result, err := a.clipNothing(maxNorm)
 	if err != nil || result.Factor == 1 && result.NonfiniteCount == 0 { // nothing to write
 		return result, err
 	}
+	return result, a.clipEach(maxNorm, grads)
+}
+
+// clipNothing is what Clip comes to, and writes nothing. Under Zero it is no error, as
+// that of Finish is, whose caller reads the gradients as they are.
+func (a *Accumulator) clipNothing(maxNorm float64) (Result, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r := newResult()
+	status := C.clip_nothing(a.handle, C.double(maxNorm), &r)
+	runtime.KeepAlive(a)
+	return outcome(status, &r)
+}
+
+func (a *Accumulator) clipEach(maxNorm float64, grads []Grad) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer runtime.KeepAlive(a)
@@ -159,10 +183,10 @@ func (a *Accumulator) Clip(maxNorm float64, grads ...Grad) (Result, error) {
 		g := &grads[i]
 		status := C.clip(a.handle, g.bytes(), C.uint64_t(g.length), C.uint32_t(g.dtype), g.flags(), C.double(maxNorm))
 		if status < 0 {
-			return result, check(status)
+			return check(status)
 		}
 	}
-	return result, nil
+	return nil
 }
 
 // call makes a call and fetches its error on one thread, and keeps the accumulator from

@@ -3,10 +3,20 @@ package gradclip
 /*
 #include <gradclip.h>
 #include <stdlib.h>
+
+static gradclip_status chooser_clip(gradclip_chooser *chooser, unsigned char *data, uint64_t length, uint32_t dtype,
+                                    uint32_t flags, double norm_type, double *loss, gradclip_options *options,
+                                    gradclip_result *result, gradclip_decision *decision) {
+	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
+	return gradclip_chooser_clip(chooser, &tensor, 1, norm_type, loss, options, result, decision);
+}
 */
 import "C"
 
 import (
+	"errors"
+	"fmt"
+	"math"
 	"runtime"
 	"unsafe"
 )
@@ -83,8 +93,8 @@ type Decision struct {
 	Threshold float64
 	// ClipCoef is between 0 and 1; of AdaGC's the smallest; 1 if the step is skipped.
 	ClipCoef float64
-	// TensorCoefs are AdaGC's, from FeedTensors.
-	TensorCoefs []float64
+	// TensorThresholds and TensorCoefs are AdaGC's, from FeedTensors and Clip.
+	TensorThresholds, TensorCoefs []float64
 	// Mean and Deviation are what ZClip and SkipStep went by.
 	Mean, Deviation float64
 	// Steps is how many norms entered the history so far; Recorded whether this one did.
@@ -92,16 +102,21 @@ type Decision struct {
 	Recorded bool
 }
 
-// Chooser picks max_norm from the norms of the steps before: told the norm of every
-// step (GetTotalNorm, Accumulator.Finish), it decides what to do about it (Scale by
-// ClipCoef, or leave the step out). Two goroutines must not use one at a time.
-type Chooser struct{ handle *C.gradclip_chooser }
+// Chooser picks max_norm from the norms of the steps before. Clip measures, decides and
+// clips; or, told the norm of every step (DeferClip, Accumulator.Finish), it decides what
+// an optimizer is to multiply by: ClipCoef times the Factor of that call. Two goroutines
+// must not use one at a time, and it must not be copied (go vet finds copies).
+type Chooser struct {
+	_      noCopy
+	handle *C.gradclip_chooser
+	rule   Rule
+}
 
 // NewChooser makes one.
 func NewChooser(options ChooserOptions) (*Chooser, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	c, o := new(Chooser), options.c()
+	c, o := &Chooser{rule: options.Rule}, options.c()
 	if err := check(C.gradclip_chooser_create(&o, &c.handle)); err != nil {
 		return nil, err
 	}
@@ -122,7 +137,8 @@ func (c *Chooser) Reset() error {
 	return c.call(func() C.gradclip_status { return C.gradclip_chooser_reset(c.handle) })
 }
 
-// Feed tells it the norm of a step. One that is not finite is no error: Skip it.
+// Feed tells it the norm of a step. When the step is to be skipped that is an error: a
+// *SkipStepError, or a *NonFiniteError for a norm or a loss that is not finite.
 func (c *Chooser) Feed(totalNorm float64) (Decision, error) {
 	return c.feed(totalNorm, nil)
 }
@@ -135,10 +151,149 @@ func (c *Chooser) FeedLoss(totalNorm, loss float64) (Decision, error) {
 func (c *Chooser) feed(totalNorm float64, loss *C.double) (Decision, error) {
 	var d C.gradclip_decision
 	C.gradclip_decision_init(&d, C.sizeof_gradclip_decision)
+	var status C.gradclip_status
 	err := c.call(func() C.gradclip_status {
-		return C.gradclip_chooser_feed(c.handle, C.double(totalNorm), loss, &d)
+		status = C.gradclip_chooser_feed(c.handle, C.double(totalNorm), loss, &d)
+		return status
 	})
-	return decision(&d), err
+	if err != nil {
+		return Decision{}, err
+	}
+	return told(status, totalNorm, decision(&d))
+}
+
+// told is what a decision comes to: that the step is to be skipped must not be overlooked.
+func told(status C.gradclip_status, totalNorm float64, d Decision) (Decision, error) {
+	r := Result{TotalNorm: totalNorm, ClipCoef: d.ClipCoef, Factor: d.ClipCoef, FirstTensor: -1, FirstElement: -1}
+	switch status {
+	case C.GRADCLIP_NON_FINITE:
+		return d, &NonFiniteError{r}
+	case C.GRADCLIP_SKIP_STEP:
+		return d, &SkipStepError{r, d}
+	}
+	return d, nil
+}
+
+// Clip measures gradients, decides, and clips them in place. The options are those of
+// ClipGradNorm. When the step is to be skipped that is an error, and nothing was written: a
+// *SkipStepError, or a *NonFiniteError under the policy Leave.
+//
+// A list of one gradient is one call of gradclip_chooser_clip. A longer one is measured,
+// told and scaled gradient by gradient, with the same decisions; only, gradients whose norm
+// exceeds the largest float64 are skipped, and AdaGC's coefficients in its warm-up may differ
+// in the last digit.
+func (c *Chooser) Clip(grads []Grad, options ...Option) (Result, Decision, error) {
+	return c.clip(grads, nil, options)
+}
+
+// ClipLoss is the same with the loss of the step, which SkipStep looks at.
+func (c *Chooser) ClipLoss(grads []Grad, loss float64, options ...Option) (Result, Decision, error) {
+	return c.clip(grads, (*C.double)(&loss), options)
+}
+
+func (c *Chooser) clip(grads []Grad, loss *C.double, options []Option) (Result, Decision, error) {
+	s := settled(options)
+	if len(grads) == 1 {
+		return c.clipOne(&grads[0], loss, &s)
+	}
+	if c.rule == AdaGC {
+		return c.clipTensors(grads, &s)
+	}
+	a, err := newAccumulator(&s)
+	if err != nil {
+		return Result{}, Decision{}, err
+	}
+	defer a.Close()
+	if err := a.Add(grads...); err != nil {
+		return Result{}, Decision{}, err
+	}
+	result, err := a.clipNothing(math.Inf(1))
+	var left *NonFiniteError
+	if err != nil && !errors.As(err, &left) {
+		return result, Decision{}, err
+	}
+	d, skip := c.feed(result.TotalNorm, loss)
+	if left != nil {
+		return result, d, err
+	}
+	if skip != nil && !(errors.As(skip, &left) && s.options.nonfinite == C.GRADCLIP_NONFINITE_PROPAGATE && result.NonfiniteCount > 0) {
+		result.ClipCoef, result.Factor = 1, 1 // nothing is written
+		var outlier *SkipStepError
+		if errors.As(skip, &outlier) {
+			return result, d, &SkipStepError{result, d}
+		}
+		return result, d, &NonFiniteError{result}
+	}
+	maxNorm := d.Threshold
+	if c.rule == SkipStep {
+		maxNorm = math.Inf(1) // its threshold says what is skipped; nothing is clipped
+	}
+	result, err = a.Clip(maxNorm, grads...)
+	d.ClipCoef = result.ClipCoef
+	return result, d, err
+}
+
+func (c *Chooser) clipOne(g *Grad, loss *C.double, s *settings) (Result, Decision, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer runtime.KeepAlive(c)
+	var d C.gradclip_decision
+	C.gradclip_decision_init(&d, C.sizeof_gradclip_decision)
+	room := newRoom(&d, c.rule, 1)
+	defer room.free()
+	r := newResult()
+	status := C.chooser_clip(c.handle, g.bytes(), C.uint64_t(g.length), C.uint32_t(g.dtype), g.flags(),
+		C.double(s.normType), loss, &s.options, &r, &d)
+	result, err := outcome(status, &r)
+	made := decision(&d)
+	room.fill(&made)
+	if status == C.GRADCLIP_SKIP_STEP {
+		return result, made, &SkipStepError{result, made}
+	}
+	return result, made, err
+}
+
+// clipTensors is AdaGC's Clip of a list: each gradient by its own coefficient.
+func (c *Chooser) clipTensors(grads []Grad, s *settings) (Result, Decision, error) {
+	for i := range grads {
+		if grads[i].uncounted {
+			return Result{}, Decision{}, &Error{InvalidArgument, fmt.Sprintf("grads[%d] must be counted: AdaGC has a threshold for each", i)}
+		}
+	}
+	result, err := measure(grads, s)
+	if err != nil {
+		return result, Decision{}, err
+	}
+	norms, err := getNorms(grads, s)
+	if err != nil {
+		return result, Decision{}, err
+	}
+	for i := range grads {
+		if grads[i].length == 0 {
+			norms[i] = -1
+		}
+	}
+	d, err := c.FeedTensors(norms)
+	var left *NonFiniteError
+	switch {
+	case err == nil:
+	case errors.As(err, &left) && s.options.nonfinite == C.GRADCLIP_NONFINITE_PROPAGATE && result.NonfiniteCount > 0:
+		// What torch does: everything is multiplied by the coefficient of the norm.
+		result, err = ClipGradNorm(grads, 1, func(given *settings) { *given = *s })
+		return result, d, err
+	default:
+		return result, d, err
+	}
+	// Of the options the policy and grad_scale are still to be done: by norms that are known.
+	zero := s.options
+	result.ClipCoef, result.Factor = d.ClipCoef, d.ClipCoef/float64(s.options.grad_scale)
+	zero.eps = 0
+	for i := range grads {
+		if err := clipByKnownNorm(&grads[i], d.TensorCoefs[i], &zero); err != nil {
+			return result, d, err
+		}
+	}
+	return result, d, nil
 }
 
 // FeedTensors is Feed for AdaGC, with the norm of each gradient; -1 for one that is not
@@ -150,18 +305,58 @@ func (c *Chooser) FeedTensors(norms []float64) (Decision, error) {
 	if len(norms) > 0 {
 		given = (*C.double)(&norms[0])
 	}
-	// The decision points to room for the coefficients: C's, for Go's it must not.
-	size := C.size_t(len(norms))
-	d.tensor_coefs = (*C.double)(C.calloc(size+1, 8))
-	defer C.free(unsafe.Pointer(d.tensor_coefs))
-	err := c.call(func() C.gradclip_status { return C.gradclip_chooser_feed_tensors(c.handle, given, size, &d) })
+	room := newRoom(&d, AdaGC, len(norms))
+	defer room.free()
+	var status C.gradclip_status
+	err := c.call(func() C.gradclip_status {
+		status = C.gradclip_chooser_feed_tensors(c.handle, given, C.size_t(len(norms)), &d)
+		return status
+	})
+	if err != nil {
+		return Decision{}, err
+	}
 	made := decision(&d)
-	if err == nil {
-		for _, coef := range unsafe.Slice(d.tensor_coefs, len(norms)) {
-			made.TensorCoefs = append(made.TensorCoefs, float64(coef))
+	room.fill(&made)
+	largest := 0.0
+	for _, norm := range norms {
+		if !(norm <= largest) {
+			largest = norm
 		}
 	}
-	return made, err
+	return told(status, largest, made)
+}
+
+// room is what a decision points to for AdaGC's thresholds and coefficients: C's memory,
+// for to Go's it must not point.
+type room struct {
+	thresholds, coefs *C.double
+	count             int
+}
+
+func newRoom(d *C.gradclip_decision, rule Rule, count int) room {
+	if rule != AdaGC {
+		return room{}
+	}
+	r := room{(*C.double)(C.calloc(C.size_t(count)+1, 8)), (*C.double)(C.calloc(C.size_t(count)+1, 8)), count}
+	d.tensor_thresholds, d.tensor_coefs = r.thresholds, r.coefs
+	return r
+}
+
+func (r room) fill(d *Decision) {
+	d.TensorThresholds, d.TensorCoefs = floats(r.thresholds, r.count), floats(r.coefs, r.count)
+}
+
+func (r room) free() {
+	C.free(unsafe.Pointer(r.thresholds))
+	C.free(unsafe.Pointer(r.coefs))
+}
+
+// floats copies doubles of C's.
+func floats(from *C.double, count int) []float64 {
+	if count == 0 || from == nil {
+		return nil
+	}
+	return append([]float64(nil), unsafe.Slice((*float64)(unsafe.Pointer(from)), count)...)
 }
 
 func decision(d *C.gradclip_decision) Decision {

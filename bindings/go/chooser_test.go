@@ -66,9 +66,84 @@ func TestAChooserSkipsOutliersAndWhatIsNotFinite(t *testing.T) {
 		}
 	}
 	for _, step := range [][2]float64{{500, 2}, {1, 500}, {math.NaN(), 2}, {1, math.Inf(1)}} {
-		if d, err := chooser.FeedLoss(step[0], step[1]); err != nil || d.Action != gradclip.Skip {
+		d, err := chooser.FeedLoss(step[0], step[1])
+		var outlier *gradclip.SkipStepError
+		var nonfinite *gradclip.NonFiniteError
+		if !errors.As(err, &outlier) && !errors.As(err, &nonfinite) || d.Action != gradclip.Skip {
 			t.Errorf("%v: %v %v", step, d, err)
 		}
+		finite := step[0] < 1000 && step[1] < 1000
+		equal(t, "which error", []any{outlier != nil, nonfinite != nil}, []any{finite, !finite})
+	}
+}
+
+// Whatever the list, the chooser decides alike; and so it does when it is told norms, and the
+// optimizer multiplies.
+func TestAChooserClipsListsAsOneGradientAndAsDeferred(t *testing.T) {
+	skip := gradclip.DefaultChooserOptions(gradclip.SkipStep)
+	skip.Window = 8
+	for _, options := range []gradclip.ChooserOptions{
+		gradclip.DefaultChooserOptions(gradclip.AutoClip), gradclip.DefaultChooserOptions(gradclip.ZClip), skip,
+	} {
+		whole, parts, told := newChooser(t, options), newChooser(t, options), newChooser(t, options)
+		for step := 0; step < 60; step++ {
+			scale := float32(1 + step%7)
+			if step == 40 {
+				scale = 1000
+			}
+			arena := []float32{3 * scale, 0, 4 * scale, 1, 2}
+			a, b := append([]float32(nil), arena[:2]...), append([]float32(nil), arena[2:]...)
+			read := gradclip.WithGradScale(2)
+			deferred, err := gradclip.DeferClip(gradclip.List(a, b), math.Inf(1), read)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r1, d1, e1 := whole.ClipLoss(gradclip.List(arena), float64(scale), read)
+			r2, d2, e2 := parts.ClipLoss(gradclip.List(a, b), float64(scale), read)
+			d3, e3 := told.FeedLoss(deferred.TotalNorm, float64(scale))
+			equal(t, "decisions", []any{r1, d1, e1 == nil}, []any{r2, d2, e2 == nil})
+			equal(t, "gradients", arena, append(a, b...))
+			equal(t, "told", []any{d3, e3 == nil}, []any{d1, e1 == nil})
+			if factor := d3.ClipCoef * deferred.Factor; e1 == nil && math.Abs(factor-r1.Factor) > 1e-15 {
+				t.Errorf("step %d: %v, deferred %v", step, r1.Factor, factor)
+			}
+			var outlier *gradclip.SkipStepError
+			if want := step == 40 && options.Rule == gradclip.SkipStep; errors.As(e2, &outlier) != want {
+				t.Errorf("step %d: %v", step, e2)
+			}
+		}
+		bad := []float32{1, float32(math.NaN())}
+		var nonfinite *gradclip.NonFiniteError
+		_, d, err := parts.Clip(gradclip.List([]float32{5}, bad))
+		if !errors.As(err, &nonfinite) || nonfinite.Result.FirstTensor != 1 || d.Action != gradclip.Skip {
+			t.Errorf("%v %v", d, err)
+		}
+		if _, _, err := parts.Clip(gradclip.List([]float32{5}, bad), gradclip.WithNonfinite(gradclip.Zero)); err != nil || bad[1] != 0 {
+			t.Errorf("%v %v", bad, err)
+		}
+		if _, _, err := parts.Clip(nil, gradclip.WithEps(-1)); err == nil {
+			t.Errorf("eps -1 was taken")
+		}
+	}
+}
+
+func TestAdaGCClipsLists(t *testing.T) {
+	options := gradclip.DefaultChooserOptions(gradclip.AdaGC)
+	options.WarmupSteps, options.MaxNorm = 1, 100
+	chooser := newChooser(t, options)
+	for step, want := range []float64{3, 3.15} { // lambda_rel 1.05 times what the norm was
+		a, b := []float32{3 * float32(1+9*step)}, []float64{0, 4}
+		r, d, err := chooser.Clip([]gradclip.Grad{gradclip.F32(a), gradclip.F64(b)})
+		if err != nil || math.Abs(float64(a[0])-want) > 1e-6 || b[1] != 4 || len(d.TensorCoefs) != 2 || r.ClipCoef != d.TensorCoefs[0] {
+			t.Errorf("%v %v %v: %v %v", r, d, err, a, b)
+		}
+	}
+	bad := []float32{float32(math.NaN())}
+	if _, _, err := chooser.Clip(gradclip.List([]float32{1}, bad)); err == nil {
+		t.Errorf("a NaN was taken")
+	}
+	if _, _, err := chooser.Clip([]gradclip.Grad{gradclip.F32(bad).Uncounted(), gradclip.F32(bad)}); err == nil || !strings.Contains(err.Error(), "grads[0]") {
+		t.Errorf("%v", err)
 	}
 }
 

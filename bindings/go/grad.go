@@ -55,6 +55,19 @@ func (g Grad) Uncounted() Grad {
 // Len is the number of elements.
 func (g Grad) Len() int { return g.length }
 
+// size is the number of bytes.
+func (g Grad) size() int {
+	switch g.dtype {
+	case C.GRADCLIP_F32:
+		return 4 * g.length
+	case C.GRADCLIP_F64:
+		return 8 * g.length
+	}
+	return 2 * g.length
+}
+
+func (g Grad) memory() []byte { return unsafe.Slice((*byte)(g.data), g.size()) }
+
 func (g Grad) bytes() *C.uchar { return (*C.uchar)(g.data) }
 
 func (g Grad) flags() C.uint32_t {

@@ -21,6 +21,8 @@ package gradclip
 */
 import "C"
 
+import "math"
+
 // Version of the library, "1.0.0" for instance.
 func Version() string { return C.GoString(C.gradclip_version_string()) }
 
@@ -30,11 +32,25 @@ func ISA() string { return C.GoString(C.gradclip_isa()) }
 // NumThreads is how many threads a call uses at most, the caller's included.
 func NumThreads() int { return int(C.gradclip_get_num_threads()) }
 
-// SetNumThreads sets how many threads calls use at most, in the whole process; 0: as
+// SetNumThreads sets how many threads calls use at most, in the whole process; 0 (or less): as
 // many as the process may run on. The results have the same bits for any number.
 func SetNumThreads(n int) {
-	if n < 0 {
-		n = 0
-	}
-	C.gradclip_set_num_threads(C.uint32_t(n))
+	C.gradclip_set_num_threads(threads(n))
 }
+
+// threads is a number of threads as C has it: 0 leaves the choice to the library.
+func threads(n int) C.uint32_t {
+	switch {
+	case n < 0:
+		return 0
+	case n > math.MaxInt32:
+		return math.MaxInt32
+	}
+	return C.uint32_t(n)
+}
+
+// noCopy is what go vet looks for: a value that has one must not be copied.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}

@@ -44,9 +44,9 @@ func WithNonfinite(policy Nonfinite) Option {
 // WithExactF64 sums float64 gradients exactly too, for p = 1 and 2.
 func WithExactF64() Option { return func(s *settings) { s.options.exact_f64 = 1 } }
 
-// WithNumThreads sets the threads to use at most in this call.
-func WithNumThreads(n uint32) Option {
-	return func(s *settings) { s.options.num_threads = C.uint32_t(n) }
+// WithNumThreads sets the threads to use at most in this call; 0 (or less): NumThreads.
+func WithNumThreads(n int) Option {
+	return func(s *settings) { s.options.num_threads = threads(n) }
 }
 
 func settled(options []Option) settings {

@@ -3,7 +3,10 @@ package gradclip
 // #include <gradclip.h>
 import "C"
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Result is what a call found and did.
 type Result struct {
@@ -26,8 +29,24 @@ type NonFiniteError struct{ Result Result }
 
 func (e *NonFiniteError) Error() string {
 	r := e.Result
+	if r.NonfiniteCount == 0 { // a norm or a loss that was given
+		if math.IsNaN(r.TotalNorm) || math.IsInf(r.TotalNorm, 0) {
+			return fmt.Sprintf("gradclip: the norm is not finite (%v)", r.TotalNorm)
+		}
+		return "gradclip: the loss is not finite"
+	}
 	return fmt.Sprintf("gradclip: not finite: %d (%d NaN); the first is element %d of gradient %d",
 		r.NonfiniteCount, r.NaNCount, r.FirstElement, r.FirstTensor)
+}
+
+// SkipStepError says that a Chooser found the step an outlier. Nothing was written: skip it.
+type SkipStepError struct {
+	Result   Result
+	Decision Decision
+}
+
+func (e *SkipStepError) Error() string {
+	return fmt.Sprintf("gradclip: the step is an outlier: norm %v, threshold %v", e.Result.TotalNorm, e.Decision.Threshold)
 }
 
 // Error is a call that was refused. Nothing was written.

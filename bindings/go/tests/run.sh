@@ -17,6 +17,7 @@ echo "Go tests on $("$go" version)"
 cd "$here"
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "not as gofmt has it: $unformatted" >&2; exit 1; }
+"$go" vet ./...
 GODEBUG=cgocheck=2 "$go" test -count=1 ./...
 
 # README.md's program in a module of its own, as a user would have it.
@@ -28,6 +29,13 @@ cd "$work/trainer"
 "$go" mod init trainer 2>/dev/null
 "$go" mod edit -require gradclip@v1.0.0 -replace "gradclip=$here"
 GODEBUG=cgocheck=2 "$go" run . >"$work/got"
+# A copy of something that owns a handle is a mistake that go vet finds.
+mkdir "$work/trainer/copies"
+for kind in Accumulator Chooser Monitor; do
+    printf 'package main\n\nimport "gradclip"\n\nfunc main() { a := new(gradclip.%s); b := *a; _ = &b }\n' "$kind" >copies/main.go
+    if "$go" vet ./copies 2>"$work/vet"; then echo "go vet finds no copy of a $kind" >&2; exit 1; fi
+    grep -q "copies lock value" "$work/vet" || { cat "$work/vet" >&2; exit 1; }
+done
 diff "$work/expected" "$work/got" || { echo "README.md's program prints something else" >&2; exit 1; }
 [ -s "$work/expected" ]
 echo "README.md's program prints what the page says"
