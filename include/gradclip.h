@@ -138,7 +138,8 @@ const char *gradclip_isa(void);
  * The threads are made when a call first needs them, sleep between calls, block
  * all signals, and end when the library is unloaded or the process exits. Calls
  * with less than 2 MiB of gradients stay on the caller's thread; so does a call
- * that finds the threads busy with another one. A forked child makes its own.
+ * that finds the threads busy with another one, or that follows calls which threads held up because
+ * another program had their processors. A forked child makes its own.
  */
 void gradclip_set_num_threads(uint32_t num_threads);
 uint32_t gradclip_get_num_threads(void);

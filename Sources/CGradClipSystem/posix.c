@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 // glibc 2.34 moved these into libc under new versions; the old ones are still
 // there, and with them the library runs on systems from 2.17 on.
@@ -93,6 +94,12 @@ bool gk_thread_start(uint64_t *thread, void (*body)(void *), void *context) {
 }
 
 void gk_thread_join(uint64_t thread) { pthread_join((pthread_t)thread, NULL); }
+
+int64_t gk_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 
 int gk_cancellation_disable(void) {
     int before = PTHREAD_CANCEL_DISABLE;

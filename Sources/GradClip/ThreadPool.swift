@@ -5,6 +5,11 @@
 // if they wake in time; the caller works too and waits for nobody who has not
 // begun. A caller that finds the pool busy works alone.
 //
+// A worker that has begun and loses its processor to another program holds up the call: its
+// caller cannot take the work back, half of which may be written, and must not return while
+// memory is read. So where a job waited longer than it gained, the next one does without
+// workers; if they are late again after that, the next two do, then four, and so on.
+//
 // The lock is there for jobs that several threads do, and a call that does its work alone
 // never takes it; nor is a call cancelled while others work for it.
 import CGradClipKernels
@@ -23,6 +28,9 @@ package enum ThreadPool {
         /// How many workers are in it.
         var active = 0
         var isBusy = false
+        /// How many jobs are still to do without workers, and how many the next time.
+        var alone = 0
+        var nextAlone = 1
         var isRegistered = false
         var isStopping = false
     }
@@ -31,6 +39,7 @@ package enum ThreadPool {
     nonisolated(unsafe) private static var state = State()
 
     private static var most: Int { 256 }
+    private static var mostAlone: Int { 64 }
 
     /// Runs the body on up to `count` threads, this one included, and returns when all
     /// that took part are done. The body is told whether others may take part.
@@ -40,12 +49,28 @@ package enum ThreadPool {
         let cancellation = gk_cancellation_disable()
         defer { gk_cancellation_restore(cancellation) }
         if !begin(count &- 1, context, body) { return gk_with_scratch(body, context, false) }
+        let start = gk_nanoseconds()
         gk_with_scratch(body, context, true)
+        let worked = gk_nanoseconds() &- start
         gk_pool_lock()
+        let joined = min(count &- 1, most) &- state.places
         state.places = 0
         while state.active > 0 { gk_pool_wait_for_end() }
+        let waited = gk_nanoseconds() &- start &- worked
         state.isBusy = false
+        adapt(worked, waited, joined)
         gk_pool_unlock()
+    }
+
+    /// Alone it takes at most the caller's time for each that took part. Under the lock.
+    private static func adapt(_ worked: Int64, _ waited: Int64, _ joined: Int) {
+        let usual: Int64 = 20_000  // to wake up, and the end of a segment
+        if waited <= usual &+ worked / 4 &* Int64(joined) {
+            state.nextAlone = 1
+        } else {
+            state.alone = state.nextAlone
+            state.nextAlone = min(state.nextAlone &* 2, mostAlone)
+        }
     }
 
     /// Around what threads of a job write together.
@@ -59,6 +84,10 @@ package enum ThreadPool {
         gk_pool_lock()
         defer { gk_pool_unlock() }
         if state.isBusy || state.isStopping { return false }
+        if state.alone > 0 {
+            state.alone &-= 1
+            return false
+        }
         grow(to: min(workers, most))
         if state.count == 0 { return false }
         state.isBusy = true

@@ -34,6 +34,9 @@ void gk_thread_join(uint64_t thread);
 int gk_cancellation_disable(void);
 void gk_cancellation_restore(int state);
 
+// Nanoseconds since some moment; for how long something took.
+int64_t gk_nanoseconds(void);
+
 // Processors that the process may use, at least 1: its affinity mask, and the quotas of its
 // cgroups. Reads files.
 int gk_processor_count(void);
