@@ -95,7 +95,7 @@ def main() -> int:
     print(f"\n3. gradclip advise {pilot_log} --next-lr {NEXT_RATE} --optimizer sgd\n")
     advice = pilot.advise(next_lr=NEXT_RATE, optimizer="sgd")
     print(advice)
-    max_norm = advice.next_max_norm
+    max_norm = advice.max_norm
     if max_norm is None:
         raise SystemExit("the pilot's log gives no max_norm for that rate")
 

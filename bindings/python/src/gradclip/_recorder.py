@@ -163,7 +163,7 @@ class Recorder:
         steps = self.history["step"]
         if all(map(operator.lt, steps, steps[1:])):  # as advise demands it
             options.setdefault("steps", steps)
-        for name in ("learning_rate", "loss"):
+        for name in ("learning_rate", "loss", "clip_coef"):
             values = self.history[name]
             if name not in options and not all(map(math.isnan, values)):
                 options[name] = values

@@ -49,14 +49,14 @@ def words_of_advice(text):
 
 
 def test_options_reach_the_adviser(log, capsys):
-    options = ["--json", "--lr", "0.5", "--warmup", "100", "--intent", "safety-net"]
+    options = ["--json", "--lr", "0.5", "--warmup", "100", "--was", "9"]
     assert (
         main(["advise", log, *options, "--max-norm", "6", "--max-norm", "8", "--rows", "sampled"])
         == 0
     )
     told = json.loads(capsys.readouterr().out)
     assert told["learning_rate"] == 0.5 and told["warmup"] == 100
-    assert [one["intent"] for one in told["recommendations"]] == ["safety net"]
+    assert told["in_force"] == 9 and told["recommendations"][0]["intent"] == "keep"
     assert [one["max_norm"] for one in told["what_if"] if one["name"] == "asked for"] == [6, 8]
     assert not told["every"]
 

@@ -135,6 +135,7 @@ def test_percentiles_are_numpys():
 
 def test_drift_recommends_autoclip():
     advice = advice_on("drifting")
+    assert advice.max_norm is None
     assert [one.max_norm for one in advice.recommendations] == [None, None]
     assert all(one.chooser.startswith("AutoClip(") for one in advice.recommendations)
     assert "no fixed value fits: the norm drifts; use AutoClip" in " ".join(str(advice).split())
@@ -211,5 +212,7 @@ def test_the_pilots_advice_is_what_the_other_runs_were_made_with():
     }
     pilot = advise_log(read(str(LOGS / "char_rnn-pilot.csv")), next_lr=0.02, optimizer="sgd")
     values = {one.intent: one.max_norm for one in pilot.recommendations}
-    assert values["next rate"] == settings["char_rnn-rule"]
-    assert values["safety net"] == settings["char_rnn-p99"]
+    assert values["next rate, shorter steps"] == settings["char_rnn-rule"]
+    assert pilot.max_norm == pytest.approx(3 * settings["char_rnn-rule"], rel=0.01)
+    same_rate = advise_log(read(str(LOGS / "char_rnn-pilot.csv")))
+    assert same_rate.max_norm == settings["char_rnn-p99"]

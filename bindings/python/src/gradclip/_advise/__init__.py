@@ -8,7 +8,6 @@ and plot.py show it. All need NumPy, and are imported when they are used.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +27,12 @@ def advise(
     learning_rate: float | Iterable[float] | None = None,
     next_lr: float | None = None,
     optimizer: str | None = None,
-    intent: str | None = None,
     steps: Iterable[int] | None = None,
     loss: Iterable[float] | None = None,
+    better: str = "lower",
+    clip_coef: Iterable[float] | None = None,
+    was: float | None = None,
+    pilot: Mapping[str, Any] | None = None,
     tensor_norms: Mapping[str, Iterable[float]] | None = None,
     rows: Rows | None = None,
     warmup: int | None = None,
@@ -42,13 +44,17 @@ def advise(
         norms: total norms from before clipping, as clip_grad_norm_ returns them, one a
             row in the order of the run; NaN and infinities included.
         learning_rate: of the run: one number, or one for each row.
-        next_lr: the learning rate of the run to come. For SGD the record then has a
-            recommendation for it.
-        optimizer: "sgd" (with or without momentum) or "adam" (AdamW too).
-        intent: "safety net" or "regulariser"; both by default.
+        next_lr: the learning rate of the run to come, its peak if it has a schedule. Then
+            that is what is answered: which max_norm, if any, for it.
+        optimizer: its name as people write it: "sgd" (momentum too), "adamw_torch", "lion",
+            "muon", ...
         steps: the number of each row's step, increasing; by default the rows are taken
             for steps 0, 1, 2, ...
-        loss: of each row.
+        loss: of each row, or what else says how good the model is.
+        better: "lower" or "higher" losses.
+        clip_coef: of each row, where the run was clipped; was: the max_norm that it was
+            clipped with, if clip_coef is not known.
+        pilot: the "norms" and the "loss" of a run that trained, to compare this run with.
         tensor_norms: the norms of tensors by name, one for each row (2-norms).
         rows: "every", "sampled" (one step of several) or "averaged" (means over
             several), where the steps do not tell.
@@ -63,22 +69,24 @@ def advise(
         MissingPackageError: NumPy is not installed.
 
     >>> advice = advise([1.0, 1.2, 0.9, 1.1] * 100, learning_rate=0.1, next_lr=1.0)
-    >>> advice.verdict, advice.max_norm
-    ('steady', 1.2)
-    >>> advice.recommendations[-1].intent, advice.recommendations[-1].max_norm
-    ('next rate', 0.105)
+    >>> advice.verdict, advice.max_norm, advice.answer_lr
+    ('steady', 0.315, 1.0)
+    >>> advise([1.0, 1.2, 0.9, 1.1] * 100).max_norm  # for the same rate: a safety net
+    1.2
     """
     require("numpy", "advise")
-    from .arrays import log_of
+    from .arrays import log_of, pilot_of
 
-    log = log_of(norms, learning_rate, steps, loss, tensor_norms)
+    log = log_of(norms, learning_rate, steps, loss, tensor_norms, clip_coef)
     rate = learning_rate if isinstance(learning_rate, (int, float)) else None
     return advise_log(
         log,
         learning_rate=rate,
         next_lr=next_lr,
         optimizer=optimizer,
-        intent=intent,
+        better=better,
+        was=was,
+        pilot=None if pilot is None else pilot_of(pilot),
         rows=rows,
         warmup=warmup,
         max_norms=max_norms,
@@ -91,7 +99,9 @@ def advise_log(
     learning_rate: float | None = None,
     next_lr: float | None = None,
     optimizer: str | None = None,
-    intent: str | None = None,
+    better: str = "lower",
+    was: float | None = None,
+    pilot: Log | None = None,
     rows: Rows | None = None,
     warmup: int | None = None,
     max_norms: Iterable[float] = (),
@@ -100,27 +110,28 @@ def advise_log(
     import numpy as np
 
     from .advice import Advice
+    from .asked import Asked, one_of, positive
     from .caveats import warnings_of
     from .choosers import replay
-    from .findings import find
-    from .recommend import INTENTS, OPTIMIZERS, drift_words, next_of, recommendations_of, verdict_of
+    from .findings import Said, find
+    from .recommend import drift_words, next_of, recommendations_of, verdict_of
     from .whatif import table
 
-    candidates = [_positive("max_norms", value) for value in max_norms]
-    for name, number in (("learning_rate", learning_rate), ("next_lr", next_lr)):
+    candidates = [positive("max_norms", value) for value in max_norms]
+    for name, number in (("learning_rate", learning_rate), ("was", was)):
         if number is not None:
-            _positive(name, number)
-    _one_of("optimizer", optimizer, OPTIMIZERS)
-    _one_of("intent", intent, INTENTS)
-    _one_of("rows", rows, ("every", "sampled", "averaged"))
+            positive(name, number)
+    asked = Asked.of(next_lr, optimizer)
+    one_of("better", better, ("lower", "higher"))
+    one_of("rows", rows, ("every", "sampled", "averaged"))
     if warmup is not None and (not isinstance(warmup, int) or warmup < 0):
         raise InvalidArgumentError(f"warmup must be a whole number >= 0 (got {warmup!r})")
 
     with np.errstate(over="ignore"):  # norms near the largest float64: quotients may be infinite
-        found = find(log, rows, warmup, learning_rate)
+        found = find(log, Said(rows, warmup, learning_rate, was, better), pilot)
         verdict, because = verdict_of(found)
         stopped = verdict in ("empty", "after clipping")
-        advised = recommendations_of(found, verdict, intent, next_lr, optimizer)
+        advised = recommendations_of(found, verdict, asked)
         what_if = [] if stopped else table(found, candidates, advised)
         warned = warnings_of(found)
     nan, inf, first = _nonfinite(log)
@@ -151,6 +162,11 @@ def advise_log(
         learning_rate=found.rate.value,
         learning_rate_words=found.rate.words,
         next_lr=next_lr,
+        optimizer=asked.family,
+        in_force=None if found.force is None else found.force.max_norm,
+        clipped=None if found.force is None else found.force.clipped,
+        compared=None if found.compared is None else found.compared.word,
+        compared_words="" if found.compared is None else found.compared.words,
         verdict=verdict,
         because=because,
         what_if=what_if,
@@ -168,19 +184,3 @@ def _nonfinite(log: Log) -> tuple[int, int, int | None]:
     bad = np.flatnonzero(~np.isfinite(log.norm))
     nan = int(np.sum(np.isnan(log.norm)))
     return nan, len(bad) - nan, int(bad[0]) if len(bad) else None
-
-
-def _positive(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise InvalidArgumentError(f"{name} must be a number > 0 (got {value!r})")
-    return number
-
-
-def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value is not None and value not in known:
-        listed = ", ".join(repr(one) for one in known)
-        raise InvalidArgumentError(f"{name} must be one of {listed} (got {value!r})")

@@ -11,7 +11,8 @@ class WhatIf(NamedTuple):
     """A max_norm, and what it would have done on the same trajectory.
 
     Attributes:
-        max_norm: the threshold; name: where it comes from: "p99", "constant", "asked".
+        max_norm: the threshold; name: where it comes from: "p99", "constant", "in force",
+            "answer", "asked for".
         clipped: the fraction of finite steps it clips.
         mean_coef, worst_coef: the mean and the smallest clip_coef over all of them.
         regime: inactive, safety net, limiter or normalised step.
@@ -35,19 +36,24 @@ class Warned:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to do for an intent.
+    """One thing that can be done. The first of a list is the answer to what was asked.
 
     Attributes:
-        intent: "safety net", "regulariser" or "next rate".
+        intent: "safety net", "regulariser", "next rate", "next rate, shorter steps", "lower
+            rate", "keep", "longer steps" or "pilot".
         max_norm: the value, to 3 digits; None where no fixed value is recommended.
         chooser: what to use instead, None where a fixed value is.
-        reason: why.
+        reason: what it does, and why.
+        learning_rate: the rate to run at; None for the log's own.
+        if_it_fails: what to do if the run is lost all the same.
     """
 
     intent: str
     max_norm: float | None
     chooser: str | None
     reason: str
+    learning_rate: float | None = None
+    if_it_fails: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,13 @@ class Advice:
             spike_norm: of the largest; spike_tensors: the tensors that caused them, with
             how often.
         learning_rate: the one the percentiles answer for, None if unknown; next_lr: the
-            one that was asked for.
-        verdict: "empty", "too short", "after clipping", "loss scale", "diverged",
-            "drifting", "heavy-tailed" or "steady"; because: why.
+            one that was asked for; optimizer: "sgd", "adam", "lion", "muon", None if unsaid.
+        in_force, clipped: the max_norm that the run was clipped with and the fraction of
+            its steps that it shortened; None if unknown.
+        compared: "lost", "behind", "as good" or "better" than the pilot's log; None
+            without one. compared_words: by what.
+        verdict: "empty", "too short", "after clipping", "loss scale", "diverged", "lost",
+            "looks lost", "drifting", "heavy-tailed" or "steady"; because: why.
         what_if: what each max_norm would have done.
         recommendations, choosers, warnings: see there.
         next: what to do now.
@@ -125,6 +135,11 @@ class Advice:
     learning_rate: float | None
     learning_rate_words: str
     next_lr: float | None
+    optimizer: str | None
+    in_force: float | None
+    clipped: float | None
+    compared: str | None
+    compared_words: str
     verdict: str
     because: str
     what_if: list[WhatIf] = field(default_factory=list)
@@ -134,17 +149,26 @@ class Advice:
     next: str = ""
 
     @property
-    def max_norm(self) -> float | None:
-        """The max_norm recommended as a safety net; None if no fixed value is."""
-        return self._recommended("safety net")
+    def answer(self) -> Recommendation | None:
+        """The answer to what was asked, the first of the recommendations; None if a log
+        gives none."""
+        return self.recommendations[0] if self.recommendations else None
 
     @property
-    def next_max_norm(self) -> float | None:
-        """The max_norm recommended for next_lr; None if there is none."""
-        return self._recommended("next rate")
+    def max_norm(self) -> float | None:
+        """The answer's max_norm, for the run at answer_lr; None if it is not to clip, or a
+        chooser."""
+        return None if self.answer is None else self.answer.max_norm
 
-    def _recommended(self, intent: str) -> float | None:
-        return next((one.max_norm for one in self.recommendations if one.intent == intent), None)
+    @property
+    def answer_lr(self) -> float | None:
+        """The learning rate that the answer is for; None for the log's own."""
+        return None if self.answer is None else self.answer.learning_rate
+
+    @property
+    def lost(self) -> bool:
+        """Whether the run that wrote the log is lost, as far as one can tell."""
+        return self.verdict in ("diverged", "lost", "looks lost")
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain lists, dictionaries, strings and numbers, for JSON. What is

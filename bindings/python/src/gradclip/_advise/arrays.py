@@ -20,6 +20,7 @@ def log_of(
     steps: Iterable[int] | None,
     loss: Iterable[float] | None,
     tensor_norms: Mapping[str, Iterable[float]] | None,
+    clip_coef: Iterable[float] | None = None,
 ) -> Log:
     """The Log of columns; each is checked for its numbers and its length."""
     norm = _column("norms", norms, None)
@@ -36,11 +37,22 @@ def log_of(
             )
     if loss is not None:
         log.loss = _column("loss", loss, count)
+    if clip_coef is not None:
+        log.clip_coef = _column("clip_coef", clip_coef, count)
     if learning_rate is not None and not isinstance(learning_rate, (int, float)):
         log.learning_rate = _column("learning_rate", learning_rate, count)
     if tensor_norms:
         log.tensors = _tensors(tensor_norms, count)
     return log
+
+
+def pilot_of(columns: Mapping[str, Any]) -> Log:
+    """The Log of a pilot's columns, "norms" and "loss"."""
+    if not isinstance(columns, Mapping) or not {"norms", "loss"} <= set(columns):
+        raise InvalidArgumentError(
+            f"pilot must have the norms and the loss of a run (got {sorted(columns)!r})"
+        )
+    return log_of(columns["norms"], None, None, columns["loss"], None)
 
 
 def _column(name: str, values: Iterable[Any], count: int | None) -> Array:

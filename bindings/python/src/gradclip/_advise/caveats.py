@@ -100,6 +100,8 @@ def _level(found: Findings) -> list[Warned]:
     step = found.log.step_of(top.row)
     change = f"{top.factor:.2g} times" if top.factor > 1 else f"1/{1 / top.factor:.2g} of"
     text = f"at step {step} the level of the norm changes at once to {change} what it was"
+    if _explained(found, top):
+        return []
     loss = _loss_change(found, top)
     if loss is None:
         text += ": has the batch size or the loss's reduction changed?"
@@ -108,6 +110,19 @@ def _level(found: Findings) -> list[Warned]:
     else:
         text += ", but the loss does not: has the batch size changed?"
     return [Warned("level-change", text + " Ask for advice on each part by itself")]
+
+
+def _explained(found: Findings, jump: Jump) -> bool:
+    """Whether the learning rate, or a batch size that the log has, changes there too."""
+    log = found.log
+    around = slice(max(0, jump.row - 20), jump.row + 20)
+    for column in (log.learning_rate, log.batch_size):
+        if column is None:
+            continue
+        near = column[around][np.isfinite(column[around])]
+        if len(near) and float(np.max(near)) > 1.2 * float(np.min(near)):
+            return True
+    return False
 
 
 def _loss_change(found: Findings, jump: Jump) -> float | None:
@@ -222,8 +237,10 @@ def _no_progress(found: Findings) -> list[Warned]:
         return []
     size = max(10, len(known) // 20)
     begin, end = known[:size], known[-size:]
-    noise = 1.4826 * float(np.median(np.abs(end - np.median(end))))
-    if float(np.median(end)) < float(np.median(begin)) - noise:
+    # The standard error of a median is 1.25 times that of a mean.
+    spread = [1.4826 * float(np.median(np.abs(part - np.median(part)))) for part in (begin, end)]
+    error = 1.2533 * float(np.hypot(spread[0], spread[1])) / np.sqrt(size)
+    if float(np.median(end)) < float(np.median(begin)) - 2 * error:
         return []
     return [
         Warned(

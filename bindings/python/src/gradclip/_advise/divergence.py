@@ -22,6 +22,32 @@ def divergence_of(log: Log, warmup: int) -> Divergence | None:
     return _ends(log) or _grows(log, warmup) or _lost(log)
 
 
+def _steady(log: Log) -> bool:
+    """Whether the norms keep their level: a loss that rises under them is no divergence (policy
+    gradients, GANs, KL terms, likelihoods whose sign changes)."""
+    norm = log.norm[np.isfinite(log.norm) & (log.norm > 0)]
+    if len(norm) < 100:
+        return False
+    blocks = norm[-(len(norm) // 20) * 20 :].reshape(20, -1)
+    levels = np.median(blocks, axis=1)
+    # After the first block, which holds the start.
+    return float(np.max(levels[1:])) < _STEADY * float(np.min(levels[1:]))
+
+
+_STEADY = 3.0
+
+
+def _at_once(levels: Array, loss: Array) -> bool:
+    """Whether a loss that is never below 0 rises at once, by half of its rise from one block to
+    the next, or in the first block: that is a step too far, whatever the norms do."""
+    if float(np.min(loss)) < 0:
+        return False
+    start = float(np.median(loss[: max(5, len(loss) // 100)]))
+    rises = np.diff(np.concatenate([[start], levels]))
+    low = min(start, float(np.min(levels)))
+    return float(np.max(rises)) >= 0.5 * (float(np.median(levels[-2:])) - low)
+
+
 def _ends(log: Log) -> Divergence | None:
     """Not finite up to the end: for three rows, or for the first time."""
     if not len(log) or np.isfinite(log.norm[-1]):
@@ -79,6 +105,8 @@ def _lost(log: Log) -> Divergence | None:
     noise = 1.4826 * float(np.median(np.abs(blocks - levels[:, None])))
     start = float(np.median(loss[: max(5, len(loss) // 100)]))
     best, last = int(np.argmin(levels)), float(np.median(levels[-2:]))
+    if _steady(log) and not _at_once(levels, loss):
+        return None
     if last > start + max(0.3 * abs(start), 2 * noise):
         words = f"the loss has risen from {start:.3g} to {last:.3g}"
         place = int(np.argmax(levels > (start + last) / 2))

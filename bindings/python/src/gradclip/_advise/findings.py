@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .after_clipping import Pile, pile_of
+from .comparison import Compared, compare
 from .divergence import Divergence, divergence_of
+from .in_force import InForce, applied_of, in_force_of
 from .levels import Drift, drift_of
 from .log import Array, Log, Rows
 from .percentiles import percentiles_of
@@ -15,13 +17,26 @@ from .rate import Rate, rate_of
 from .sampling import Sampling, sampling_of
 from .scaling import Scaling, scaling_of
 from .spikes import Spikes, spikes_of
+from .stuck import Stuck, stuck_of
 from .warmup import WarmUp, warmup_of
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user says of a log; None where the log is to tell."""
+
+    rows: Rows | None = None
+    warmup: int | None = None
+    learning_rate: float | None = None
+    was: float | None = None
+    better: str = "lower"
 
 
 @dataclass(frozen=True)
 class Findings:
     """What each of the modules beside this one has to say. settled: the rows after the
-    warm-up whose norm is finite and not 0, norm: their norms; zero: how many after it are 0."""
+    warm-up whose norm is finite and not 0, norm: their norms; zero: how many after it are 0.
+    Losses in log are so that lower is better."""
 
     log: Log
     norm: Array
@@ -35,26 +50,41 @@ class Findings:
     scaling: Scaling
     spikes: Spikes
     divergence: Divergence | None
+    stuck: Stuck | None
+    compared: Compared | None
+    force: InForce | None
     rate: Rate
 
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether the program that wrote the log takes a number, and no chooser."""
+        return any(name in self.log.format for name in _TAKE_NUMBERS)
 
-def find(
-    log: Log,
-    rows: Rows | None = None,
-    warmup: int | None = None,
-    learning_rate: float | None = None,
-) -> Findings:
-    """Looks at a log. rows, warmup and learning_rate are what the user says of it."""
+
+# Programs whose configuration has one number for max_norm, as formats of logs name them.
+_TAKE_NUMBERS = (
+    "Hugging Face", "trainer_state", "DeepSpeed", "Megatron", "fairseq", "mmengine", "mmdetection",
+    "torchtitan", "llm.c", "Lightning",
+)  # fmt: skip
+
+
+def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
+    """Looks at a log, beside the log of a pilot if there is one."""
+    log = _lower_is_better(log, said.better)
+    if pilot is not None:
+        pilot = _lower_is_better(pilot, said.better)
     finite = np.isfinite(log.norm)
     whole = log.norm if finite.all() else log.norm[finite]
-    sampling = sampling_of(log, rows)
-    begin = warmup_of(log, warmup)
+    sampling = sampling_of(log, said.rows)
+    begin = warmup_of(log, said.warmup)
     settled = np.flatnonzero(finite & (log.norm > 0))
     settled = settled[settled >= begin.rows]
     divergence = divergence_of(log, begin.rows)
     if divergence is not None and np.sum(settled < divergence.row) >= 1:
         settled = settled[settled < divergence.row]  # what came after says nothing
     norm = log.norm[settled]
+    force = in_force_of(log, said.was)
+    compared = None if pilot is None else compare(log, pilot)
     return Findings(
         log=log,
         norm=norm,
@@ -68,5 +98,14 @@ def find(
         scaling=scaling_of(log, settled, norm),
         spikes=spikes_of(log, settled, norm),
         divergence=divergence,
-        rate=rate_of(log, settled, norm, learning_rate),
+        stuck=None if divergence or compared or pilot is not None else stuck_of(log),
+        compared=compared,
+        force=force,
+        rate=rate_of(log, settled, applied_of(log, force)[settled], said.learning_rate),
     )
+
+
+def _lower_is_better(log: Log, better: str) -> Log:
+    if better == "lower" or log.loss is None:
+        return log
+    return replace(log, loss=-log.loss)

@@ -116,15 +116,15 @@ def _limits(trace: Any, norm: Array, advice: Advice) -> None:
 
 
 def _thresholds(advice: Advice) -> list[tuple[float, str, str]]:
-    """What is recommended: value, label and style of line; the safety net first."""
-    styles = {"safety net": "--", "next rate": "-.", "regulariser": ":"}
+    """What is recommended: value, label and style of line; the answer first."""
+    styles = {"safety net": "--", "next rate": "-.", "keep": "--"}
     out = []
     for one in advice.recommendations:
         if one.max_norm:
             name = one.intent
             if name == "next rate":
                 name = f"for learning rate {advice.next_lr:.4g}"
-            out.append((one.max_norm, f"{name}: max_norm {one.max_norm:.4g}", styles[one.intent]))
+            out.append((one.max_norm, f"{name}: max_norm {one.max_norm:.4g}", styles.get(one.intent, ":")))
     return out
 
 

@@ -1,23 +1,25 @@
-"""The verdict on a log, and what is recommended for each intent."""
+"""The verdict on a log, and the answer to the question that was asked."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from .advice import Recommendation
+from .asked import Asked
 from .findings import Findings
+from .optimizers import CALLED, steps_grow_with_norms
 from .percentiles import rounded
 from .rate import for_next
 
 HEAVY_TAILED = 5.0  # p99 / p50 from which on a log is called so
-INTENTS = ("safety net", "regulariser")
-OPTIMIZERS = ("sgd", "adam")
-# How far the rule for another learning rate has been tested: docs/choosing-max-norm.md.
-TRIED = (
-    "A value to begin with, tested on five small models with SGD only, where it trained and "
-    "percentiles did not"
-)
+# Times the rule lr*p50/next_lr: docs/choosing-max-norm.md has what each was measured to do.
+TIMES = 3.0
 LOOP = "log, advise, run with the new max_norm, and advise again on the new log"
 # AutoClip's own percentile (Seetharaman et al. 2020): 10.
 _REGULARISER = "p10"
+_MANY_SPIKES = 0.01  # of the rows: from here on p99 is the spikes' own level
+# A rate up to which no more is asked for than noise in the rates.
+_LARGER = 1.05
 
 
 def verdict_of(found: Findings) -> tuple[str, str]:
@@ -28,6 +30,10 @@ def verdict_of(found: Findings) -> tuple[str, str]:
         return "after clipping", "these are norms of gradients that had already been clipped"
     if found.divergence is not None:
         return "diverged", found.divergence.words
+    if found.compared is not None and found.compared.word == "lost":
+        return "lost", found.compared.words
+    if found.stuck is not None:
+        return "looks lost", found.stuck.words
     count = len(found.settled)
     if count < 100:
         return "too short", f"{count} finite rows after the warm-up are too few"
@@ -53,71 +59,184 @@ def drift_words(found: Findings) -> str:
     return f"the level {drift.direction} from {drift.first:.3g} to {drift.last:.3g}"
 
 
-def recommendations_of(
-    found: Findings, verdict: str, intent: str | None, next_lr: float | None, optimizer: str | None
-) -> list[Recommendation]:
-    """What is recommended, for one intent or for all."""
-    wanted = INTENTS if intent is None else (intent,)
-    if verdict == "drifting":
-        out = [_autoclip(found, one) for one in wanted]
-    elif verdict in ("steady", "heavy-tailed"):
-        out = [_fixed(found, one) for one in wanted]
-    else:
+def recommendations_of(found: Findings, verdict: str, asked: Asked) -> list[Recommendation]:
+    """The answer to what was asked, and after it what else could be done."""
+    if verdict in ("diverged", "lost", "looks lost"):
+        return [_pilot(found)]
+    if verdict not in ("steady", "heavy-tailed", "drifting"):
         return []
-    if next_lr is not None:
-        out.append(_next_rate(found, next_lr, optimizer))
-    return out
+    rate = found.rate.value
+    if asked.next_lr is not None and (rate is None or asked.next_lr > _LARGER * rate):
+        if not steps_grow_with_norms(asked.family):
+            return [_slower(found, asked), _net(found, verdict)]
+        first = _next_rate(found, asked, TIMES)
+        if first.max_norm is None:
+            return [first, _net(found, verdict)]
+        return [first, _next_rate(found, asked, 1.0), _third(found, asked.next_lr)]
+    if found.force is not None and found.force.clipped >= 0.001:
+        return _keep(found)
+    return [_net(found, verdict), _regulariser(found, verdict)]
 
 
-def _fixed(found: Findings, intent: str) -> Recommendation:
-    if intent == "safety net":
-        value = rounded(found.percentiles["p99"])
-        reason = "p99 after the warm-up: clips one step in a hundred"
-        if found.sampling.rows == "averaged":
-            reason = "p99 of means: single steps reach higher, so it clips more than 1%"
-        return Recommendation(intent, value, None, reason)
-    value = rounded(found.percentiles[_REGULARISER])
+def _net(found: Findings, verdict: str) -> Recommendation:
+    intent = "safety net"
+    level, reason = net_level(found)
+    value = rounded(level)
+    if verdict == "drifting" and not found.takes_numbers:
+        return Recommendation(
+            intent,
+            None,
+            "AutoClip(percentile=99)",
+            "no fixed value fits: the norm drifts; use AutoClip, which follows it and shortens "
+            "about one step in a hundred",
+            if_it_fails="lower the learning rate: a safety net catches single steps, no more",
+        )
     return Recommendation(
         intent,
         value,
         None,
-        "p10, AutoClip's percentile: clips nine steps of ten",
+        f"{reason}; the other steps stay as they are",
+        if_it_fails="lower the learning rate to a third: a safety net catches single steps, no more",
     )
 
 
-def _autoclip(found: Findings, intent: str) -> Recommendation:
-    percentile = 99 if intent == "safety net" else 10
-    return Recommendation(
-        intent,
-        None,
-        f"AutoClip(percentile={percentile})",
-        "no fixed value fits: the norm drifts; use AutoClip, which follows it",
-    )
-
-
-def _next_rate(found: Findings, next_lr: float, optimizer: str | None) -> Recommendation:
-    if optimizer == "adam":
-        return Recommendation(
-            "next rate",
-            None,
-            None,
-            "Adam divides by the gradients' own size, so that a constant coefficient cancels: "
-            "max_norm does not make up for a larger learning rate. Keep a safety net",
+def net_level(found: Findings) -> tuple[float, str]:
+    """p99 of the rows that are no spikes, where there are many of those."""
+    spikes = len(found.spikes.rows)
+    if spikes > _MANY_SPIKES * len(found.settled):
+        plain = found.norm[~np.isin(found.settled, found.spikes.rows)]
+        part = spikes / len(found.settled)
+        return float(np.percentile(plain, 99)), (
+            f"shortens the spikes, {part:.1%} of the rows: p99 of the rows without them"
         )
-    value = for_next(found.rate, next_lr)
+    if found.drift.drifts:
+        return found.percentiles["p99"], (
+            "p99 of all; the norms drift, so it is loose where they are low"
+        )
+    if found.sampling.rows == "averaged":
+        return found.percentiles["p99"], "p99 of means: single steps reach higher"
+    return found.percentiles["p99"], "p99: shortens one step in a hundred"
+
+
+def _regulariser(found: Findings, verdict: str) -> Recommendation:
+    intent = "regulariser"
+    reason = (
+        "not for safety: nine steps of ten are shortened, to train with steps of one length"
+    )
+    if verdict == "drifting" and not found.takes_numbers:
+        return Recommendation(intent, None, "AutoClip(percentile=10)", reason)
+    return Recommendation(intent, rounded(found.percentiles[_REGULARISER]), None, f"p10; {reason}")
+
+
+def _next_rate(found: Findings, asked: Asked, times: float) -> Recommendation:
+    intent = "next rate" if times > 1 else "next rate, shorter steps"
+    assert asked.next_lr is not None
+    value = for_next(found.rate, asked.next_lr)
     if value is None:
         return Recommendation(
-            "next rate",
+            intent,
             None,
             None,
             "the log's own learning rate is not known: say it (--lr)",
         )
-    reason = (
-        f"lr*p50/next_lr: the median step stays as long as at lr {found.rate.value:.4g}. {TRIED}"
+    kept = found.force is not None and found.force.clipped > 0.5
+    if kept:  # steps are of one length already: the same length again
+        times = 1.0
+    what = f"{times:g} times as long as" if times > 1 else "as long as"
+    factor = f"{times:g}*" if times > 1 else ""
+    reason = f"no step is over {what} the median step of this log ({factor}lr*p50/next_lr)"
+    if asked.family is None:
+        reason += ". This is for SGD: with Adam say --optimizer adam"
+    third = asked.next_lr / 3
+    fails = f"max_norm {rounded(value):.3g} (lr*p50/next_lr); or lr {third:.3g} without clipping"
+    if times <= 1:
+        fails = f"lr {third:.3g} without clipping"
+    return Recommendation(intent, rounded(times * value), None, reason, asked.next_lr, fails)
+
+
+def _third(found: Findings, next_lr: float) -> Recommendation:
+    return Recommendation(
+        "lower rate",
+        None,
+        None,
+        "a third of the rate without clipping costs one run: if that is rate enough, take it first",
+        next_lr / 3,
     )
-    if optimizer is None:
-        reason += "; for SGD. With Adam a constant coefficient cancels"
-    return Recommendation("next rate", rounded(value), None, reason)
+
+
+def _slower(found: Findings, asked: Asked) -> Recommendation:
+    """For optimizers whose steps do not grow with the norm."""
+    assert asked.next_lr is not None and asked.family is not None
+    rate = found.rate.value
+    target = asked.next_lr / 3 if rate is None else min(asked.next_lr, max(rate, min(asked.next_lr / 3, 3 * rate)))  # fmt: skip
+    name = CALLED[asked.family]
+    if asked.family == "muon":
+        reason = (
+            "Muon's steps do not grow with the norm: leave its matrices out of the clipping, and "
+            "clip the groups that Adam steps, by their own norm"
+        )
+    else:
+        reason = (
+            f"{name} divide by the gradients' own size, so that max_norm seldom buys a larger rate"
+            if asked.family == "adam"
+            else "Lion takes signs, so that max_norm seldom buys a larger rate"
+        )
+    back = "this log's rate" if rate is None else f"lr {rate:.3g}, this log's"
+    fails = (
+        f"warm-up over a tenth of the steps; {back}; if single spikes are to blame, "
+        f"max_norm {rounded(found.percentiles['p10']):.3g} (p10)"
+    )
+    return Recommendation("lower rate", None, None, reason, float(f"{target:.3g}"), fails)
+
+
+def _keep(found: Findings) -> list[Recommendation]:
+    """For the log of a run that was clipped and trained."""
+    force = found.force
+    assert force is not None
+    if force.moved:
+        return [
+            Recommendation(
+                "keep",
+                None,
+                "the chooser that was in force",
+                f"it clipped {force.clipped:.0%} of the steps (the median limit was "
+                f"{force.max_norm:.3g}), and the run went well",
+                found.rate.value,
+                "a third of the learning rate",
+            )
+        ]
+    first = Recommendation(
+        "keep",
+        force.max_norm,
+        None,
+        f"keep it: it was in force, clipped {force.clipped:.0%} of the steps, and the run went well",
+        found.rate.value,
+        "a third of the learning rate; p99 of a clipped run is no max_norm",
+    )
+    return [
+        first,
+        Recommendation(
+            "longer steps",
+            rounded(3 * force.max_norm),
+            None,
+            "three times as much, to see whether longer steps train faster; if not, go back",
+            found.rate.value,
+        ),
+    ]
+
+
+def _pilot(found: Findings) -> Recommendation:
+    rate = found.rate.value
+    words = "lr/10" if rate is None else f"lr {rate / 10:.3g} (lr/10)"
+    return Recommendation(
+        "pilot",
+        None,
+        None,
+        f"no max_norm from a lost run: make a pilot run at {words} without clipping, then lower, "
+        "until it trains",
+        None if rate is None else rate / 10,
+        "look for the first bad step (gradclip.Monitor names the tensor)",
+    )
 
 
 def next_of(found: Findings, verdict: str) -> str:
@@ -128,12 +247,17 @@ def next_of(found: Findings, verdict: str) -> str:
         return (
             "log what clip_grad_norm_ returns, and run again: nothing more can be said of this log"
         )
-    if verdict == "diverged":
+    if verdict in ("diverged", "lost"):
         rate = found.rate.value
         pilot = "lr/10" if rate is None else f"lr {rate / 10:.3g} (lr/10)"
         return (
             f"too short: make a pilot run at {pilot}, then lower, until it trains; "
             "then advise on the pilot's log"
+        )
+    if verdict == "looks lost":
+        return (
+            "make a pilot run at a tenth of the rate, and compare: gradclip advise THIS_LOG --pilot "
+            "PILOT_LOG. If they end alike, this run was not lost"
         )
     if verdict == "too short":
         return "run on, to 100 steps after the warm-up at least; 1000 are better"

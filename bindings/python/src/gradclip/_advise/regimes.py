@@ -27,6 +27,9 @@ IN_WORDS = {
     "normalised step": "most steps have length lr*max_norm: the rate is really lr*max_norm/norm",
 }
 
+# The last of them for optimizers that divide by the gradients' own size.
+SCALED = "most steps are scaled, and Adam and its like cancel most of that"
+
 
 def what_if(norm: Array, max_norm: float, name: str) -> WhatIf:
     """What max_norm would have done to finite norms (at least one)."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from .advice import Advice, Replayed, WhatIf
-from .regimes import IN_WORDS
+from .advice import Advice, Recommendation, Replayed, WhatIf
+from .regimes import IN_WORDS, SCALED
 
 WIDTH, HEIGHT = 80, 40
 _LABEL = 11  # columns for what a line is about
@@ -38,14 +38,19 @@ def lines(advice: Advice) -> list[str]:
 
 def _lines(advice: Advice, rows: int, warnings: int) -> list[str]:
     """With so many rows of the what-if table, and so many warnings."""
+    out = _answer(advice)
     about = f"{advice.source}: {advice.format}, {_count(advice.rows, 'norm')}{_span(advice)}"
-    out = [
+    out += [
+        *labelled("Verdict", f"{advice.verdict.upper()}: {advice.because}"),
         *labelled("Log", about),
         *_limited(labelled("Taken", "; ".join(advice.taken) or "nothing"), 2),
         *labelled("Rows", advice.rows_are),
         *_limited(labelled("Note", "; ".join(advice.notes)) if advice.notes else [], 2),
-        *labelled("Verdict", f"{advice.verdict.upper()}: {advice.because}"),
     ]
+    if advice.in_force is not None and advice.clipped is not None:
+        out += labelled("Clipped", _in_force(advice.in_force, advice.clipped))
+    if advice.compared_words and advice.compared != "lost":
+        out += labelled("Compared", advice.compared_words)
     if advice.verdict not in ("empty", "after clipping"):
         out += _statistics(advice)
         out += _what_if(advice, rows)
@@ -54,6 +59,32 @@ def _lines(advice: Advice, rows: int, warnings: int) -> list[str]:
     out += _warnings(advice, warnings)
     out += labelled("Next", advice.next)
     return out
+
+
+def _answer(advice: Advice) -> list[str]:
+    """The first lines: the value, what it does, what to do if it fails."""
+    one = advice.answer
+    if one is None:
+        return _limited(labelled("Answer", f"none from this log: {advice.next}"), 3)
+    out = labelled("Answer", value_of(one))
+    out += _limited(labelled("It does", one.reason), 2)
+    if one.if_it_fails:
+        out += _limited(labelled("If lost", one.if_it_fails), 2)
+    return out
+
+
+def value_of(one: Recommendation) -> str:
+    """What to do, in a few words."""
+    value = one.chooser or "do not clip"
+    if one.max_norm is not None:
+        value = f"max_norm {_short(one.max_norm)}"
+    return value if one.learning_rate is None else f"{value}, learning rate {one.learning_rate:.4g}"
+
+
+def _in_force(max_norm: float, clipped: float) -> str:
+    if not clipped:
+        return "no step of this run"
+    return f"{_percent(clipped)} of the steps, max_norm {_short(max_norm)} was in force"
 
 
 def labelled(label: str, text: str) -> list[str]:
@@ -129,7 +160,8 @@ def _what_if(advice: Advice, most: int) -> list[str]:
             f"{one.mean_coef:>9.3f}  {one.worst_coef:>7.2g}  {words}"
         )
     if any(one.regime == "normalised step" for one in rows):
-        out.append("     * " + IN_WORDS["normalised step"])
+        own_size = advice.optimizer not in (None, "sgd")
+        out.append("     * " + (SCALED if own_size else IN_WORDS["normalised step"]))
     return out
 
 
@@ -176,16 +208,9 @@ def _recommended(advice: Advice) -> list[str]:
     if advice.learning_rate is not None:
         rate = f"{advice.learning_rate:.4g} ({advice.learning_rate_words})"
     out = labelled("Advice", f"percentiles answer only for the log's own learning rate: {rate}")
-    for one in advice.recommendations:
-        if one.max_norm is not None:
-            value = f"max_norm {_short(one.max_norm)}"
-        else:
-            value = one.chooser or "no max_norm"
-        intent = one.intent
-        if intent == "next rate":
-            intent = f"for lr {advice.next_lr:.4g}"
+    for one in advice.recommendations[1:]:
         out += textwrap.wrap(
-            f"{intent}: {value}; {one.reason}",
+            f"{one.intent}: {value_of(one)}; {one.reason}",
             WIDTH,
             initial_indent="  -> ",
             subsequent_indent="     ",

@@ -48,6 +48,9 @@ def _rate_rises(log: Log) -> int:
         return 0
     if np.any(np.diff(values[: reached + 1]) < -1e-6 * top):
         return 0
+    held = values[reached : reached + max(10, len(values) // 20)]
+    if float(np.median(held)) < 0.8 * top:
+        return 0  # a jump that returns, not a rate that has risen
     return int(known[reached])
 
 

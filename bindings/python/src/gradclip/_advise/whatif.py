@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from .advice import Recommendation, WhatIf
 from .findings import Findings
 from .percentiles import rounded
@@ -23,8 +25,10 @@ def table(
         if name in found.percentiles:
             named[rounded(found.percentiles[name])] = name
     for one in advised:
-        if one.intent == "next rate" and one.max_norm:
-            named[one.max_norm] = "next rate"
+        if one.intent.startswith("next rate") and one.max_norm:
+            named[one.max_norm] = "answer" if one.intent == "next rate" else "shorter"
+    if found.force is not None and np.isfinite(found.force.max_norm):
+        named[found.force.max_norm] = "in force"
     for value in asked:
         named[value] = "asked for"
     return [what_if(norm, value, named[value]) for value in sorted(named) if value > 0]

@@ -1,6 +1,6 @@
 """Reads a log of gradient norms and says what it tells about max_norm: what the log is,
 how the norms are distributed, what each max_norm would have done, what is recommended for
-which intent, and what to look at. Needs the packages of gradclip[cli].
+the run to come, and what to look at. Needs the packages of gradclip[cli].
 
   gradclip advise trainer_state.json
   gradclip advise run.csv --lr 0.002 --next-lr 0.2 --optimizer sgd --plot advice.png
@@ -40,12 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("every", "sampled", "averaged"),
         help="what a row stands for, if the log does not tell",
     )
+    reading.add_argument(
+        "--loss", metavar="none", choices=("none",), help="do not judge by the loss: it says nothing"
+    )
+    reading.add_argument(
+        "--better", choices=("lower", "higher"), default="lower", help="which losses are better"
+    )
     reading.add_argument("--warmup", type=int, metavar="STEPS", help="leave out so many steps")
     asking = parser.add_argument_group("what is asked")
     asking.add_argument("--lr", type=float, metavar="X", help="the log's learning rate")
     asking.add_argument("--next-lr", type=float, metavar="X", help="that of the run to come")
-    asking.add_argument("--optimizer", choices=("sgd", "adam"), help="with its relatives")
-    asking.add_argument("--intent", choices=("safety-net", "regulariser"), help="default: both")
+    asking.add_argument("--optimizer", metavar="NAME", help="SGD, AdamW, adamw_torch, Lion, Muon, ...")
+    asking.add_argument(
+        "--was", type=float, metavar="MAX_NORM", help="what the run that wrote the log was clipped with"
+    )
+    asking.add_argument(
+        "--pilot", metavar="PILOT_LOG", help="the log of a run that trained: is this one lost?"
+    )
     asking.add_argument(
         "--max-norm",
         type=float,
@@ -69,13 +80,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     with _progress(arguments.log) as progress:
         log = read(arguments.log, arguments.column, arguments.pattern, progress)
-    intent = arguments.intent.replace("-", " ") if arguments.intent else None
+        pilot = None if arguments.pilot is None else read(arguments.pilot)
+    if arguments.loss == "none":
+        log.loss = None
     advice = advise_log(
         log,
         learning_rate=arguments.lr,
         next_lr=arguments.next_lr,
         optimizer=arguments.optimizer,
-        intent=intent,
+        better=arguments.better,
+        was=arguments.was,
+        pilot=pilot,
         rows=arguments.rows,
         warmup=arguments.warmup,
         max_norms=arguments.max_norm,

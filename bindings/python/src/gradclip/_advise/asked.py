@@ -1,0 +1,40 @@
+"""What the user asks for, checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .._errors import InvalidArgumentError
+from .optimizers import family_of
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The learning rate of the run to come, and the family of its optimizer."""
+
+    next_lr: float | None
+    family: str | None
+
+    @classmethod
+    def of(cls, next_lr: float | None, optimizer: str | None) -> Asked:
+        return cls(None if next_lr is None else positive("next_lr", next_lr), family_of(optimizer))
+
+
+def positive(name: str, value: Any) -> float:
+    """The value as a number, or the error that names it."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise InvalidArgumentError(f"{name} must be a number > 0 (got {value!r})")
+    return number
+
+
+def one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
+    """Raises unless value is None or one of the known words."""
+    if value is not None and value not in known:
+        listed = ", ".join(repr(one) for one in known)
+        raise InvalidArgumentError(f"{name} must be one of {listed} (got {value!r})")

@@ -1,0 +1,66 @@
+"""What clipped the run that wrote the log."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .log import Array, Log
+
+
+class InForce(NamedTuple):
+    """Attributes:
+    max_norm: what the steps were clipped to (the median, where it moved); inf if nothing.
+    clipped: the fraction of the finite rows that were clipped.
+    moved: whether it moved from step to step, as a chooser's does.
+    """
+
+    max_norm: float
+    clipped: float
+    moved: bool
+
+
+def in_force_of(log: Log, was: float | None) -> InForce | None:
+    """What was in force, by the log's clip_coef, its max_norm, or as the user says (was); None
+    where nobody says."""
+    norm = log.norm
+    finite = np.isfinite(norm) & (norm > 0)
+    coef, limit = log.clip_coef, log.max_norm
+    if was is None and coef is not None:
+        known = finite & np.isfinite(coef)
+        cut = known & (coef < 1 - 1e-9)
+        if not known.any():
+            return None
+        if not cut.any():
+            return InForce(_median(limit, known), 0.0, False)
+        return _of((norm * coef)[cut], float(np.mean(cut[known])))
+    if was is None and limit is not None and np.any(np.isfinite(limit)):
+        known = finite & np.isfinite(limit)
+        if not known.any():
+            return None
+        return _of(limit[known], float(np.mean(norm[known] > limit[known])))
+    if was is not None:
+        return InForce(was, float(np.mean(norm[finite] > was)) if finite.any() else 0.0, False)
+    return None
+
+
+def applied_of(log: Log, force: InForce | None) -> Array:
+    """The norms of the steps that were taken: after clipping."""
+    if force is None or not force.clipped:
+        return log.norm
+    if log.clip_coef is not None:
+        return log.norm * np.where(np.isfinite(log.clip_coef), log.clip_coef, 1.0)
+    limit = force.max_norm if log.max_norm is None else log.max_norm
+    return np.fmin(log.norm, limit)
+
+
+def _of(limits: Array, clipped: float) -> InForce:
+    low, high = np.percentile(limits, (10, 90))
+    return InForce(float(f"{np.median(limits):.4g}"), clipped, bool(high > 1.05 * low))
+
+
+def _median(limit: Array | None, known: Array) -> float:
+    if limit is None or not np.any(np.isfinite(limit[known])):
+        return float("inf")
+    return float(np.nanmedian(limit[known]))
