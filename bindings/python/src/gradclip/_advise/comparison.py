@@ -34,11 +34,11 @@ def compare(log: Log, pilot: Log) -> Compared | None:
     reached, error = _end(theirs)
     final, own_error = _end(ours)
     gained, doubt = start - reached, 2 * float(np.hypot(error, own_error))
-    if gained <= doubt or not np.isfinite(gained):
+    if gained <= 2 * error or not np.isfinite(gained):
         return None
     kept = (start - final) / gained
     where = f"the loss ends at {final:.3g}, the pilot's at {reached:.3g}, from {start:.3g}"
-    if kept < LOST:
+    if kept < LOST and final - own_error > reached + error:
         return Compared("lost", f"lost: {where}")
     if final < reached - max(doubt, 0.02 * gained):
         return Compared("better", f"better than the pilot: {where}")

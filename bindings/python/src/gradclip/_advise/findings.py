@@ -10,7 +10,7 @@ from .after_clipping import Pile, pile_of
 from .comparison import Compared, compare
 from .divergence import Divergence, divergence_of
 from .in_force import InForce, applied_of, in_force_of
-from .levels import Drift, drift_of
+from .levels import DRIFTS, Drift, drift_of
 from .log import Array, Log, Rows
 from .percentiles import percentiles_of
 from .rate import Rate, rate_of
@@ -77,14 +77,20 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
     whole = log.norm if finite.all() else log.norm[finite]
     sampling = sampling_of(log, said.rows)
     begin = warmup_of(log, said.warmup)
+    compared = None if pilot is None else compare(log, pilot)
     settled = np.flatnonzero(finite & (log.norm > 0))
     settled = settled[settled >= begin.rows]
+    if said.warmup is None and drift_of(log.norm[settled]).drifts:
+        later = settled[len(settled) // 3 :]
+        if drift_of(log.norm[later]).factor < DRIFTS / 1.5:  # it drifted at the beginning alone
+            begin, settled = WarmUp(int(later[0]), _FIRST_THIRD), later
     divergence = divergence_of(log, begin.rows)
+    if compared is not None and compared.word != "lost":
+        divergence = None  # what it looked like by itself no longer counts
     if divergence is not None and np.sum(settled < divergence.row) >= 1:
         settled = settled[settled < divergence.row]  # what came after says nothing
     norm = log.norm[settled]
     force = in_force_of(log, said.was)
-    compared = None if pilot is None else compare(log, pilot)
     return Findings(
         log=log,
         norm=norm,
@@ -103,6 +109,9 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
         force=force,
         rate=rate_of(log, settled, applied_of(log, force)[settled], said.learning_rate),
     )
+
+
+_FIRST_THIRD = "the first third left out: there the norms drift, and then no more"
 
 
 def _lower_is_better(log: Log, better: str) -> Log:

@@ -42,7 +42,9 @@ def verdict_of(found: Findings) -> tuple[str, str]:
     if found.drift.drifts:
         return "drifting", drift_words(found)
     ratio = found.percentiles["p99"] / found.percentiles["p50"]
-    if ratio > HEAVY_TAILED:
+    # The p99 of few rows is chance: the verdict goes by the least that it is likely to be.
+    sure = 99 - 200 * (0.99 * 0.01 / count) ** 0.5
+    if np.percentile(found.norm, sure) > HEAVY_TAILED * found.percentiles["p50"]:
         return "heavy-tailed", f"one step in a hundred is over {ratio:.2g} times the median"
     return "steady", f"p99 is {ratio:.2g} times the median, and the level stays"
 
