@@ -52,6 +52,7 @@ _WORDS = {
     "every": "every step",
     "sampled": "one step of {n}",
     "averaged": "means over {n} steps",
+    "epoch": "one row an epoch, a mean or its last step (the log does not say)",
     "thinned": "one row for {n} steps, a sample or a mean (the log does not say)",
 }
 

@@ -28,7 +28,7 @@ _LOSSES = (
 _STEPS = (
     "global_step", "trainer/global_step", "step", "_step", "train_step", "optimizer_step",
     "iteration", "iter", "global_iter", "num_updates", "update", "updates", "steps",
-    "current_steps", "it",
+    "current_steps", "it", "global_step/max_steps",
 )  # fmt: skip
 _VALIDATION = re.compile(r"(?:^|[/_.])(?:val|valid|validation|eval|evaluation|test)(?:$|[/_.])")
 

@@ -8,7 +8,8 @@ from itertools import chain, islice
 
 from ..log import Log, LogError
 from .columns import Columns, choose
-from .rows import KINDS, LR, NORM, Rows, number, tensor_row
+from .numbers import decimal_comma, has_decimal_commas, number, step_number
+from .rows import KINDS, LR, NORM, STEP, Rows, tensor_row
 from .source import Source
 
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
@@ -35,11 +36,9 @@ def looks_like(head: str) -> bool:
 
 
 def delimiter_of(lines: Sequence[str]) -> str:
-    """Comma, tab, semicolon or blanks, whichever the first line has."""
-    for delimiter in ",\t;":
-        if delimiter in lines[0]:
-            return delimiter
-    return " "
+    """Comma, tab, semicolon or blanks, whichever the first line has most of."""
+    best = max(",\t;", key=lines[0].count)
+    return best if best in lines[0] else " "
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -149,6 +148,7 @@ def _rows(
     row: list[float | None] = [None] * len(KINDS)
     row[LR] = rate
     add = rows.add
+    read_cell = decimal_comma if _commas(source, delimiter) else number
     for cells in _split(lines, delimiter):
         if len(cells) <= last or (source.cut and width > 1 and _cut_short(cells, width, last)):
             short += bool(cells)
@@ -157,11 +157,21 @@ def _rows(
             try:
                 row[kind] = float(cells[place])
             except ValueError:
-                row[kind] = None
+                row[kind] = (step_number if kind == STEP else read_cell)(cells[place])
+                if kind == NORM and row[kind] is None:
+                    rows.not_read(cells[place])
         added = add(row, tensor_row([cells[place] for place in tensors]) if tensors else None)
         if added and culprit >= 0 and cells[culprit]:
             rows.culprits[len(rows) - 1] = cells[culprit].strip()
     return rows, short
+
+
+def _commas(source: Source, delimiter: str) -> bool:
+    """Whether the table has decimal commas."""
+    if delimiter == ",":
+        return False
+    lines = source.head.decode("utf-8", "replace").splitlines()[:_SAMPLE]
+    return has_decimal_commas([cell for line in lines for cell in _cells(line, delimiter)])
 
 
 def _cut_short(cells: list[str], width: int, last: int) -> bool:
@@ -183,8 +193,9 @@ def _notes(source: Source, rows: Rows, short: int) -> list[str]:
         short -= 1
     if short:
         notes.append(f"{short} line(s) have too few cells and were left out")
-    if rows.without_norm:
-        notes.append(f"{rows.without_norm} row(s) have no norm (a blank cell) and were left out")
+    without = rows.without_norm - rows.unread
+    if without > 0:
+        notes.append(f"{without} row(s) have no norm (a blank cell) and were left out")
     if source.too_long:
         notes.append(f"{source.too_long} line(s) are longer than 4 MiB and were left out")
     return notes

@@ -6,25 +6,39 @@ import re
 from typing import NamedTuple
 
 from ..log import Rows
+from .numbers import NUMBER, REPR
 
 # Runs of blanks and of anything are bounded everywhere: a line may have 4 MiB, and what could
 # begin at each of its places and reach to its end would take hours to look for.
 _S = r"\s{0,9}"
 _ANY = r".{0,500}"
 
-NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?)(?![\w.])"
-
 
 def field(names: str) -> re.Pattern[str]:
     """`name: 1.5`, `name=1.5`, `name 1.5`, `'name': '1.5'`: the number is group 1."""
     return re.compile(
-        rf"(?<![\w.]){names}['\"]?{_S}[:=]?{_S}['\"]?(?:tensor\()?({NUMBER})", re.IGNORECASE
+        rf"(?<![\w.]){names}['\"]?{_S}[:=]?{_S}['\"]?(?:{REPR})?({NUMBER})", re.IGNORECASE
     )
 
 
-NORM = field(
+_GRAD_NORM = (
     r"(?:(?:total|global)[ _-])?"
     r"(?:grad(?:ient)?s?[ _-]?(?:(?:\d(?:\.\d)?|l2|total|global)[ _-])?norm(?:[ _-]total)?|gnorm)"
+)
+NORM = field(_GRAD_NORM)
+# A norm that is named and given, whether or not what is given can be read.
+NAMED = re.compile(rf"(?<![\w.]){_GRAD_NORM}['\"]?{_S}[:=]{_S}[^\s{{\[][^\s|]{{0,40}}", re.I)
+# What a program says in words where a step went wrong.
+SENTENCE = re.compile(
+    rf"{_GRAD_NORM}{_S} (?:is|was|became){_S} (?:not finite|non-?finite|nan|inf(?:inite|inity)?)\b",
+    re.I,
+)
+# Behind the value an average, or a mark, that is not finite.
+MARK = re.compile(r"\s{0,3}\((?:nan|[-+]?inf)\)", re.I)
+EPOCH = field(r"epoch")
+# Lines that sum up an epoch among those of steps.
+SUMMARY = re.compile(
+    r"\|\s{0,9}(?:train|valid)\s{0,9}\|\s{0,9}(?:epoch\s|\{)|averaged stats|epoch (?:average|mean|summary)", re.I
 )
 TOTAL_NORM = field(r"(?:total|global)[ _-]norm")
 PLAIN_NORM = field(r"norm")
@@ -48,6 +62,7 @@ class Dialect(NamedTuple):
     norm: re.Pattern[str]
     step: re.Pattern[str]
     hint: Rows | None  # what its rows are where they are not of every step
+    above: bool = False  # whether the step stands in a line above the norm's
 
 
 _EPOCH_AND_ITER = re.compile(
@@ -55,7 +70,22 @@ _EPOCH_AND_ITER = re.compile(
     rf"\[{_S}(?P<iter>\d+)/{_S}(?P<length>\d+)\]"
 )
 
+# [e/E][i/N], and Epoch: [e]  [ i/N], with epochs that count from 0.
+_BRACKETS = re.compile(
+    rf"\[{_S}(?P<epoch0>\d+)(?:/\d+)?\]{_S}\[{_S}(?P<iter>\d+)/(?P<length>\d+)\]"
+)
+
 DIALECTS = (
+    Dialect(
+        "OLMo",
+        re.compile(r"optim/total[ _]grad[ _]norm="),
+        NORM,
+        re.compile(r"\[step=([\d,]+)[/,\]]"),
+        None,
+        above=True,
+    ),
+    Dialect("Swin", re.compile(r"Train: \[\d+/\d+\]\[\d+/\d+\]"), NORM, _BRACKETS, "sampled"),
+    Dialect("MAE", re.compile(rf"Epoch:{_S}\[\d+\]{_S}\[{_S}\d+/\d+\]"), NORM, _BRACKETS, "averaged"),
     Dialect(
         "mmengine",
         re.compile(r"(?:Epoch|Iter)\(train\)\s*\["),

@@ -13,7 +13,8 @@ from typing import Any
 from ..log import Log, LogError
 from .columns import choose
 from .records import log_of
-from .rows import KINDS, NORM, Rows, number
+from .numbers import number
+from .rows import KINDS, NORM, Rows
 from .source import Source
 
 _HISTORY = re.compile(r'"log_history"\s*:\s*\[')

@@ -18,6 +18,8 @@ def looks_like(head: str) -> bool:
     value = _object(line)
     if not isinstance(value, dict):
         return False
+    if "log_history" in value:
+        return False  # a whole trainer_state.json on one line
     norm = choose(map(str, value)).norm
     return norm is None or not isinstance(value[norm], list)
 

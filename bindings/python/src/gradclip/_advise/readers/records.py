@@ -9,7 +9,8 @@ from typing import Any
 from ..log import Log, LogError
 from ..log import Rows as RowKind
 from .columns import Columns, choose
-from .rows import KINDS, NORM, Rows, number, tensor_row
+from .numbers import number, step_number
+from .rows import KINDS, NORM, STEP, Rows, tensor_row
 
 _LOOKAHEAD = 1000
 
@@ -41,8 +42,9 @@ def log_of(
         first = first[-1:] + more
         columns = choose(chain.from_iterable(more), column)
     rows = _rows(chain(first, stream), columns)
-    if rows.without_norm:
-        notes.append(f"{rows.without_norm} record(s) have no norm and were left out")
+    without = rows.without_norm - rows.unread
+    if without > 0:
+        notes.append(f"{without} record(s) have no norm and were left out")
     return rows.log(
         source=source,
         format=kind,
@@ -74,6 +76,10 @@ def _rows(records: Iterable[dict[str, Any]], columns: Columns) -> Rows:
     keys, culprit = list(columns.tensors), columns.others.get("culprit")
     for record in records:
         row = [None if name is None else number(record.get(name)) for name in names]
+        if row[STEP] is None and names[STEP] is not None:
+            row[STEP] = step_number(record.get(names[STEP]))
+        if row[NORM] is None and columns.norm is not None:
+            rows.not_read(record.get(columns.norm))
         tensor_norms = None
         if keys and (row[NORM] is not None or any(key in record for key in keys)):
             tensor_norms = tensor_row([record.get(key) for key in keys])

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..log import Array, Log, Tensors
 from ..tensors import largest_of, total_of
+from .numbers import is_blank, number
 
 # The places in a row, and how a column is stored.
 NORM, STEP, LR, LOSS, SCALE, BATCH, EPOCH, COEF, LIMIT = range(9)
@@ -20,16 +21,7 @@ KINDS = (
 )  # fmt: skip
 _CODES = "dddfffddd"
 _NAN = math.nan
-
-
-def number(value: Any) -> float | None:
-    """A cell or a JSON value as a number; None if it is none (blank, null, words, true)."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+OVERFLOW = -1.0  # what DeepSpeed writes for the norm of a step that overflowed
 
 
 class Rows:
@@ -57,7 +49,9 @@ class Rows:
         self._rate: float = _NAN  # as last seen
         self._pending: tuple[float, float] | None = None  # step and loss of a row without a norm
         self.culprits: dict[int, str] = {}
-        self.without_norm = self.negative = 0
+        self.without_norm = self.negative = self.overflows = 0
+        self.unread = 0  # rows whose norm is there, but is no number that is understood
+        self.first_unread = ""
 
     def __len__(self) -> int:
         norm = self.columns[NORM]
@@ -72,7 +66,10 @@ class Rows:
         if norm is None:
             self._without_norm(row)
             return False
-        if norm < 0:
+        if norm == OVERFLOW:
+            self.overflows += 1
+            norm = math.inf
+        elif norm < 0:
             self.negative += 1
             return False
         for place, append in self._appends:
@@ -84,6 +81,14 @@ class Rows:
         if tensor_norms is not None:
             self._add_tensors(tensor_norms)
         return True
+
+    def not_read(self, value: Any) -> None:
+        """Counts what stands where the norm should, unless it is blank."""
+        if is_blank(value):
+            return
+        self.unread += 1
+        if self.unread == 1:
+            self.first_unread = str(value)[:60]
 
     def _missing(self, place: int, row: Sequence[float | None]) -> float:
         """What stands in for a value that the row itself does not have."""
@@ -131,7 +136,21 @@ class Rows:
             about.setdefault("notes", []).append(
                 f"{self.negative} row(s) hold a negative number, which is no norm: left out"
             )
-        log = Log(tensors=tensors, culprits=self.culprits, **arrays, **about)
+        if self.overflows:
+            about.setdefault("notes", []).append(
+                f"{self.overflows} row(s) hold -1, which DeepSpeed writes where the gradients "
+                "overflowed: counted as not finite"
+            )
+        if self.unread:
+            about.setdefault("notes", []).insert(
+                0,
+                f"{self.unread} row(s) hold a norm that could not be read, the first "
+                f"{self.first_unread!r}: left out",
+            )
+        if arrays["step"] is None and epoch is not None and about.get("hint") is None:
+            if len(epoch) > 1 and np.all(np.diff(epoch) == 1):
+                about["hint"] = "epoch"
+        log = Log(tensors=tensors, culprits=self.culprits, unread=self.unread, **arrays, **about)
         return in_order(log, epoch)
 
 
@@ -148,13 +167,13 @@ def in_order(log: Log, epoch: Array | None = None) -> Log:
     back = np.flatnonzero(np.diff(step) <= 0) + 1
     if not len(back):
         return log
-    if epoch is not None and np.all(epoch[back] > epoch[back - 1]):
-        step = step.copy()
-        offset = np.zeros(len(step))
-        offset[back] = step[back - 1]
-        log.step = step + np.cumsum(offset)
+    counted = _counted_on(step, epoch, back)
+    if counted is not None:
+        log.step = step = counted
         log.notes.append("iterations begin anew with every epoch: they are counted on")
-        return log
+        back = np.flatnonzero(np.diff(step) <= 0) + 1
+        if not len(back):
+            return log
     # From the end: a row counts if its step is below all steps that come later.
     later = np.minimum.accumulate(step[::-1])[::-1]
     keep = np.append(step[:-1] < later[1:], True)
@@ -168,6 +187,23 @@ def in_order(log: Log, epoch: Array | None = None) -> Log:
         f"{len(step) - len(rows)} row(s) that come again later were left out"
     )
     return _of_rows(log, rows)
+
+
+def _counted_on(step: Array, epoch: Array | None, back: Array) -> Array | None:
+    """Steps that go on where they begin anew with every epoch; None where they do not. Without
+    a number of the epoch they do if each epoch begins and ends as the first one does."""
+    if epoch is None:
+        ends, begins = step[back - 1], step[back]
+        if len(back) < 2 or np.any(ends != ends[0]) or np.any(begins != step[0]):
+            return None
+        epoch = np.searchsorted(back, np.arange(len(step)), side="right").astype(float)
+    if not np.all(np.isfinite(epoch)):
+        return None
+    epoch = np.floor(epoch)
+    if 2 * int(np.sum(epoch[back] > epoch[back - 1])) < len(back):
+        return None  # the step goes on through epochs, and the run was resumed
+    length = float(step.max()) + (1.0 if step.min() == 0 else 0.0)
+    return np.asarray(step + (epoch - epoch.min()) * length)
 
 
 def _of_rows(log: Log, rows: Array) -> Log:
