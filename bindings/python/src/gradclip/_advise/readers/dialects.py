@@ -38,7 +38,9 @@ MARK = re.compile(r"\s{0,3}\((?:nan|[-+]?inf)\)", re.I)
 EPOCH = field(r"epoch")
 # Lines that sum up an epoch among those of steps.
 SUMMARY = re.compile(
-    r"\|\s{0,9}(?:train|valid)\s{0,9}\|\s{0,9}(?:epoch\s|\{)|averaged stats|epoch (?:average|mean|summary)", re.I
+    r"\|\s{0,9}(?:train|valid)\s{0,9}\|\s{0,9}(?:epoch\s|\{)|averaged stats"
+    r"|epoch (?:average|mean|summary)",
+    re.I,
 )
 TOTAL_NORM = field(r"(?:total|global)[ _-]norm")
 PLAIN_NORM = field(r"norm")

@@ -76,8 +76,9 @@ def _rows(records: Iterable[dict[str, Any]], columns: Columns) -> Rows:
     keys, culprit = list(columns.tensors), columns.others.get("culprit")
     for record in records:
         row = [None if name is None else number(record.get(name)) for name in names]
-        if row[STEP] is None and names[STEP] is not None:
-            row[STEP] = step_number(record.get(names[STEP]))
+        step = names[STEP]
+        if row[STEP] is None and step is not None:
+            row[STEP] = step_number(record.get(step))
         if row[NORM] is None and columns.norm is not None:
             rows.not_read(record.get(columns.norm))
         tensor_norms = None

@@ -138,7 +138,7 @@ def _read(
             cut = True  # its last digits may be missing
         else:
             row: list[float | None] = [None] * len(KINDS)
-            row[NORM] = plain(found[1])
+            norm = row[NORM] = plain(found[1])
             for place, find in others:
                 match = find(line)
                 if match is not None:
@@ -147,7 +147,7 @@ def _read(
             row[STEP] = above if match is None else _step(match)
             rows.add(row)
             was, marked = marked, dialects.MARK.match(line, found.end()) is not None
-            marks += marked and not was and math.isfinite(row[NORM])
+            marks += marked and not was and math.isfinite(norm)
         line = following
     return rows, _notes(source, cut, summaries, sentences, marks)
 
