@@ -12,8 +12,11 @@
  *     gradclip_result_init(&result, sizeof result);
  *     gradclip_status status =
  *         gradclip_clip_grad_norm_f32(grads, lengths, 2, 1.0, 2.0, NULL, &result);
- *     if (status < 0)  fprintf(stderr, "%s\n", gradclip_last_error());
- *     if (status == GRADCLIP_NON_FINITE)  skip_this_step();
+ *     if (status < 0) {                              // refused, and nothing was written
+ *         fprintf(stderr, "%s\n", gradclip_last_error());
+ *         exit(1);
+ *     }
+ *     if (status == GRADCLIP_OK)  optimizer_step();  // otherwise NaN or infinite: skip the step
  *
  * WHAT IS COMPUTED
  *
@@ -256,7 +259,9 @@ enum {
      * NaN and all else into 0; a NaN turns everything into NaN. */
     GRADCLIP_NONFINITE_PROPAGATE = 1,
     /* Leave them out of the norm and replace them by 0; clip the rest by the
-     * norm of the rest. Returns GRADCLIP_OK. */
+     * norm of the rest. Returns GRADCLIP_OK, and GRADCLIP_NON_FINITE where nothing is
+     * written (gradclip_defer_clip(), gradclip_accumulator_finish()): the optimizer
+     * would read them. */
     GRADCLIP_NONFINITE_ZERO = 2
 };
 
@@ -294,7 +299,8 @@ typedef struct gradclip_result {
     double clip_coef;         /* between 0 and 1 (NaN after PROPAGATE of a NaN); 1 if the
                                  call returned NON_FINITE: nothing was multiplied */
     double factor;            /* clip_coef / grad_scale: what elements were multiplied by; 1
-                                 if the call would have written and returned NON_FINITE */
+                                 if the call would have written and returned NON_FINITE.
+                                 (Deferred under ZERO it is that of the finite elements.) */
     uint64_t nonfinite_count; /* how many elements are NaN or infinite */
     uint64_t nan_count;       /* how many of those are NaN */
     uint64_t first_tensor;    /* the first of them in list order, or GRADCLIP_NONE */
@@ -376,7 +382,13 @@ gradclip_status gradclip_get_total_norm(const gradclip_tensor *grads, size_t cou
  * Everything but the write: the norm, clip_coef and factor that clipping by
  * max_norm would use, for an optimizer that multiplies by factor itself (deferred
  * clipping: one pass over the gradients less). Nothing is written but *result,
- * which must not be NULL. After GRADCLIP_NON_FINITE skip the step.
+ * which must not be NULL.
+ *
+ * GRADCLIP_OK: multiply by factor. GRADCLIP_NON_FINITE: an element is NaN or infinite, and
+ * whatever it is multiplied by, the optimizer would read it. Skip the step; or, under
+ * the policy ZERO, go on with gradclip_clip_grads_with_norm(), which replaces such
+ * elements (norm, coefficient and factor are those of the rest). Under
+ * PROPAGATE the status is GRADCLIP_OK, and factor what torch would multiply by.
  */
 gradclip_status gradclip_defer_clip_f32(float *const *grads, const size_t *lengths, size_t count,
                                         double max_norm, double norm_type,
@@ -449,8 +461,21 @@ void gradclip_accumulator_free(gradclip_accumulator *accumulator);
 /* Forget all that was added. */
 gradclip_status gradclip_accumulator_reset(gradclip_accumulator *accumulator);
 
-/* Add tensors. They are numbered in the order in which they are added, from 0;
- * that is what first_tensor refers to. Returns GRADCLIP_OK even if they are not
+/*
+ * Number the tensors: the next one that is added gets `index`, those after it in the
+ * same and in later calls the following numbers. That is what first_tensor refers to. A
+ * backward pass makes gradients in the reverse order, so say before each which one it is:
+ *
+ *     gradclip_accumulator_set_next_tensor(accumulator, i);
+ *     gradclip_accumulator_add_f32(accumulator, grads[i], lengths[i]);
+ *
+ * From then on first_tensor is the lowest number with an element that is not finite,
+ * whichever was added first, and merging keeps numbers. index is below 2^63. Without
+ * this call tensors are numbered in the order in which they are added, from 0.
+ */
+gradclip_status gradclip_accumulator_set_next_tensor(gradclip_accumulator *accumulator, uint64_t index);
+
+/* Add tensors. Returns GRADCLIP_OK even if they are not
  * finite: gradclip_accumulator_finish() tells. */
 gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator,
                                          const gradclip_tensor *grads, size_t count);
@@ -459,8 +484,8 @@ gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator,
 gradclip_status gradclip_accumulator_add_f32(gradclip_accumulator *accumulator, const float *grad, size_t length);
 gradclip_status gradclip_accumulator_add_f64(gradclip_accumulator *accumulator, const double *grad, size_t length);
 
-/* Add what another accumulator holds, as if its tensors came after these. The
- * other one is unchanged and may be the same. norm_type and exact_f64 of the two
+/* Add what another accumulator holds, as if its tensors came after these (unless they
+ * were numbered by gradclip_accumulator_set_next_tensor()). The other one is unchanged and may be the same. norm_type and exact_f64 of the two
  * must agree. */
 gradclip_status gradclip_accumulator_merge(gradclip_accumulator *accumulator, const gradclip_accumulator *other);
 
@@ -528,8 +553,9 @@ gradclip_status gradclip_accumulator_from_words(gradclip_accumulator *accumulato
 /*
  * The norm of all that was added, with clip_coef and factor for max_norm (INFINITY:
  * measure only). Afterwards more may be added. result must not be NULL; its
- * tensor_norms must be. Returns as gradclip_defer_clip() does. Clip with
- * gradclip_accumulator_clip(), or let the optimizer multiply by factor.
+ * tensor_norms must be. Returns as gradclip_defer_clip() does: never GRADCLIP_OK over a
+ * NaN that is still there. Clip with gradclip_accumulator_clip(), or after GRADCLIP_OK
+ * let the optimizer multiply by factor.
  */
 gradclip_status gradclip_accumulator_finish(gradclip_accumulator *accumulator, double max_norm,
                                             gradclip_result *result);
@@ -588,14 +614,18 @@ gradclip_status gradclip_inspect(const gradclip_tensor *grads, size_t count, dou
  *     gradclip_chooser_create(&options, &chooser);
  *     for (every step) {
  *         ... backward pass ...
- *         if (gradclip_chooser_clip(chooser, grads, count, 2.0, NULL, NULL, NULL, NULL) != GRADCLIP_OK)
- *             continue;
+ *         gradclip_status status = gradclip_chooser_clip(chooser, grads, count, 2.0, NULL, NULL, NULL, NULL);
+ *         if (status < 0) {                       // refused: no step will do
+ *             fprintf(stderr, "%s\n", gradclip_last_error());
+ *             exit(1);
+ *         }
+ *         if (status != GRADCLIP_OK) continue;    // not finite, or an outlier: leave the step out
  *         ... optimizer ...
  *     }
  *     gradclip_chooser_free(chooser);
  *
  * AUTOCLIP (Seetharaman et al., arXiv 2007.14469). threshold = the given percentile
- * of the norms so far, interpolated as numpy.percentile does. mode 0: this step's
+ * of the norms so far, interpolated as numpy.percentile does, times clip_factor. mode 0: this step's
  * norm among them (the paper); mode 1: not (PyPI's autoclip). window = 0: of all
  * norms (the paper); otherwise of the last `window`. Of more than 10^6 norms it
  * keeps a histogram, and the threshold is that of the exact rule to a part in 1024
@@ -652,7 +682,7 @@ typedef struct gradclip_chooser_options {
     double z_threshold;    /* finite, >= 0; ZCLIP: default 2.5; SKIPSTEP's sigma_factor: default 6 */
     double max_norm;       /* >= 0; ZCLIP's cap, default INFINITY (none); ADAGC's lambda_abs, default 1 */
     double lambda_rel;     /* ADAGC: finite, >= 0; default 1.05 */
-    double clip_factor;    /* ZCLIP, mode 0: finite, >= 0; default 1 */
+    double clip_factor;    /* AUTOCLIP; ZCLIP, mode 0: finite, >= 0; default 1 */
     double eps;            /* finite, >= 0; ZCLIP: default 1e-6; ADAGC: default 1e-8 */
     uint32_t skip_update_on_spike; /* ZCLIP: 1: a spike leaves m and v alone; default 0 */
     uint32_t reserved;     /* 0 */
@@ -746,9 +776,11 @@ gradclip_status gradclip_chooser_clip(gradclip_chooser *chooser, const gradclip_
 gradclip_status gradclip_chooser_export(const gradclip_chooser *chooser, void *bytes, size_t *size);
 
 /*
- * Replace options and history by those in bytes from gradclip_chooser_export(). From
+ * Replace options and history by those in bytes from gradclip_chooser_export(), of any
+ * library of this major version: options that it did not know have their defaults. From
  * then on it decides as the other one would, to the bit. Bytes that are damaged,
- * foreign, of another version or kind are refused with GRADCLIP_ERROR_BAD_DATA, and
+ * foreign, of another kind, or that set an option which this library does not know, are
+ * refused with GRADCLIP_ERROR_BAD_DATA, and
  * the chooser stays as it was.
  */
 gradclip_status gradclip_chooser_import(gradclip_chooser *chooser, const void *bytes, size_t size);
@@ -762,20 +794,24 @@ gradclip_status gradclip_chooser_import(gradclip_chooser *chooser, const void *b
  * lines:
  *
  *     static void log_line(void *file, uint32_t kind, const char *text) {
- *         fprintf(kind == GRADCLIP_LOG_CSV ? file : stderr, "%s\n", text);
+ *         fprintf(kind == GRADCLIP_LOG_CSV ? (FILE *)file : stderr, "%s\n", text);
  *     }
  *     ...
+ *     FILE *file = fopen("run.csv", "w");
  *     gradclip_monitor monitor;
  *     gradclip_monitor_init(&monitor, sizeof monitor);
  *     monitor.callback = log_line;
- *     monitor.user_data = fopen("run.csv", "w");
+ *     monitor.user_data = file;
  *     for (every step) {
  *         ... clip, with a result ...
- *         gradclip_monitor_log(&monitor, &learning_rate, &loss, &result);
+ *         gradclip_monitor_log(&monitor, &learning_rate, &loss, &result, NULL);
  *     }
+ *     fclose(file);
  *
- * The columns, which the first line names, are
- * step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element.
+ * The columns, which the first line names, are step,grad_norm,clip_coef,learning_rate,loss,
+ * nonfinite_count,first_tensor,first_element,threshold,action. The last two are those of a
+ * chooser's decision: its threshold, and "pass", "clip" or "skip" for what was done with
+ * the step. They are blank without one.
  */
 enum {
     GRADCLIP_LOG_CSV = 0,    /* the header or a line of the CSV */
@@ -784,7 +820,9 @@ enum {
 
 /* Takes a line, which has no newline at its end, depends on no locale, and is valid
  * until the callback returns. It is called in the thread of the step; it may call
- * any function of this library but gradclip_monitor_log(). */
+ * any function of this library but gradclip_monitor_log(). It must return: a C++
+ * exception or a longjmp() that leaves it passes through frames that cannot be unwound,
+ * and what happens then is undefined (as a rule std::terminate() ends the process). */
 typedef void (*gradclip_log_callback)(void *user_data, uint32_t kind, const char *text);
 
 /* Initialise with gradclip_monitor_init(), then set callback and what else is wanted. */
@@ -801,10 +839,18 @@ typedef struct gradclip_monitor {
 /* Prepare *monitor: struct_size is that of the caller, step 1, all else becomes 0 or NULL. */
 gradclip_status gradclip_monitor_init(gradclip_monitor *monitor, size_t struct_size);
 
-/* Log a step: what clipping it found (result), its learning rate and its loss (NULL:
- * the cell stays blank). One monitor must not be used by two threads at a time. */
+/*
+ * Log a step.
+ *
+ *   learning_rate, loss  NULL: the cell stays blank
+ *   result    what a call found. One that gradclip_result_init() prepared and no call has
+ *             filled is refused: after a call that was refused there is no step to log
+ *   decision  what a chooser decided about the step; NULL without a chooser
+ *
+ * One monitor must not be used by two threads at a time.
+ */
 gradclip_status gradclip_monitor_log(gradclip_monitor *monitor, const double *learning_rate, const double *loss,
-                                     const gradclip_result *result);
+                                     const gradclip_result *result, const gradclip_decision *decision);
 
 /* -------------------------------------------------------- clip by value -- */
 
@@ -981,7 +1027,8 @@ typedef struct gradclip_per_example_result {
  *   sums            NULL to measure only, or count tensors that receive the sums:
  *                   F32 or F64 whatever the gradients are, of length
  *                   grads[i].length / examples, apart from the gradients and each other
- *   examples        how many, at least 1
+ *   examples        how many; of 0, which Poisson sampling may draw, the gradients are empty
+ *                   and the sums 0
  *   max_norms       one for the norm over all tensors (max_norm_count 1), or one a
  *                   tensor (max_norm_count = count: per-layer clipping, each tensor of
  *                   an example by the norm of that alone); each 0, or finite

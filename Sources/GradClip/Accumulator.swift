@@ -10,18 +10,21 @@ package struct Accumulator {
     let type: NormType
     package let options: ClipOptions
     var total: Partial
-    /// How many tensors were added so far, empty and uncounted ones included.
+    /// The number of the next tensor: how many were added, empty and uncounted ones included, unless
+    /// the caller numbers them.
     var tensors: UInt64 = 0
+    /// Whether the caller numbers the tensors. Then the first of two is the one with the lower number.
+    var isNumbered = false
     var nonzeroTensors: UInt64 = 0
     var firstTensor = UInt64.max
     var firstElement = UInt64.max
 
-    @_optimize(size) package static func create(normType: Double, options: ClipOptions) -> UnsafeMutablePointer<
-        Accumulator
-    >? {
-        let size = (MemoryLayout<Accumulator>.size &+ 63) & ~63
-        guard let memory = gk_allocate(size &+ Int(GK_WIDE_LIMBS) &* 8) else { return nil }
-        let wide = (memory + size).assumingMemoryBound(to: Int64.self)
+    private static var ownSize: Int { (MemoryLayout<Accumulator>.size &+ 63) & ~63 }
+    package static var byteCount: Int { ownSize &+ Int(GK_WIDE_LIMBS) &* 8 }
+
+    package static func create(normType: Double, options: ClipOptions) -> UnsafeMutablePointer<Accumulator>? {
+        guard let memory = gk_allocate(byteCount) else { return nil }
+        let wide = (memory + ownSize).assumingMemoryBound(to: Int64.self)
         let type = NormType(normType)
         let accumulator = memory.assumingMemoryBound(to: Accumulator.self)
         accumulator.initialize(
@@ -70,16 +73,30 @@ package struct Accumulator {
         return nil
     }
 
+    /// Gives the next tensor that is added this number, those after it the following ones.
+    package mutating func setNextTensor(_ number: UInt64) {
+        tensors = number
+        isNumbered = true
+    }
+
     private mutating func merge(_ other: inout Accumulator) {
         total.merge(&other.total)
+        let base = tensors
+        if other.isNumbered {
+            isNumbered = true
+            tensors = 0  // their numbers are the caller's
+        }
         noteFirst(other.firstTensor, other.firstElement)
         nonzeroTensors &+= other.nonzeroTensors
-        tensors &+= other.tensors
+        tensors = other.isNumbered ? max(base, other.tensors) : base &+ other.tensors
     }
 
     private mutating func noteFirst(_ tensor: UInt64, _ element: UInt64) {
-        if firstTensor == .max && tensor != .max {
-            firstTensor = tensors &+ tensor
+        if tensor == .max { return }
+        let number = tensors &+ tensor
+        let isBefore = number < firstTensor || number == firstTensor && element < firstElement
+        if firstTensor == .max || isNumbered && isBefore {
+            firstTensor = number
             firstElement = element
         }
     }
@@ -99,8 +116,11 @@ package struct Accumulator {
         return result
     }
 
+    /// The same without the write, for whoever multiplies by the factor later.
+    package mutating func deferClip(maxNorm: Double) -> ClipResult { finish(maxNorm: maxNorm).deferred(options) }
+
     /// The norm of all that was added, and the coefficient that belongs to it.
-    @inline(never) @_optimize(size) package mutating func finish(maxNorm: Double) -> ClipResult {
+    @inline(never) private mutating func finish(maxNorm: Double) -> ClipResult {
         // A copy: more may be added afterwards. The limbs of `wide` only gain the narrow part.
         var norm = NormValue.zero
         if type.power == 0 {

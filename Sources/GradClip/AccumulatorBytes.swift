@@ -23,7 +23,9 @@ package enum AccumulatorBytes {
         static var nonfinite: UInt64 { 16 }
         /// No section, but how float64 gradients are summed.
         static var exactFloat64: UInt64 { 32 }
-        static var all: UInt64 { 63 }
+        /// No section either: the caller numbers the tensors.
+        static var numbered: UInt64 { 64 }
+        static var all: UInt64 { 127 }
 
         /// Words of all sections.
         var words: Int {
@@ -47,6 +49,7 @@ package enum AccumulatorBytes {
         if !a.type.hasExactSum { bits |= Sections.extremes }
         if a.total.state.nonfinite > 0 { bits |= Sections.nonfinite }
         if a.options.exactFloat64 { bits |= Sections.exactFloat64 }
+        if a.isNumbered { bits |= Sections.numbered }
         return Sections(bits: bits)
     }
 
@@ -113,6 +116,7 @@ package enum AccumulatorBytes {
 
         var fresh = a
         fresh.tensors = input.next()
+        fresh.isNumbered = sections.bits & Sections.numbered != 0
         if sections.bits & Sections.exact != 0 {
             guard input.limbs(ExactSum.limbs(&fresh.total.state.exact), Int(GK_LIMBS)) else { return false }
         }
@@ -139,7 +143,8 @@ package enum AccumulatorBytes {
             let infinity = Double.infinity.bitPattern
             if fresh.total.state.largest >= infinity { return false }
             if fresh.total.state.smallest >= infinity && fresh.total.state.smallest != .max { return false }
-            if fresh.total.state.nonzero > elements || fresh.nonzeroTensors > fresh.tensors { return false }
+            if fresh.total.state.nonzero > elements { return false }
+            if !fresh.isNumbered && fresh.nonzeroTensors > fresh.tensors { return false }
         }
         if sections.bits & Sections.nonfinite != 0 {
             fresh.total.state.nonfinite = input.next()
@@ -149,7 +154,7 @@ package enum AccumulatorBytes {
             if fresh.total.state.nonfinite == 0 { return false }
             if !a.type.hasExactSum && fresh.total.state.nonfinite > UInt64(fresh.total.elements) { return false }
             // (Of a sum over ranks it is not known which tensor was the first.)
-            let isKnown = fresh.firstTensor != .max
+            let isKnown = fresh.firstTensor != .max && !fresh.isNumbered
             if fresh.total.state.nan > fresh.total.state.nonfinite || isKnown && fresh.firstTensor >= fresh.tensors {
                 return false
             }

@@ -73,17 +73,20 @@ package enum AccumulatorWords {
         _ words: UnsafeMutablePointer<Int64>, _ agreed: Int64, _ a: inout Accumulator
     ) throws(ArgumentError) {
         let n = words[ranks]
+        // Of n hashes the sum and the sum of squares are within these bounds, and n is theirs.
+        var signs = words[refused] | (n &- 1) | (mostRanks &- n) | (n &- words[refused])
+        signs |= (words[nonfinite] &- words[nan]) | words[hash] | words[hashSquared]
+        signs |= (n &<< 20 &- words[hash]) | (n &<< 40 &- words[hashSquared])
+        for i in 0..<ranks { signs |= words[i] }
+        if signs < 0 {
+            throw ArgumentError("words", "are no sum of the words of accumulators", .none, reason: .badData())
+        }
         if words[refused] > 0 {
             throw ArgumentError("ranks", "whose call was refused must be none", .integer(Int(words[refused])))
         }
         // Mean and variance of all hashes are those of n times this one.
         if words[hash] != n &* agreed || words[hashSquared] != n &* (agreed &* agreed) {
             throw ArgumentError("norm_type, max_norm and options", "must be the same on all ranks", .none)
-        }
-        var signs = words[refused] | (n &- 1) | (mostRanks &- n) | (words[nonfinite] &- words[nan])
-        for i in 0..<ranks { signs |= words[i] }
-        if signs < 0 {
-            throw ArgumentError("words", "are no sum of the words of accumulators", .none, reason: .badData())
         }
         a.reset()
         if words[kind] > 0 { return }

@@ -22,6 +22,11 @@ public struct ArgumentError: Error, Sendable {
         case integer(Int)
         case unsigned(UInt64)
         case null
+        /// A pointer that is not NULL where it must be.
+        case pointer
+
+        /// A size_t, whose upper half Int shows as negative.
+        package static func size(_ value: Int) -> Value { .unsigned(UInt64(bitPattern: Int64(value))) }
     }
 
     #if hasFeature(Embedded)
@@ -110,7 +115,7 @@ package func check(factor: Double) throws(ArgumentError) {
 }
 
 package func check(eps: Double) throws(ArgumentError) {
-    if !(eps >= 0 && eps < .infinity) { throw ArgumentError("eps", "must be finite and >= 0", .number(eps)) }
+    try check(proper: eps, "eps")
 }
 
 package func check(gradScale: Double) throws(ArgumentError) {
@@ -143,11 +148,30 @@ package func elementSize(_ dtype: UInt32) -> Int {
 }
 
 /// An array of `count` records of `size` bytes.
-package func check(count: Int, size: Int, isNull: Bool, _ name: StaticString) throws(ArgumentError) {
-    if count < 0 || count > Int.max / size {
-        throw ArgumentError("count", "is too large for an array", .unsigned(UInt64(bitPattern: Int64(count))))
+package func check(
+    count: Int, size: Int, isNull: Bool, _ name: StaticString, counted by: StaticString = "count"
+) throws(ArgumentError) {
+    if count < 0 || count > Int.max / size { throw ArgumentError(by, "is too large for an array", .size(count)) }
+    if count > 0 && isNull { throw .null(name) }
+}
+
+extension ArgumentError {
+    /// The refusal of a NULL.
+    package static func null(_ argument: StaticString) -> ArgumentError {
+        ArgumentError(argument, "must not be NULL", .null)
     }
-    if count > 0 && isNull { throw ArgumentError(name, "must not be NULL", .null) }
+
+    /// Memory that could not be had, for what.
+    package static func noMemory(_ argument: StaticString, bytes: Int) -> ArgumentError {
+        ArgumentError(argument, "needs memory that could not be had, in bytes", .size(bytes), reason: .outOfMemory())
+    }
+}
+
+/// A finite number >= 0.
+package func check(proper value: Double, _ name: StaticString, index: Int = -1) throws(ArgumentError) {
+    if !(value >= 0 && value < .infinity) {
+        throw ArgumentError(name, "must be finite and >= 0", .number(value), index: index)
+    }
 }
 
 /// One tensor's memory.
@@ -157,8 +181,7 @@ package func check(
 ) throws(ArgumentError) {
     if tensor.length < 0 || tensor.length > Int.max / elementSize(tensor.dtype) {
         throw ArgumentError(
-            lengths, "is more than memory can hold", .unsigned(UInt64(bitPattern: Int64(tensor.length))),
-            index: index, field: lengthField)
+            lengths, "is more than memory can hold", .size(tensor.length), index: index, field: lengthField)
     }
     if tensor.data == nil && tensor.length > 0 {
         throw ArgumentError(

@@ -41,24 +41,29 @@ package struct ChooserOptions {
         }
     }
 
-    /// The first field that is out of range, and its value.
-    @inline(never) @_optimize(size)
-    package static func refusal(
-        _ options: UnsafePointer<ChooserOptions>
-    ) -> (outcome: ChooserOutcome, value: Double) {
-        let (kind, mode) = (options.pointee.kind, options.pointee.mode)
-        if kind &- 1 > 3 { return (.wrong(0), Double(kind)) }
-        if mode > (kind == autoClip ? 1 : kind == zClip ? 2 : 0) { return (.wrong(1), Double(mode)) }
-        let window = Double(options.pointee.window)
-        if window > Double(History.limit) || kind == skipStep && window < 2 { return (.wrong(2), window) }
-        // The numbers from percentile to eps.
-        for i in 0..<7 {
-            let most = i == 0 ? 100 : i == 1 ? 1 : i == 3 ? .infinity : Double.greatestFiniteMagnitude
-            let value = UnsafeRawPointer(options).load(fromByteOffset: 32 &+ 8 &* i, as: Double.self)
-            if !(value >= 0 && value <= most) { return (.wrong(3 &+ Int32(i)), value) }
+    /// Every field is in its range, whether this kind uses it or not.
+    @inline(never)
+    package func check() throws(ArgumentError) {
+        if kind &- 1 > 3 { throw ArgumentError("kind", "must be GRADCLIP_AUTOCLIP to SKIPSTEP", .unsigned(UInt64(kind))) }
+        if mode > (kind == Self.autoClip ? 1 : kind == Self.zClip ? 2 : 0) {
+            throw ArgumentError("mode", "is none of this kind", .unsigned(UInt64(mode)))
         }
-        let flag = options.pointee.skipUpdateOnSpike
-        return (flag > 1 || options.pointee.reserved != 0 ? .wrong(10) : .done, Double(flag))
+        if window > UInt64(History.limit) || kind == Self.skipStep && window < 2 {
+            throw ArgumentError("window", "must be at most 10^6, and for SKIPSTEP at least 2", .unsigned(window))
+        }
+        if !(percentile >= 0 && percentile <= 100) {
+            throw ArgumentError("percentile", "must be between 0 and 100", .number(percentile))
+        }
+        if !(decay >= 0 && decay <= 1) { throw ArgumentError("decay", "must be between 0 and 1", .number(decay)) }
+        try GradClip.check(proper: zThreshold, "z_threshold")
+        try GradClip.check(maxNorm: maxNorm)
+        try GradClip.check(proper: lambdaRel, "lambda_rel")
+        try GradClip.check(proper: clipFactor, "clip_factor")
+        try GradClip.check(eps: eps)
+        if skipUpdateOnSpike > 1 {
+            throw ArgumentError("skip_update_on_spike", "must be 0 or 1", .unsigned(UInt64(skipUpdateOnSpike)))
+        }
+        if reserved != 0 { throw ArgumentError("reserved", "must be 0", .unsigned(UInt64(reserved))) }
     }
 }
 
@@ -87,21 +92,11 @@ package struct ChooserDecision {
     }
 }
 
-/// How a step came out. The numbers from 0 are those of gradclip_status; below 0 the
-/// call was refused, and nothing has changed.
-package struct ChooserOutcome {
-    package let number: Int32
-
-    package init(_ number: Int32) { self.number = number }
-
-    package static var done: ChooserOutcome { ChooserOutcome(0) }
-    package static var nonfinite: ChooserOutcome { ChooserOutcome(1) }
-    package static var skip: ChooserOutcome { ChooserOutcome(2) }
-    package static var outOfMemory: ChooserOutcome { ChooserOutcome(-1) }
-    package static var badData: ChooserOutcome { ChooserOutcome(-2) }
-    package static var otherCount: ChooserOutcome { ChooserOutcome(-3) }
-    /// A field of the options, counted from `kind`.
-    static func wrong(_ field: Int32) -> ChooserOutcome { ChooserOutcome(-4 &- field) }
+/// How a step came out. The numbers are those of gradclip_status.
+package enum ChooserVerdict: Int32 {
+    case done = 0
+    case nonfinite = 1
+    case skip = 2
 }
 
 package struct Chooser {
@@ -143,6 +138,11 @@ package struct Chooser {
         self = Chooser(options: options)
     }
 
+    /// A history that could not grow. Nothing has changed then.
+    static var noMemory: ArgumentError {
+        ArgumentError("chooser", "could not get memory for its history", .none, reason: .outOfMemory())
+    }
+
     package var isPerTensor: Bool { options.kind == ChooserOptions.adaGC }
     var quantile: Double { options.percentile / 100 }
     var window: Int { Int(truncatingIfNeeded: options.window) }
@@ -159,14 +159,14 @@ package struct Chooser {
     mutating func decide(
         _ norm: Double, loss: Double?, isUsable: Bool, isHistory: Bool, eps: Double,
         into decision: inout ChooserDecision
-    ) -> ChooserOutcome {
+    ) throws(ArgumentError) -> ChooserVerdict {
         let kind = options.kind
         let loss = kind == ChooserOptions.skipStep ? loss : nil
         let isUsable = isUsable && loss.map { $0.isFinite } ?? true
         var records = isHistory && isUsable && norm.isFinite
         if records && kind != ChooserOptions.zClip {
             if !norms.reserve(window, quantile) || loss != nil && !losses.reserve(window, quantile) {
-                return .outOfMemory
+                throw Self.noMemory
             }
         }
         // -0 becomes +0: the order of values is that of their bits.
@@ -183,8 +183,9 @@ package struct Chooser {
                 decision.threshold = zClip(norm, &records, &decision)
             } else {
                 if records && options.mode == 0 { norms.append(norm, quantile) }
-                decision.threshold = norms.quantile(quantile)
-                if records && options.mode == 1 { norms.append(norm, quantile) }
+                let quantile = norms.quantile(quantile)
+                decision.threshold = quantile < .infinity ? quantile * options.clipFactor : quantile
+                if records && options.mode == 1 { norms.append(norm, self.quantile) }
             }
             if isUsable {
                 decision.multiply(by: clipCoefficient(maxNorm: decision.threshold, totalNorm: norm, eps: eps))
@@ -196,7 +197,7 @@ package struct Chooser {
     @inline(never) @_optimize(size)
     private mutating func note(
         _ records: Bool, isUsable: Bool, isSpike: Bool, _ decision: inout ChooserDecision
-    ) -> ChooserOutcome {
+    ) -> ChooserVerdict {
         if records { steps &+= 1 }
         decision.recorded = records ? 1 : 0
         decision.steps = steps
@@ -267,18 +268,17 @@ package struct Chooser {
     @inline(never) @_optimize(size)
     package mutating func feed(
         _ given: UnsafePointer<Double>, count: Int, loss: Double?, into decision: inout ChooserDecision
-    ) -> ChooserOutcome {
+    ) throws(ArgumentError) -> ChooserVerdict {
         var (largest, total, isFinite) = (0.0, 0.0, true)
         for i in 0..<count {
             if !given[i].isFinite { isFinite = false }
             largest = max(largest, given[i])
         }
         if !isPerTensor {
-            return decide(
+            return try decide(
                 given[0], loss: loss, isUsable: isFinite, isHistory: true, eps: ClipOptions().eps, into: &decision)
         }
-        let taken = take(count: count)
-        if taken.number < 0 { return taken }
+        try take(count: count)
         // Scaled, so that no square overflows.
         for i in 0..<count where given[i] > 0 { total += given[i] / largest * (given[i] / largest) }
         return decide(
@@ -290,13 +290,15 @@ package struct Chooser {
 
     /// Notes how many tensors there are, at the first call.
     @inline(never) @_optimize(size)
-    mutating func take(count: Int) -> ChooserOutcome {
+    mutating func take(count: Int) throws(ArgumentError) {
         if norms.count == 0 && count > 0 {
-            if !norms.allocate(count) { return .outOfMemory }
+            if !norms.allocate(count) { throw Self.noMemory }
             norms.count = count
             for i in 0..<count { norms.values[i] = -1 }
         }
-        return norms.count == count ? .done : .otherCount
+        if norms.count != count {
+            throw ArgumentError("count", "must be the number of tensors of the first step", .size(count))
+        }
     }
 
     /// AdaGC's decision by the norm of each tensor, negative for one that has no
@@ -305,7 +307,7 @@ package struct Chooser {
     private mutating func decide(
         tensors: UnsafePointer<Double>, count: Int, total: Double, isUsable: Bool, isHistory: Bool,
         into decision: inout ChooserDecision
-    ) -> ChooserOutcome {
+    ) -> ChooserVerdict {
         var records = isHistory && isUsable && total.isFinite
         for i in 0..<count where !tensors[i].isFinite { records = false }
         let isWarm = steps &+ 1 < options.warmupSteps
@@ -342,40 +344,39 @@ package struct Chooser {
     package mutating func clip(
         _ grads: TensorList, normType: Double, loss: Double?, options: ClipOptions,
         tensorNorms: UnsafeMutablePointer<Double>?, into decision: inout ChooserDecision, result: inout ClipResult
-    ) -> ChooserOutcome {
+    ) throws(ArgumentError) -> ChooserVerdict {
         var coefficients: UnsafeMutablePointer<Double>?
         if isPerTensor {
-            let taken = take(count: grads.count)
-            if taken.number < 0 { return taken }
+            try take(count: grads.count)
             coefficients = norms.scratch
         }
         let found = measure(grads, normType: normType, options: options, tensorNorms: coefficients ?? tensorNorms)
         result = found.result(options)
         let isHistory = found.nonfiniteCount == 0 || options.nonfinite == .zero
-        var outcome = ChooserOutcome.done
+        var verdict = ChooserVerdict.done
         if let coefficients {
             for i in 0..<grads.count {
                 tensorNorms?[i] = coefficients[i]
                 if grads[i].length == 0 { coefficients[i] = -1 }
             }
-            outcome = decide(
+            verdict = decide(
                 tensors: coefficients, count: grads.count, total: result.totalNorm,
                 isUsable: !result.isNonfinite, isHistory: isHistory, into: &decision)
             // Finite gradients of an infinite norm have no coefficient.
             if isHistory && result.totalNorm == .infinity {
                 decision.multiply(by: 1)
                 decision.action = ChooserDecision.skip
-                outcome = .skip
+                verdict = .skip
             }
         } else {
-            outcome = decide(
+            verdict = try decide(
                 result.totalNorm, loss: loss, isUsable: !result.isNonfinite, isHistory: isHistory, eps: options.eps,
                 into: &decision)
-            if outcome.number == 0 && self.options.kind != ChooserOptions.skipStep {
+            if verdict == .done && self.options.kind != ChooserOptions.skipStep {
                 decision.multiply(by: clipCoefficient(maxNorm: decision.threshold, norm: found.norm, options: options))
             }
         }
-        if outcome.number != 0 { return outcome }
+        if verdict != .done { return verdict }
         result.clipCoef = decision.clipCoef
         result.factor = decision.clipCoef / options.gradScale
         if let coefficients {
@@ -384,6 +385,6 @@ package struct Chooser {
         scale(
             grads, to: nil, by: result.factor, each: coefficients,
             zeroNonfinite: options.nonfinite == .zero && result.nonfiniteCount > 0, threads: options.threads)
-        return outcome
+        return verdict
     }
 }

@@ -35,6 +35,30 @@ package func totalNorm(
     return (found.result(options), clipCoefficient(maxNorm: maxNorm, norm: found.norm, options: options))
 }
 
+/// Everything but the write, for whoever multiplies by `factor` later.
+@inline(never)
+package func deferClip(
+    _ grads: TensorList, maxNorm: Double, normType: Double, options: ClipOptions,
+    tensorNorms: UnsafeMutablePointer<Double>?
+) -> ClipResult {
+    var (result, coefficient) = totalNorm(
+        grads, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: tensorNorms)
+    if result.isNonfinite { return result }
+    result.clipCoef = coefficient
+    result.factor = coefficient / options.gradScale
+    return result.deferred(options)
+}
+
+extension ClipResult {
+    /// The result where nothing is written: what the policy `zero` would replace is still
+    /// there, and the optimizer would read it.
+    func deferred(_ options: ClipOptions) -> ClipResult {
+        var result = self
+        if options.nonfinite == .zero && nonfiniteCount > 0 { result.isNonfinite = true }
+        return result
+    }
+}
+
 /// Clips in place by a norm that is known already.
 @inline(never)
 package func clip(_ grads: TensorList, maxNorm: Double, totalNorm: Double, options: ClipOptions) -> ClipResult {

@@ -64,6 +64,10 @@ package func clipCoefficient(maxNorm: Double, totalNorm: Double, eps: Double, mo
     if maxNorm == 0 { return 0 }
     let denominator = totalNorm + eps
     if denominator == 0 { return 1 }
+    // Where the sum overflows, halves of all three.
+    if denominator == .infinity && totalNorm < .infinity {
+        return min(most, maxNorm * 0.5 / (totalNorm * 0.5 + eps * 0.5))
+    }
     return min(most, maxNorm / denominator)
 }
 

@@ -57,13 +57,13 @@ package struct Parts {
 }
 
 /// Clips each part in place. Of the arrays that receive something, all but `tensorNorms`
-/// have one element a part. Nil if there is no memory; then nothing was done.
+/// have one element a part. Throws if there is no memory; then nothing was done.
 @inline(never)
 package func clip(
     _ grads: TensorList, in given: Parts, normType: Double, options: ClipOptions,
     tensorNorms: UnsafeMutablePointer<Double>?, partNorms: UnsafeMutablePointer<Double>?,
     clipCoefs: UnsafeMutablePointer<Double>?
-) -> ClipResult? {
+) throws(ArgumentError) -> ClipResult {
     var parts = given
     let type = NormType(normType)
     let isGrouped = parts.groups != nil
@@ -71,7 +71,8 @@ package func clip(
     let sumBytes = isGrouped ? parts.count &* MemoryLayout<Partial>.stride : 0
     let limbBytes = isGrouped && options.exactFloat64 ? parts.count &* Int(GK_WIDE_LIMBS) &* 8 : 0
     let factorBytes = (grads.count &* 8 &+ 63) & ~63
-    guard let memory = gk_allocate(coefBytes &+ factorBytes &+ limbBytes &+ sumBytes) else { return nil }
+    let bytes = coefBytes &+ factorBytes &+ limbBytes &+ sumBytes
+    guard let memory = gk_allocate(bytes) else { throw .noMemory(isGrouped ? "group_count" : "count", bytes: bytes) }
     defer { gk_release(memory) }
     let coefs = clipCoefs ?? memory.assumingMemoryBound(to: Double.self)
     parts.coefs = coefs

@@ -131,7 +131,7 @@ package struct ExamplePass {
     @inline(never)
     private func row(_ index: Int, _ example: Int) -> Tensor {
         var tensor = grads[index]
-        tensor.length = tensor.length / examples
+        tensor.length = tensor.length / max(1, examples)
         tensor.data = tensor.data.map { $0 + example &* tensor.length &* elementSize(tensor.dtype) }
         return tensor
     }
@@ -165,7 +165,7 @@ package struct ExamplePass {
             for i in 0..<sums.count where sums[i].dtype == UInt32(GK_F32) { narrow += Double(sums[i].length) }
         }
         let total = Double(examples) * sensitivity
-        rounding = total * Double(examples &- 1) * 0x1p-52 * up
+        rounding = total * Double(max(0, examples &- 1)) * 0x1p-52 * up
         if narrow > 0 {
             rounding += (total * 0x1p-24 + gk_square_root(narrow) * 0x1p-150) * up
             if total > Double(Float.greatestFiniteMagnitude) { rounding = .infinity }

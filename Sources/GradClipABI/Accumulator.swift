@@ -6,7 +6,7 @@ import GradClip
 private func state(
     _ handle: OpaquePointer?, _ name: StaticString = "accumulator"
 ) throws(ArgumentError) -> UnsafeMutablePointer<Accumulator> {
-    guard let handle else { throw ArgumentError(name, "must not be NULL", .null) }
+    guard let handle else { throw .null(name) }
     return UnsafeMutablePointer(handle)
 }
 
@@ -16,12 +16,12 @@ public func gradclip_accumulator_create(
     _ accumulator: UnsafeMutablePointer<OpaquePointer?>!
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
-        guard let accumulator else { throw ArgumentError("accumulator", "must not be NULL", .null) }
+        guard let accumulator else { throw .null("accumulator") }
         accumulator.pointee = nil
         try check(normType: norm_type)
         let options = try GradClipABI.options(options)
         guard let made = Accumulator.create(normType: norm_type, options: options) else {
-            throw ArgumentError("accumulator", "could not be allocated", .none, reason: .outOfMemory())
+            throw .noMemory("accumulator", bytes: Accumulator.byteCount)
         }
         accumulator.pointee = OpaquePointer(made)
         return 0
@@ -37,6 +37,18 @@ public func gradclip_accumulator_free(_ accumulator: OpaquePointer!) {
 public func gradclip_accumulator_reset(_ accumulator: OpaquePointer!) -> gradclip_status {
     call { () throws(ArgumentError) in
         try state(accumulator).pointee.reset()
+        return 0
+    }
+}
+
+@_cdecl("gradclip_accumulator_set_next_tensor") @implementation
+public func gradclip_accumulator_set_next_tensor(_ accumulator: OpaquePointer!, _ index: UInt64) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let accumulator = try state(accumulator)
+        if index > UInt64(Int64.max) {
+            throw ArgumentError("index", "must be below 2^63", .unsigned(index))
+        }
+        accumulator.pointee.setNextTensor(index)
         return 0
     }
 }
@@ -99,9 +111,9 @@ public func gradclip_accumulator_export(
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
         let accumulator = try state(accumulator)
-        let status = room(bytes, size, AccumulatorBytes.size(accumulator.pointee))
-        if status == 0 && bytes != nil { AccumulatorBytes.write(&accumulator.pointee, to: bytes) }
-        return status
+        try room(bytes, size, AccumulatorBytes.size(accumulator.pointee))
+        if let bytes { AccumulatorBytes.write(&accumulator.pointee, to: bytes) }
+        return 0
     }
 }
 
@@ -111,7 +123,7 @@ public func gradclip_accumulator_import(
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
         let accumulator = try state(accumulator)
-        guard let bytes else { throw ArgumentError("bytes", "must not be NULL", .null) }
+        guard let bytes else { throw .null("bytes") }
         if let message = accumulator.pointee.merge(bytes: bytes, count: size) { throw message }
         return 0
     }
@@ -138,7 +150,7 @@ private func exchange(
     call { () throws(ArgumentError) in
         if isRead { _ = try state(accumulator) }
         try check(maxNorm: maxNorm)
-        guard let words else { throw ArgumentError("words", "must not be NULL", .null) }
+        guard let words else { throw .null("words") }
         try AccumulatorWords.exchange(UnsafeMutablePointer(accumulator), maxNorm: maxNorm, words, isRead: isRead)
         return 0
     }
@@ -159,21 +171,23 @@ public func gradclip_accumulator_finish(
     _ accumulator: OpaquePointer!, _ max_norm: Double, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
-        guard let result else { throw ArgumentError("result", "must not be NULL", .null) }
-        return try finish(accumulator, max_norm, result, clipping: TensorList(records: nil, stride: 0, count: 0))
+        guard let result else { throw .null("result") }
+        return try finish(accumulator, max_norm, result, clipping: nil)
     }
 }
 
 @inline(never)
 private func finish(
     _ accumulator: OpaquePointer?, _ maxNorm: Double, _ result: UnsafeMutablePointer<gradclip_result>?,
-    clipping grads: TensorList
+    clipping grads: TensorList?
 ) throws(ArgumentError) -> gradclip_status {
     let accumulator = try state(accumulator)
     try check(maxNorm: maxNorm)
     let slot = try ResultSlot(result)
     if slot.tensorNorms != nil {
-        throw ArgumentError("tensor_norms", "must be NULL: an accumulator keeps no tensors apart", .none)
+        throw ArgumentError(
+            "result", "must be NULL: an accumulator keeps no tensors apart", .pointer, field: ".tensor_norms")
     }
+    guard let grads else { return slot.store(accumulator.pointee.deferClip(maxNorm: maxNorm)) }
     return slot.store(accumulator.pointee.clip(grads, maxNorm: maxNorm))
 }

@@ -12,12 +12,12 @@ public func gradclip_inspect(
         let list = try tensorList(grads, count, "grads")
         try check(normType: norm_type)
         let options = try GradClipABI.options(options)
-        if count > 0 && reports == nil { throw ArgumentError("reports", "must not be NULL", .null) }
+        if count > 0 && reports == nil { throw .null("reports") }
         let size = try sharedSize(
-            UInt64(bitPattern: Int64(report_size)), own: MemoryLayout<TensorReport>.size, "report_size")
+            UInt64(bitPattern: Int64(report_size)), own: MemoryLayout<TensorReport>.size, "report_size", field: "")
         let slot = try ResultSlot(result)
         if slot.tensorNorms != nil {
-            throw ArgumentError("tensor_norms", "must be NULL: the reports hold the norms", .none)
+            throw ArgumentError("result", "must be NULL: the reports hold the norms", .pointer, field: ".tensor_norms")
         }
         return slot.store(
             GradClip.inspect(

@@ -34,33 +34,41 @@ private func clip(
             grads, to: outputs, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: slot.tensorNorms))
 }
 
-/// `maxNorm` nil: only the norm.
 @inline(__always)
 func totalNorm(
-    _ grads: MakeList, _ maxNorm: Double?, _ normType: Double,
+    _ grads: MakeList, _ normType: Double,
     _ given: UnsafePointer<gradclip_options>?, _ result: UnsafeMutablePointer<gradclip_result>?
 ) -> gradclip_status {
-    call { () throws(ArgumentError) in try totalNorm(try grads(), maxNorm, normType, given, result) }
+    call { () throws(ArgumentError) in try measure(try grads(), nil, normType, given, result) }
 }
 
-@inline(never) @_optimize(size)
-private func totalNorm(
+@inline(__always)
+func deferClip(
+    _ grads: MakeList, _ maxNorm: Double, _ normType: Double,
+    _ given: UnsafePointer<gradclip_options>?, _ result: UnsafeMutablePointer<gradclip_result>?
+) -> gradclip_status {
+    call { () throws(ArgumentError) in try measure(try grads(), maxNorm, normType, given, result) }
+}
+
+/// `maxNorm` nil: only the norm.
+@inline(never)
+private func measure(
     _ grads: TensorList, _ maxNorm: Double?, _ normType: Double,
     _ given: UnsafePointer<gradclip_options>?, _ result: UnsafeMutablePointer<gradclip_result>?
 ) throws(ArgumentError) -> gradclip_status {
     if let maxNorm { try check(maxNorm: maxNorm) }
     try check(normType: normType)
     let options = try options(given)
-    guard let result else { throw ArgumentError("result", "must not be NULL", .null) }
+    guard let result else { throw .null("result") }
     let slot = try ResultSlot(result)
-    var (found, coefficient) = GradClip.totalNorm(
-        grads, maxNorm: maxNorm ?? .infinity, normType: normType, options: options, tensorNorms: slot.tensorNorms)
-    if maxNorm == nil {
-        found.factor = 1 / options.gradScale
-    } else if !found.isNonfinite {
-        found.clipCoef = coefficient
-        found.factor = coefficient / options.gradScale
+    if let maxNorm {
+        return slot.store(
+            GradClip.deferClip(
+                grads, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: slot.tensorNorms))
     }
+    var (found, _) = GradClip.totalNorm(
+        grads, maxNorm: .infinity, normType: normType, options: options, tensorNorms: slot.tensorNorms)
+    found.factor = 1 / options.gradScale
     return slot.store(found)
 }
 
@@ -82,7 +90,7 @@ private func clipWithNorm(
     let options = try options(given)
     let slot = try ResultSlot(result)
     if slot.tensorNorms != nil {
-        throw ArgumentError("tensor_norms", "must be NULL: the gradients are not measured", .none)
+        throw ArgumentError("result", "must be NULL: the gradients are not measured", .pointer, field: ".tensor_norms")
     }
     return slot.store(GradClip.clip(grads, maxNorm: maxNorm, totalNorm: totalNorm, options: options))
 }

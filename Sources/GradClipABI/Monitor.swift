@@ -13,38 +13,78 @@ public func gradclip_monitor_init(_ monitor: UnsafeMutablePointer<gradclip_monit
     return initialise(monitor, struct_size, own: MemoryLayout<gradclip_monitor>.size, &fresh, "monitor")
 }
 
-@_cdecl("gradclip_monitor_log") @implementation @_optimize(size)
+/// What a step is logged from, however much of the structs the caller knows.
+private struct Step {
+    var monitor = gradclip_monitor()
+    var result = gradclip_result()
+    var decision: gradclip_decision?
+    let learningRate: Double?
+    let loss: Double?
+
+    init(
+        _ monitor: UnsafePointer<gradclip_monitor>?, _ learningRate: UnsafePointer<Double>?,
+        _ loss: UnsafePointer<Double>?, _ result: UnsafePointer<gradclip_result>?,
+        _ decision: UnsafePointer<gradclip_decision>?
+    ) throws(ArgumentError) {
+        self.learningRate = learningRate?.pointee
+        self.loss = loss?.pointee
+        guard let monitor else { throw .null("monitor") }
+        guard let result else { throw .null("result") }
+        try read(monitor, &self.monitor, own: MemoryLayout<gradclip_monitor>.size, "monitor")
+        if self.monitor.callback == nil {
+            throw ArgumentError("monitor", "must not be NULL", .null, field: ".callback")
+        }
+        // A call leaves GRADCLIP_NONE where nothing is not finite; gradclip_result_init() leaves 0.
+        self.result.first_tensor = UInt64.max
+        try read(result, &self.result, own: MemoryLayout<gradclip_result>.size, "result")
+        if self.result.nonfinite_count == 0 && self.result.first_tensor != UInt64.max {
+            throw ArgumentError("result", "must have been filled by a call that was not refused", .none)
+        }
+        if let decision {
+            var known = gradclip_decision()
+            try read(decision, &known, own: MemoryLayout<gradclip_decision>.size, "decision")
+            if known.action > 2 {
+                throw ArgumentError(
+                    "decision", "must be a GRADCLIP_ACTION_", .unsigned(UInt64(known.action)), field: ".action")
+            }
+            self.decision = known
+        }
+    }
+}
+
+@_cdecl("gradclip_monitor_log") @implementation
 public func gradclip_monitor_log(
     _ monitor: UnsafeMutablePointer<gradclip_monitor>!, _ learning_rate: UnsafePointer<Double>!,
-    _ loss: UnsafePointer<Double>!, _ result: UnsafePointer<gradclip_result>!
+    _ loss: UnsafePointer<Double>!, _ result: UnsafePointer<gradclip_result>!,
+    _ decision: UnsafePointer<gradclip_decision>!
 ) -> gradclip_status {
-    guard let monitor else { return ChooserOutcome.noMonitor.status() }
-    guard let result else { return ChooserOutcome.noResult.status() }
-    if monitor.pointee.struct_size &- UInt64(MemoryLayout<gradclip_monitor>.size) > 4096 {
-        return ChooserOutcome.monitorSize.status()
+    var step: Step?
+    var news: UInt32 = 0
+    let status = call { () throws(ArgumentError) in
+        let given = try Step(monitor, learning_rate, loss, result, decision)
+        news = Line.header | Line.row
+        if given.result.nonfinite_count > 0 { news |= Line.nonfinite }
+        if given.result.total_norm == 0 { news |= Line.zero }
+        if let loss = given.loss, !loss.isFinite { news |= Line.lost }
+        news &= ~given.monitor.said
+        step = given
+        return 0
     }
-    if monitor.pointee.callback == nil { return ChooserOutcome.noCallback.status() }
-    // (Its last field is not looked at.)
-    if result.pointee.struct_size &- UInt64(MemoryLayout<gradclip_result>.size &- 8) > 4096 {
-        return ChooserOutcome.resultSize.status()
-    }
-    var news = Line.header | Line.row
-    if result.pointee.nonfinite_count > 0 { news |= Line.nonfinite }
-    if result.pointee.total_norm == 0 { news |= Line.zero }
-    if let loss, !loss.pointee.isFinite { news |= Line.lost }
-    news &= ~monitor.pointee.said
-    monitor.pointee.said |= news & ~Line.row
-    let step = monitor.pointee.step
-    monitor.pointee.step = step &+ 1
+    guard var step else { return status }
+    step.monitor.said |= news & ~Line.row
+    let number = step.monitor.step
+    step.monitor.step = number &+ 1
+    UnsafeMutableRawPointer(monitor).copyMemory(
+        from: &step.monitor, byteCount: min(Int(step.monitor.struct_size), MemoryLayout<gradclip_monitor>.size))
     var line = Line.header
     while line <= Line.lost {
         if news & line != 0 {
             // The callback is the host's and runs in the host's floating point environment.
             let environment = gk_float_environment_enter()
-            write(line, step, learning_rate, loss, result)
+            write(line, number, step)
             gk_float_environment_leave(environment)
             let kind = line <= Line.row ? GRADCLIP_LOG_CSV : GRADCLIP_LOG_WARNING
-            monitor.pointee.callback(monitor.pointee.user_data, UInt32(kind), gk_thread_line())
+            step.monitor.callback(step.monitor.user_data, UInt32(kind), gk_thread_line())
         }
         line <<= 1
     }
@@ -60,43 +100,50 @@ private enum Line {
     static var lost: UInt32 { 16 }
 }
 
-@inline(never) @_optimize(size)
-private func write(
-    _ line: UInt32, _ step: UInt64, _ learning_rate: UnsafePointer<Double>?, _ loss: UnsafePointer<Double>?,
-    _ result: UnsafePointer<gradclip_result>
-) {
+@inline(never)
+private func write(_ line: UInt32, _ number: UInt64, _ step: Step) {
+    let result = step.result
     var text = MessageWriter(gk_thread_line())
     if line == Line.header {
         text.append("step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element")
+        text.append(",threshold,action")
         return
     }
-    let isNonfinite = result.pointee.nonfinite_count > 0
+    let isNonfinite = result.nonfinite_count > 0
     if line == Line.row {
-        text.append(unsigned: step)
-        text.append(cell: result.pointee.total_norm)
-        text.append(cell: result.pointee.clip_coef)
-        text.append(cell: learning_rate?.pointee)
-        text.append(cell: loss?.pointee)
+        text.append(unsigned: number)
+        text.append(cell: result.total_norm)
+        text.append(cell: result.clip_coef)
+        text.append(cell: step.learningRate)
+        text.append(cell: step.loss)
         text.append(",")
-        text.append(unsigned: result.pointee.nonfinite_count)
+        text.append(unsigned: result.nonfinite_count)
         text.append(",")
-        if isNonfinite { text.append(unsigned: result.pointee.first_tensor) }
+        if isNonfinite { text.append(unsigned: result.first_tensor) }
         text.append(",")
-        if isNonfinite { text.append(unsigned: result.pointee.first_element) }
+        if isNonfinite { text.append(unsigned: result.first_element) }
+        text.append(cell: step.decision?.threshold)
+        text.append(",")
+        switch step.decision?.action {
+        case 0: text.append("pass")
+        case 1: text.append("clip")
+        case 2: text.append("skip")
+        default: break
+        }
         return
     }
     text.append("step ")
-    text.append(unsigned: step)
+    text.append(unsigned: number)
     if line != Line.nonfinite {
         text.append(line == Line.zero ? ": all gradients are zero" : ": the loss is NaN or infinite")
         return
     }
     text.append(": NaN or infinite gradients, elements: ")
-    text.append(unsigned: result.pointee.nonfinite_count)
+    text.append(unsigned: result.nonfinite_count)
     text.append(", the first: element ")
-    text.append(unsigned: result.pointee.first_element)
+    text.append(unsigned: result.first_element)
     text.append(" of tensor ")
-    text.append(unsigned: result.pointee.first_tensor)
+    text.append(unsigned: result.first_tensor)
 }
 
 extension MessageWriter {

@@ -7,15 +7,13 @@ public func gradclip_find_overlap(
     _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ first: UnsafeMutablePointer<Int>!,
     _ second: UnsafeMutablePointer<Int>!
 ) -> gradclip_status {
-    do throws(ArgumentError) {
+    call { () throws(ArgumentError) in
         let list = try tensorList(grads, count, "grads")
-        if first == nil { throw ArgumentError("first", "must not be NULL", .null) }
-        if second == nil { throw ArgumentError("second", "must not be NULL", .null) }
-        guard let found = overlap(in: list) else { return outOfMemory(count) }
+        guard let first else { throw .null("first") }
+        guard let second else { throw .null("second") }
+        guard let found = overlap(in: list) else { throw .noMemory("count", bytes: count &* 32) }
         first.pointee = found.first
         second.pointee = found.second
         return 0
-    } catch {
-        return record(error)
     }
 }

@@ -10,7 +10,7 @@ public func gradclip_get_total_norm_f32(
 ) -> gradclip_status {
     totalNorm(
         { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
-        nil, norm_type, options, result)
+        norm_type, options, result)
 }
 
 @_cdecl("gradclip_get_total_norm_f64") @implementation
@@ -21,7 +21,7 @@ public func gradclip_get_total_norm_f64(
 ) -> gradclip_status {
     totalNorm(
         { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
-        nil, norm_type, options, result)
+        norm_type, options, result)
 }
 
 @_cdecl("gradclip_get_total_norm") @implementation
@@ -29,7 +29,7 @@ public func gradclip_get_total_norm(
     _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    totalNorm({ () throws(ArgumentError) in try tensorList(grads, count, "grads") }, nil, norm_type, options, result)
+    totalNorm({ () throws(ArgumentError) in try tensorList(grads, count, "grads") }, norm_type, options, result)
 }
 
 @_cdecl("gradclip_defer_clip_f32") @implementation
@@ -38,7 +38,7 @@ public func gradclip_defer_clip_f32(
     _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    totalNorm(
+    deferClip(
         { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
         max_norm, norm_type, options, result)
 }
@@ -49,7 +49,7 @@ public func gradclip_defer_clip_f64(
     _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    totalNorm(
+    deferClip(
         { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
         max_norm, norm_type, options, result)
 }
@@ -59,7 +59,7 @@ public func gradclip_defer_clip(
     _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    totalNorm(
+    deferClip(
         { () throws(ArgumentError) in try tensorList(grads, count, "grads") }, max_norm, norm_type, options, result)
 }
 
@@ -103,7 +103,7 @@ public func gradclip_clip_coef(
         try check(maxNorm: max_norm)
         try check(totalNorm: total_norm)
         let options = try GradClipABI.options(options)
-        guard let clip_coef else { throw ArgumentError("clip_coef", "must not be NULL", .null) }
+        guard let clip_coef else { throw .null("clip_coef") }
         clip_coef.pointee = clipCoefficient(maxNorm: max_norm, totalNorm: total_norm, eps: options.eps)
         return 0
     }

@@ -45,6 +45,8 @@ func record(_ error: ArgumentError) -> gradclip_status {
         message.append(")")
     case .null:
         message.append(" (got NULL)")
+    case .pointer:
+        message.append(" (got a pointer)")
     }
     switch error.reason {
     case .invalid: return gradclip_status(GRADCLIP_ERROR_INVALID_ARGUMENT)

@@ -3,13 +3,23 @@
 import CGradClip
 import GradClip
 
-/// The bytes of a struct that both sides know.
+/// The bytes of a struct that both sides know. `field` is where the size stands in an argument.
 @inline(never) @_optimize(size)
-func sharedSize(_ stated: UInt64, own: Int, _ name: StaticString) throws(ArgumentError) -> Int {
+func sharedSize(
+    _ stated: UInt64, own: Int, _ name: StaticString, field: StaticString = ".struct_size"
+) throws(ArgumentError) -> Int {
     if stated < 8 || stated > 4096 {
-        throw ArgumentError(name, "must be initialised: struct_size is out of range", .unsigned(stated))
+        throw ArgumentError(name, "must be between 8 and 4096: initialise the struct", .unsigned(stated), field: field)
     }
     return min(Int(stated), own)
+}
+
+/// Copies what both sides know of a struct that is only read; the rest of `known` stays.
+@inline(never)
+func read(
+    _ given: UnsafeRawPointer, _ known: UnsafeMutableRawPointer, own: Int, _ name: StaticString
+) throws(ArgumentError) {
+    known.copyMemory(from: given, byteCount: try sharedSize(given.loadUnaligned(as: UInt64.self), own: own, name))
 }
 
 /// Overwrites defaults of `own` bytes with the fields of a given struct. What the
@@ -30,14 +40,12 @@ func take(
 @inline(never) @_optimize(size)
 func room(
     _ bytes: UnsafeMutableRawPointer?, _ size: UnsafeMutablePointer<Int>?, _ needed: Int
-) -> gradclip_status {
-    guard let size else { return record(ArgumentError("size", "must not be NULL", .null)) }
-    if bytes != nil && size.pointee < needed {
-        let given = UInt64(bitPattern: Int64(size.pointee))
-        return record(ArgumentError("size", "is too small for the bytes", .unsigned(given)))
+) throws(ArgumentError) {
+    guard let size else { throw .null("size") }
+    if bytes != nil && UInt(bitPattern: size.pointee) < UInt(bitPattern: needed) {
+        throw ArgumentError("size", "is too small for the bytes", .size(size.pointee))
     }
     size.pointee = needed
-    return 0
 }
 
 @inline(never) @_optimize(size)
@@ -94,9 +102,9 @@ func initialise(
     _ given: UnsafeMutableRawPointer?, _ struct_size: Int, own: Int, _ fresh: UnsafeRawPointer,
     _ name: StaticString
 ) -> gradclip_status {
-    guard let given else { return record(ArgumentError(name, "must not be NULL", .null)) }
     do throws(ArgumentError) {
-        let known = try sharedSize(UInt64(bitPattern: Int64(struct_size)), own: own, "struct_size")
+        guard let given else { throw .null(name) }
+        let known = try sharedSize(UInt64(bitPattern: Int64(struct_size)), own: own, "struct_size", field: "")
         given.copyMemory(from: fresh, byteCount: known)
         given.storeBytes(of: UInt64(struct_size), as: UInt64.self)
         for i in known..<max(known, struct_size) { given.storeBytes(of: 0, toByteOffset: i, as: UInt8.self) }

@@ -410,6 +410,47 @@ static void refused_arguments(void)
     gradclip_accumulator_free(NULL);
 }
 
+/* A backward pass adds the last tensor first; the caller says which one it is. */
+static void numbered_tensors(void)
+{
+    float good[] = {1, 2}, bad[] = {1, NAN, INFINITY}, *grads[] = {good, bad, good, bad, good};
+    size_t lengths[] = {2, 3, 2, 3, 2};
+    unsigned char bytes[1024];
+    size_t size = sizeof bytes;
+    for (int cut = 0; cut < 3; cut++) {
+        gradclip_accumulator *a = new_accumulator(2, NULL), *b = new_accumulator(2, NULL);
+        gradclip_result r = new_result();
+        for (int i = 4; i >= 0; i--) {
+            gradclip_accumulator *into = cut && i < 3 ? b : a;
+            CHECK_STATUS(gradclip_accumulator_set_next_tensor(into, (uint64_t)i), GRADCLIP_OK);
+            CHECK_STATUS(gradclip_accumulator_add_f32(into, grads[i], lengths[i]), GRADCLIP_OK);
+        }
+        if (cut == 1) CHECK_STATUS(gradclip_accumulator_merge(a, b), GRADCLIP_OK);
+        if (cut == 2) {
+            size = sizeof bytes;
+            CHECK_STATUS(gradclip_accumulator_export(b, bytes, &size), GRADCLIP_OK);
+            CHECK(size <= 192, "%zu bytes", size);
+            CHECK_STATUS(gradclip_accumulator_import(a, bytes, size), GRADCLIP_OK);
+        }
+        CHECK_STATUS(gradclip_accumulator_finish(a, 1, &r), GRADCLIP_NON_FINITE);
+        CHECK(r.first_tensor == 1 && r.first_element == 1 && r.nonfinite_count == 4, "cut %d: tensor %llu, element %llu", cut,
+              (unsigned long long)r.first_tensor, (unsigned long long)r.first_element);
+        /* A chunk of a tensor that comes later keeps its number; those that follow count on. */
+        CHECK_STATUS(gradclip_accumulator_reset(a), GRADCLIP_OK);
+        CHECK_STATUS(gradclip_accumulator_set_next_tensor(a, 7), GRADCLIP_OK);
+        CHECK_STATUS(gradclip_accumulator_add_f32(a, good, 2), GRADCLIP_OK);
+        CHECK_STATUS(gradclip_accumulator_add_f32(a, bad, 3), GRADCLIP_OK);
+        CHECK_STATUS(gradclip_accumulator_finish(a, 1, &r), GRADCLIP_NON_FINITE);
+        CHECK(r.first_tensor == 8, "%llu", (unsigned long long)r.first_tensor);
+        gradclip_accumulator_free(a), gradclip_accumulator_free(b);
+    }
+    gradclip_accumulator *a = new_accumulator(2, NULL);
+    CHECK_STATUS(gradclip_accumulator_set_next_tensor(a, UINT64_MAX), INVALID);
+    CHECK(!strcmp(gradclip_last_error(), "index must be below 2^63 (got 18446744073709551615)"), "%s", gradclip_last_error());
+    CHECK_STATUS(gradclip_accumulator_set_next_tensor(NULL, 0), INVALID);
+    gradclip_accumulator_free(a);
+}
+
 int main(void)
 {
     empty_accumulators();
@@ -417,6 +458,7 @@ int main(void)
     merged_with_itself();
     neither_overflow_nor_underflow();
     first_tensor_numbers();
+    numbered_tensors();
     round_trips_and_sizes();
     bytes_by_hand();
     damaged_bytes();

@@ -83,7 +83,8 @@ static void one_cut(double p, const struct element_type *t, const gradclip_optio
     gradclip_tensor clipped = tensor_of(copy, length, t->dtype);
     gradclip_status expected = gradclip_clip_grad_norm(&clipped, 1, max_norm, p, options, &whole);
     for (size_t r = 0; r < n; r++) {
-        CHECK_STATUS(gradclip_accumulator_finish(ranks[r].accumulator, max_norm, &got), expected);
+        int reads_nonfinite = options->nonfinite == GRADCLIP_NONFINITE_ZERO && whole.nonfinite_count > 0;
+        CHECK_STATUS(gradclip_accumulator_finish(ranks[r].accumulator, max_norm, &got), reads_nonfinite ? GRADCLIP_NON_FINITE : expected);
         CHECK(same_bits(&got.total_norm, &whole.total_norm, 8) || (isnan(got.total_norm) && isnan(whole.total_norm)),
               "%s, p %g, rank %zu of %zu: %a, one call %a", t->name, p, r, n, got.total_norm, whole.total_norm);
         CHECK(same_bits(&got.factor, &whole.factor, 8) || (isnan(got.factor) && isnan(whole.factor)), "%s, p %g: %a, one call %a", t->name, p,
@@ -226,10 +227,14 @@ static void arguments(void)
         memcpy(bad, words, sizeof bad);
         bad[i] = i == 19 ? 0 : -1;
         gradclip_status status = gradclip_accumulator_from_words(a, 1, bad);
-        CHECK(status == (i == 19 ? GRADCLIP_ERROR_INVALID_ARGUMENT : GRADCLIP_ERROR_BAD_DATA), "word %d: %d", i, (int)status);
+        CHECK(status == GRADCLIP_ERROR_BAD_DATA, "word %d: %d", i, (int)status);
     }
     memset(bad, 0, sizeof bad);
-    CHECK(gradclip_accumulator_from_words(a, 1, bad) < 0, "zeros were taken");
+    CHECK_STATUS(gradclip_accumulator_from_words(a, 1, bad), GRADCLIP_ERROR_BAD_DATA);
+    for (int turn = 0; turn < 1000; turn++) { /* garbage is not taken for ranks that disagree */
+        for (int i = 0; i < GRADCLIP_WORDS; i++) bad[i] = (int64_t)next_random();
+        CHECK_STATUS(gradclip_accumulator_from_words(a, 1, bad), GRADCLIP_ERROR_BAD_DATA);
+    }
     CHECK_STATUS(gradclip_accumulator_clip(NULL, &t, 1, 1, &r), GRADCLIP_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(gradclip_accumulator_clip(a, &wrong, 1, 1, &r), GRADCLIP_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(gradclip_accumulator_clip(a, &t, 1, NAN, &r), GRADCLIP_ERROR_INVALID_ARGUMENT);

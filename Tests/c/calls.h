@@ -190,7 +190,7 @@ STEP(monitor)
     monitor.callback = take_line;
     monitor.user_data = w->found->text;
     DO(gradclip_get_total_norm(ALL, 2, &w->options, RESULT));
-    DO(gradclip_monitor_log(&monitor, &rate, &loss, RESULT));
+    DO(gradclip_monitor_log(&monitor, &rate, &loss, RESULT, NULL));
 end:
     return status;
 }

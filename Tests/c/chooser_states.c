@@ -108,10 +108,52 @@ static void forged_bytes(void)
     gradclip_chooser_free(autoclip);
 }
 
+/* A state of an older or younger library of this version: fewer or more words of options. */
+static void states_that_grow(void)
+{
+    for (uint32_t kind = 1; kind <= 4; kind++) {
+        gradclip_chooser *chooser = seasoned(kind, 9), *target = seasoned(kind, 4);
+        struct bytes good = exported(chooser);
+        gradclip_chooser_options fresh = defaults_of(kind);
+        uint64_t words = word_at(good.data, 1) / 8;
+        CHECK(words == sizeof(gradclip_chooser_options) / 8, "%llu", (unsigned long long)words);
+        for (uint64_t given = 2; given < words + 8; given++) {
+            struct bytes b = {calloc(1, good.size + 64), good.size + 8 * given - 8 * words};
+            size_t shared = 8 * (given < words ? given : words);
+            memcpy(b.data, good.data, 8 + shared);
+            memcpy(b.data + 8 + 8 * given, good.data + 8 + 8 * words, good.size - 8 - 8 * words);
+            uint64_t stated = 8 * given;
+            memcpy(b.data + 8, &stated, 8);
+            seal(b);
+            CHECK_STATUS(gradclip_chooser_import(target, b.data, b.size), GRADCLIP_OK);
+            if (given >= words) {
+                struct bytes after = exported(target);
+                CHECK(after.size == good.size && same_bits(after.data, good.data, good.size), "kind %u, %llu words", kind,
+                      (unsigned long long)given);
+                free(after.data);
+            } else {
+                struct bytes after = exported(target);
+                CHECK(same_bits(after.data + 8 + shared, (char *)&fresh + shared, 8 * words - shared), "kind %u: what lacks has its default", kind);
+                free(after.data);
+            }
+            /* A field that this library does not know, and that says something. */
+            if (given > words) {
+                b.data[8 + 8 * words] = 1;
+                seal(b);
+                CHECK_STATUS(gradclip_chooser_import(target, b.data, b.size), BAD_DATA);
+            }
+            free(b.data);
+        }
+        free(good.data);
+        gradclip_chooser_free(chooser), gradclip_chooser_free(target);
+    }
+}
+
 int main(void)
 {
     printf("seed %llu; ", (unsigned long long)RANDOM_SEED);
     damaged_bytes();
     forged_bytes();
+    states_that_grow();
     return checks_summary("chooser_states");
 }

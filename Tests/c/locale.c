@@ -35,10 +35,11 @@ static void lines_of_the_log(void)
     double learning_rate = 0.1, loss = -2.5;
     gradclip_monitor_init(&monitor, sizeof monitor);
     monitor.callback = take;
+    result.first_tensor = GRADCLIP_NONE;
     result.total_norm = 1.25;
     result.clip_coef = 0.5;
-    (void)gradclip_monitor_log(&monitor, &learning_rate, &loss, &result);
-    CHECK(strcmp(logged, "1,1.25,0.5,0.1,-2.5,0,,") == 0, "%s", logged);
+    (void)gradclip_monitor_log(&monitor, &learning_rate, &loss, &result, NULL);
+    CHECK(strcmp(logged, "1,1.25,0.5,0.1,-2.5,0,,,,") == 0, "%s", logged);
 }
 
 int main(void)

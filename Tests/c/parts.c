@@ -182,13 +182,13 @@ static void refused(void)
     REFUSED(gradclip_clip_by_norm(&t, 1, bad, 1, 2, NULL, &r, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "max_norms[0] must be a number >= 0 (got -1)");
     REFUSED(gradclip_clip_by_norm(&t, 1, bad + 1, 1, 2, NULL, &r, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "max_norms[0] must be a number >= 0 (got nan)");
     REFUSED(gradclip_clip_by_norm(&t, 1, one, 2, 2, NULL, &r, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "max_norm_count must be 1 or count (got 2)");
-    REFUSED(gradclip_clip_by_norm(&t, 1, NULL, 1, 2, NULL, &r, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "max_norms must not be NULL where its count is this (got 1)");
+    REFUSED(gradclip_clip_by_norm(&t, 1, NULL, 1, 2, NULL, &r, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "max_norms must not be NULL (got NULL)");
     REFUSED(gradclip_clip_by_norm(&t, 1, one, 1, NAN, NULL, &r, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "norm_type must be a number (got nan)");
     REFUSED(gradclip_clip_by_norm(&gpu, 1, one, 1, 2, NULL, &r, NULL), GRADCLIP_ERROR_UNSUPPORTED, "grads[0].device_type must be 0 or 1 (CPU memory) (got 2)");
     REFUSED(gradclip_clip_by_norm(NULL, 1, one, 1, 2, NULL, &r, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "grads must not be NULL (got NULL)");
     REFUSED(gradclip_clip_by_group(&t, 1, groups, one, 1, 2, NULL, &r, NULL, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "groups[0] must be below group_count (got 1)");
-    REFUSED(gradclip_clip_by_group(&t, 1, NULL, one, 1, 2, NULL, &r, NULL, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "groups must not be NULL where count is this (got 1)");
-    REFUSED(gradclip_clip_by_group(&t, 1, groups, one, SIZE_MAX, 2, NULL, &r, NULL, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "max_norm_count is no length of an array (got -1)");
+    REFUSED(gradclip_clip_by_group(&t, 1, NULL, one, 1, 2, NULL, &r, NULL, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "groups must not be NULL (got NULL)");
+    REFUSED(gradclip_clip_by_group(&t, 1, groups, one, SIZE_MAX, 2, NULL, &r, NULL, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "group_count is too large for an array (got 18446744073709551615)");
     REFUSED(gradclip_clip_by_block_rms(&t, 1, -0.5, NULL, &r, NULL), GRADCLIP_ERROR_INVALID_ARGUMENT, "threshold must be a number >= 0 (got -0.5)");
 }
 

@@ -190,20 +190,22 @@ static void refused(void)
     } while (0)
 #define CALL(grads, sums, examples, norms, count, rule, result) \
     gradclip_clip_per_example(grads, sums, 1, examples, norms, count, rule, NULL, result, NULL, NULL)
-    REFUSED(CALL(&g, &t, 0, one, 1, 0, &r), "examples must be at least 1 (got 0)");
+    REFUSED(CALL(&g, &t, SIZE_MAX, one, 1, 0, &r), "examples is more than memory can hold (got 18446744073709551615)");
+    REFUSED(CALL(&g, &t, 0, one, 1, 0, &r), "grads[0].length must be a multiple of examples (got 2)");
     REFUSED(CALL(&g, &t, 3, one, 1, 0, &r), "grads[0].length must be a multiple of examples (got 2)");
     REFUSED(CALL(&g, &two, 2, one, 1, 0, &r), "sums[0].length must be that of one example (got 2)");
     REFUSED(CALL(&g, &half, 2, one, 1, 0, &r), "sums[0].dtype must be GRADCLIP_F32 or F64 (got 3)");
     REFUSED(CALL(&g, &gpu, 2, one, 1, 0, &r), "sums[0].device_type must be 0 or 1 (CPU memory) (got 2)");
     REFUSED(CALL(&g, &t, 2, one, 3, 0, &r), "max_norm_count must be 1 or count (got 3)");
-    REFUSED(CALL(&g, &t, 2, NULL, 1, 0, &r), "max_norms must not be NULL (got nan)");
-    REFUSED(CALL(&g, &t, 2, bad, 1, 0, &r), "max_norms[0] must be 0, or finite and no smaller than DBL_MIN (got -1)");
-    REFUSED(CALL(&g, &t, 2, bad + 1, 1, 0, &r), "max_norms[0] must be 0, or finite and no smaller than DBL_MIN (got nan)");
-    REFUSED(CALL(&g, &t, 2, bad + 2, 1, 0, &r), "max_norms[0] must be 0, or finite and no smaller than DBL_MIN (got inf)");
+    REFUSED(CALL(&g, &t, 2, NULL, 1, 0, &r), "max_norms must not be NULL (got NULL)");
+    REFUSED(CALL(&g, &t, 2, bad, 1, 0, &r), "max_norms[0] must be finite and >= 0 (got -1)");
+    REFUSED(CALL(&g, &t, 2, bad + 1, 1, 0, &r), "max_norms[0] must be finite and >= 0 (got nan)");
+    REFUSED(CALL(&g, &t, 2, bad + 2, 1, 0, &r), "max_norms[0] must be finite and >= 0 (got inf)");
     CHECK(CALL(&g, &t, 2, bad + 3, 1, 0, &r) == GRADCLIP_ERROR_INVALID_ARGUMENT, "subnormal");
+    CHECK(strstr(gradclip_last_error(), "max_norms[0] must be 0 or at least DBL_MIN") == gradclip_last_error(), "%s", gradclip_last_error());
     REFUSED(CALL(&g, &t, 2, one, 1, 3, &r), "rule must be a GRADCLIP_EXAMPLE_ rule (got 3)");
-    REFUSED(CALL(&g, &t, 2, one, 1, 0, NULL), "result must not be NULL (got nan)");
-    REFUSED(CALL(&g, &t, 2, one, 1, 0, &unset), "result must have its struct_size set (got 0)");
+    REFUSED(CALL(&g, &t, 2, one, 1, 0, NULL), "result must not be NULL (got NULL)");
+    REFUSED(CALL(&g, &t, 2, one, 1, 0, &unset), "result.struct_size must be between 8 and 4096: initialise the struct (got 0)");
     REFUSED(gradclip_adapt_max_norm(-1, 1, 1, 0.5, 1, &c), "max_norm must be finite and >= 0 (got -1)");
     REFUSED(gradclip_adapt_max_norm(1, NAN, 1, 0.5, 1, &c), "unclipped must be finite (got nan)");
     REFUSED(gradclip_adapt_max_norm(1, 1, 0, 0.5, 1, &c), "examples must be finite and > 0 (got 0)");
@@ -216,6 +218,27 @@ static void refused(void)
     CHECK(r.rounding_bound == -5 && r.sensitivity == 1, "%g", r.rounding_bound);
 }
 
+/* Poisson sampling draws empty batches: sums of zeros, and no privacy is lost. */
+static void no_examples(void)
+{
+    float s[] = {7, 7, 7};
+    double d[] = {7}, one[] = {1, 1}, norms[] = {7}, factors[] = {7};
+    gradclip_tensor grads[] = {{NULL, 0, GRADCLIP_F32, 0, 0, 0}, {NULL, 0, GRADCLIP_BF16, 0, 0, 0}};
+    gradclip_tensor sums[] = {{s, 3, GRADCLIP_F32, 0, 0, 0}, {d, 1, GRADCLIP_F64, 0, 0, 0}};
+    for (size_t layers = 1; layers <= 2; layers++) {
+        gradclip_per_example_result r = {sizeof r, 9, 9, 9, 9, 9};
+        memset(s, 0x77, sizeof s), memset(d, 0x77, sizeof d);
+        CHECK_STATUS(gradclip_clip_per_example(grads, sums, 2, 0, one, layers, 0, NULL, &r, norms, factors), GRADCLIP_OK);
+        CHECK(s[0] == 0 && s[1] == 0 && s[2] == 0 && d[0] == 0, "%g %g %g %g", s[0], s[1], s[2], d[0]);
+        CHECK(r.clipped == 0 && r.nonfinite == 0 && r.first_nonfinite == GRADCLIP_NONE, "%llu", (unsigned long long)r.nonfinite);
+        CHECK(r.sensitivity >= 1 && r.rounding_bound >= 0 && r.rounding_bound < 1e-40, "%g, %g", r.sensitivity, r.rounding_bound);
+        CHECK(norms[0] == 7 && factors[0] == 7, "no norms of no examples");
+    }
+    gradclip_per_example_result r = {sizeof r, 9, 9, 9, 9, 9};
+    CHECK_STATUS(gradclip_clip_per_example(grads, NULL, 2, 0, one, 1, 0, NULL, &r, NULL, NULL), GRADCLIP_OK);
+    CHECK_STATUS(gradclip_clip_per_example(NULL, NULL, 0, 0, one, 1, 0, NULL, &r, NULL, NULL), GRADCLIP_OK);
+}
+
 int main(void)
 {
     printf("seed %llu; ", (unsigned long long)RANDOM_SEED);
@@ -224,6 +247,7 @@ int main(void)
     norms_at_the_ends();
     threads_and_plain_sums();
     adapted();
+    no_examples();
     refused();
     return checks_summary("per_example");
 }

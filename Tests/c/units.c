@@ -146,16 +146,16 @@ static void refused(void)
     REFUSED(clip(&grad, &longer, units, 1, 1, &r, NULL), "weights[0].length must be that of the gradient (got 3)");
     REFUSED(clip(&grad, &gpu, units, 1, 1, &r, NULL), "weights[0].device_type must be 0 or 1 (CPU memory) (got 2)");
     REFUSED(clip(&grad, NULL, units, 1, 1, &r, NULL), "weights must not be NULL (got NULL)");
-    REFUSED(clip(&grad, &weight, (gradclip_units){3, 1, 1}, 1, 1, &r, NULL), "units[0]: outer * reduced * inner must be the gradient's length (got 3)");
-    REFUSED(clip(&grad, &weight, (gradclip_units){1ull << 63, 1ull << 63, 2}, 1, 1, &r, NULL), "units[0]: outer * reduced * inner must be the gradient's length (got -1)");
-    REFUSED(gradclip_adaptive_clip_grad(&grad, &weight, NULL, 1, 1, 1, 2, NULL, &r, NULL), "units must not be NULL where count is this (got 1)");
+    REFUSED(clip(&grad, &weight, (gradclip_units){3, 1, 1}, 1, 1, &r, NULL), "units[0] must have as product of outer, reduced and inner the gradient's length (got 3)");
+    REFUSED(clip(&grad, &weight, (gradclip_units){1ull << 63, 1ull << 63, 2}, 1, 1, &r, NULL), "units[0].outer is more than memory can hold (got 9223372036854775808)");
+    REFUSED(gradclip_adaptive_clip_grad(&grad, &weight, NULL, 1, 1, 1, 2, NULL, &r, NULL), "units must not be NULL (got NULL)");
     REFUSED(clip(&grad, &weight, units, -1, 1, &r, NULL), "clip_factor must be finite and >= 0 (got -1)");
     REFUSED(clip(&grad, &weight, units, NAN, 1, &r, NULL), "clip_factor must be finite and >= 0 (got nan)");
     REFUSED(clip(&grad, &weight, units, 1, -1e-3, &r, NULL), "eps must be finite and >= 0 (got -0.001)");
     REFUSED(clip(&grad, &weight, units, 1, INFINITY, &r, NULL), "eps must be finite and >= 0 (got inf)");
     REFUSED(gradclip_adaptive_clip_grad(&grad, &weight, &units, 1, 1, 1, 0, NULL, &r, NULL), "norm_type must be a number > 0 (got 0)");
     r.tensor_norms = norms;
-    REFUSED(clip(&grad, &weight, units, 1, 1, &r, NULL), "tensor_norms must be NULL: units are measured (got 1)");
+    REFUSED(clip(&grad, &weight, units, 1, 1, &r, NULL), "result.tensor_norms must be NULL: units are measured (got a pointer)");
 }
 
 /* Empty tensors may claim any number of units; there is no memory for so many coefficients. */

@@ -101,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     } else {
         REQUIRE(status == GRADCLIP_OK, "status %d", status);
         if (isfinite(result.total_norm) && isfinite(max_norm)) {
-            const double plain = max_norm == 0 ? 0 : result.total_norm + options.eps == 0 ? 1 : fmin(1, max_norm / (result.total_norm + options.eps));
+            const double plain = max_norm == 0 ? 0 : result.total_norm + options.eps == 0 ? 1 : fmin(1, (double)(max_norm / ((long double)result.total_norm + options.eps)));
             REQUIRE(fabs(result.clip_coef - plain) <= plain * 1e-14 + 5e-324, "clip_coef %a, expected %a: max_norm %a, total_norm %a, eps %a, p %g, grad_scale %a", result.clip_coef, plain, max_norm, result.total_norm, options.eps, p, s);
         }
         const bool writes = to_outputs || result.factor != 1 || (zero && expected.nonfinite > 0);

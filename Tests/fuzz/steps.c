@@ -92,9 +92,17 @@ static void check_log(input *in, const gradclip_result *found) {
     for (unsigned i = 0; i < 3; i++) {
         const double rate = take_double(in), loss = take_double(in);
         result.total_norm = take_double(in), result.clip_coef = take_double(in);
-        if (take_byte(in) & 1) take(in, &result.nonfinite_count, 3 * 8);
+        if (take_byte(in) & 1) {
+            take(in, &result.nonfinite_count, 8);
+            take(in, &result.first_tensor, 16);
+            if (result.nonfinite_count == 0) result.first_tensor = GRADCLIP_NONE; /* as every call leaves it */
+        }
+        gradclip_decision decision;
+        gradclip_decision_init(&decision, sizeof decision);
+        const bool decided = take_byte(in) & 1;
+        decision.threshold = take_double(in), decision.action = take_byte(in) % 3;
         const uint64_t step = monitor.step;
-        REQUIRE(gradclip_monitor_log(&monitor, &rate, &loss, &result) == GRADCLIP_OK, "%s", gradclip_last_error());
+        REQUIRE(gradclip_monitor_log(&monitor, &rate, &loss, &result, decided ? &decision : NULL) == GRADCLIP_OK, "%s", gradclip_last_error());
         char *at = taken.last;
         REQUIRE(strtoull(at, &at, 10) == step && *at++ == ',' && monitor.step == step + 1, "step in %s", taken.last);
         const double expected[] = {result.total_norm, result.clip_coef, rate, loss};
@@ -105,7 +113,14 @@ static void check_log(input *in, const gradclip_result *found) {
         REQUIRE(strtoull(at, &at, 10) == result.nonfinite_count && *at++ == ',', "count in %s", taken.last);
         const bool told = result.nonfinite_count > 0;
         REQUIRE(told ? strtoull(at, &at, 10) == result.first_tensor : true, "tensor in %s", taken.last);
-        REQUIRE(*at++ == ',' && (told ? strtoull(at, &at, 10) == result.first_element : true) && *at == '\0', "the end of %s", taken.last);
+        REQUIRE(*at++ == ',' && (told ? strtoull(at, &at, 10) == result.first_element : true) && *at++ == ',', "element in %s", taken.last);
+        if (decided) {
+            const double cell = next_cell(&at);
+            static const char *const actions[] = {"pass", "clip", "skip"};
+            REQUIRE(same(cell, decision.threshold) && strcmp(at, actions[decision.action]) == 0, "the end of %s", taken.last);
+        } else {
+            REQUIRE(strcmp(at, ",") == 0, "the end of %s", taken.last);
+        }
     }
     REQUIRE(taken.csv == 4 && taken.warnings <= 3, "%u lines, %u warnings", taken.csv, taken.warnings);
 }
@@ -250,7 +265,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         REQUIRE(same_bytes(&grads, &before), "deferred and written");
         gradclip_result clipped;
         gradclip_result_init(&clipped, sizeof clipped);
-        REQUIRE(gradclip_clip_grad_norm(grads.tensors, grads.count, number, other, &options, &clipped) == status, "another status");
+        const gradclip_status written = gradclip_clip_grad_norm(grads.tensors, grads.count, number, other, &options, &clipped);
+        /* What ZERO replaces is still there where nothing is written. */
+        const bool still_there = options.nonfinite == GRADCLIP_NONFINITE_ZERO && clipped.nonfinite_count > 0;
+        REQUIRE(status == (still_there ? GRADCLIP_NON_FINITE : written), "deferred %d, written %d", status, written);
         REQUIRE(same(clipped.total_norm, result.total_norm) && same(clipped.clip_coef, result.clip_coef), "another coefficient");
         break;
     case 4: /* the coefficient alone */
@@ -280,7 +298,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         REQUIRE(status >= 0, "%s", gradclip_last_error());
         gradclip_result deferred;
         gradclip_result_init(&deferred, sizeof deferred);
-        REQUIRE(CALL(gradclip_defer_clip, INFINITY, other, &options, &deferred) == status, "another status");
+        const gradclip_status deferring = CALL(gradclip_defer_clip, INFINITY, other, &options, &deferred);
+        const bool is_there = options.nonfinite == GRADCLIP_NONFINITE_ZERO && result.nonfinite_count > 0;
+        REQUIRE(deferring == (is_there ? GRADCLIP_NON_FINITE : status), "deferred %d, measured %d", deferring, status);
         REQUIRE(same(deferred.total_norm, result.total_norm) && deferred.nonfinite_count == result.nonfinite_count, "another norm");
         REQUIRE(result.clip_coef == 1 && same_bytes(&grads, &before), "measured and written");
         break;

@@ -2,7 +2,7 @@
 # The soname, what the library needs at run time and asks of libc, what may be written once it
 # is loaded, and its stripped size.
 . "$(dirname "$0")/common.sh"
-limit=204800
+limit=409600
 
 readelf -dW "$library" >"$work/dynamic"
 soname=$(sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p' "$work/dynamic")

@@ -106,6 +106,10 @@ def cases():
             norms = stream(rng, 200, "holes")
             losses = [rng.choice([nan, -inf, 90.0]) if rng.random() < 0.03 else rng.gauss(-1, 2) for _ in norms]
             yield from steps(choosers.SkipStep(window, z), norms, losses if with_loss else None)
+    for factor in (3.0, 0.1, 0.0):
+        for window, mode in ((0, 0), (7, 1)):
+            yield header(AUTOCLIP, mode=mode, window=window, percentile=50.0, factor=factor)
+            yield from steps(choosers.AutoClip(50.0, window, mode, factor), stream(rng, 100, "holes"))
 
 
 def main():

@@ -53,8 +53,9 @@ def quantile(values, q):
 
 
 class AutoClip:
-    def __init__(self, percentile=10.0, window=0, mode=0):
+    def __init__(self, percentile=10.0, window=0, mode=0, factor=1.0):
         self.q, self.window, self.mode, self.values = percentile / 100, window, mode, []
+        self.factor = factor
 
     def feed(self, norm, loss=None):
         recorded = isfinite(norm)
@@ -63,6 +64,7 @@ class AutoClip:
             self.values.append(norm)
             self.values = self.values[-self.window :] if self.window else self.values
         threshold = before if self.mode else quantile(self.values, self.q)
+        threshold = threshold * self.factor if threshold < inf else inf
         if not recorded:
             return Decision(NON_FINITE, threshold, 1.0, False)
         return Decision(OK, threshold, clip_coef(threshold, norm), True)

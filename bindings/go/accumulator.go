@@ -74,6 +74,14 @@ func (a *Accumulator) Reset() error {
 	return a.call(func() C.gradclip_status { return C.gradclip_accumulator_reset(a.handle) })
 }
 
+// SetNextTensor gives the next gradient that is added this number, those after it the
+// following ones: what FirstTensor refers to. A backward pass adds them in the reverse order.
+func (a *Accumulator) SetNextTensor(index uint64) error {
+	return a.call(func() C.gradclip_status {
+		return C.gradclip_accumulator_set_next_tensor(a.handle, C.uint64_t(index))
+	})
+}
+
 // Add adds gradients. They are numbered in the order in which they are added. NaN and
 // infinities are no error yet: Finish tells. After an error the gradients before the
 // one that was refused have been added.

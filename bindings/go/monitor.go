@@ -19,14 +19,14 @@ static void take_line(void *user_data, uint32_t kind, const char *text) {
 }
 
 static gradclip_status monitor_log(uint64_t *step, uint32_t *said, double *learning_rate, double *loss,
-                                   gradclip_result *result, step_lines *lines) {
+                                   gradclip_result *result, gradclip_decision *decision, step_lines *lines) {
 	gradclip_monitor monitor;
 	gradclip_monitor_init(&monitor, sizeof monitor);
 	monitor.step = *step;
 	monitor.said = *said;
 	monitor.callback = take_line;
 	monitor.user_data = lines;
-	gradclip_status status = gradclip_monitor_log(&monitor, learning_rate, loss, result);
+	gradclip_status status = gradclip_monitor_log(&monitor, learning_rate, loss, result, decision);
 	*step = monitor.step;
 	*said = monitor.said;
 	return status;
@@ -67,6 +67,11 @@ type Monitor struct {
 // Log logs a step: what clipping found (that of a *NonFiniteError, too), its learning rate
 // and its loss; nil leaves the cell blank.
 func (m *Monitor) Log(result Result, learningRate, loss *float64) error {
+	return m.LogDecision(result, learningRate, loss, nil)
+}
+
+// LogDecision is Log with what a Chooser decided about the step; nil without one.
+func (m *Monitor) LogDecision(result Result, learningRate, loss *float64, decision *Decision) error {
 	if m.Write == nil {
 		return &Error{InvalidArgument, "Write must not be nil"}
 	}
@@ -81,11 +86,17 @@ func (m *Monitor) Log(result Result, learningRate, loss *float64) error {
 	if step == 0 {
 		step = 1
 	}
+	var decided *C.gradclip_decision
+	if decision != nil {
+		decided = new(C.gradclip_decision)
+		C.gradclip_decision_init(decided, C.sizeof_gradclip_decision)
+		decided.threshold, decided.action = C.double(decision.Threshold), C.uint32_t(decision.Action)
+	}
 	var lines C.step_lines
 	err := func() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		return check(C.monitor_log(&step, &said, (*C.double)(learningRate), (*C.double)(loss), &r, &lines))
+		return check(C.monitor_log(&step, &said, (*C.double)(learningRate), (*C.double)(loss), &r, decided, &lines))
 	}()
 	if err != nil {
 		return err

@@ -63,6 +63,12 @@ public:
     /* Forget all that was added. */
     outcome<void> reset() { return calls::done(gradclip_accumulator_reset(handle_.get())); }
 
+    /* The next tensor that is added has this number, those after it the following ones: what
+     * first_tensor of a result refers to. A backward pass adds them in the reverse order. */
+    outcome<void> set_next_tensor(std::uint64_t index) {
+        return calls::done(gradclip_accumulator_set_next_tensor(handle_.get(), index));
+    }
+
     /* The state as bytes for another process, which adds them with import_bytes(). */
     [[nodiscard]] outcome<std::vector<unsigned char>> export_bytes() const {
         std::size_t size = 0;

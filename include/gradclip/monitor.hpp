@@ -2,6 +2,7 @@
 #ifndef GRADCLIP_MONITOR_HPP
 #define GRADCLIP_MONITOR_HPP
 
+#include "chooser.hpp"
 #include "options.hpp"
 
 #include <cstdint>
@@ -42,9 +43,10 @@ public:
         state_.said = said;
     }
 
-    /* Log a step: what clipping found, the learning rate and the loss if there are any. */
+    /* Log a step: what clipping found, the learning rate and the loss if there are any, and what a
+     * chooser decided. */
     outcome<void> log(const result &found, std::optional<double> learning_rate = std::nullopt,
-                      std::optional<double> loss = std::nullopt) {
+                      std::optional<double> loss = std::nullopt, const decision *decided = nullptr) {
         gradclip_result passed = detail::c_result();
         passed.total_norm = found.total_norm;
         passed.clip_coef = found.clip_coef;
@@ -53,11 +55,18 @@ public:
         passed.nan_count = found.nan_count;
         passed.first_tensor = found.first_tensor;
         passed.first_element = found.first_element;
+        gradclip_decision given;
+        gradclip_decision_init(&given, sizeof given);
+        if (decided) {
+            given.threshold = decided->threshold;
+            given.action = static_cast<std::uint32_t>(decided->to_do);
+        }
         call hand{&write_};
         state_.callback = call::line;
         state_.user_data = &hand;
         const gradclip_status code = gradclip_monitor_log(&state_, learning_rate ? &*learning_rate : nullptr,
-                                                          loss ? &*loss : nullptr, &passed);
+                                                          loss ? &*loss : nullptr, &passed,
+                                                          decided ? &given : nullptr);
 #ifndef GRADCLIP_NO_EXCEPTIONS
         if (hand.thrown) std::rethrow_exception(hand.thrown);
 #endif

@@ -119,7 +119,9 @@ def train(task: Any, optimizer: str, seed: int, rate: float, limit: Any, warmed:
             torch._foreach_mul_(grads, coef)
         optim.step()
     columns = np.array(rows, dtype=np.float64).T
-    return Log(*columns, limit if isinstance(limit, float) else math.nan)
+    norms, losses, scores, coefs, rates = columns
+    max_norm = limit if isinstance(limit, float) else math.nan
+    return Log(norms, losses, scores, coefs, rates, max_norm)
 
 
 def own_median(times: float) -> Callable[[float], float]:
@@ -202,7 +204,8 @@ def learns(pilot: Log, steps: int) -> bool:
 @lru_cache(maxsize=512)
 def _read(path: Path) -> Log:
     with np.load(path) as file:
-        return Log(*(file[name] for name in ("norm", "loss", "score", "coef", "rate")), float(file["max_norm"]))  # fmt: skip
+        norm, loss, score, coef, rate = (file[n] for n in ("norm", "loss", "score", "coef", "rate"))
+        return Log(norm, loss, score, coef, rate, float(file["max_norm"]))
 
 
 def progress(pilot: Log, log: Log, steps: int) -> float:
@@ -225,7 +228,7 @@ def trains(pilot: Log, log: Log, steps: int) -> bool:
 
 def advise(runs: Runs, log: Log, next_lr: float | None) -> gradclip.Advice:
     """What the adviser answers to a log that holds what a trainer logs."""
-    clipped = {} if np.all(log.coef == 1) else {"clip_coef": log.coef}
+    clipped: dict[str, Any] = {} if np.all(log.coef == 1) else {"clip_coef": log.coef}
     optimizer = "sgd" if runs.optimizer == "momentum" else runs.optimizer
     return gradclip.advise(
         log.norm, loss=log.loss, learning_rate=log.rate, next_lr=next_lr, optimizer=optimizer, **clipped
@@ -330,11 +333,19 @@ def write_results(results: list[Result], path: Path) -> None:
 
 def read_results(path: Path) -> list[Result]:
     with open(path, newline="") as file:
-        return [
-            Result(*(row[n] if n in ("task", "optimizer", "setting") else int(row[n]) if n in ("seed", "times", "steps")
-                     else row[n] == "1" if n == "trains" else float(row[n]) for n in COLUMNS))
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
+        return [_result(row) for row in csv.DictReader(file)]
+
+
+def _result(row: dict[str, str]) -> Result:
+    cells: dict[str, Any] = {}
+    for name in COLUMNS:
+        if name in ("task", "optimizer", "setting"):
+            cells[name] = row[name]
+        elif name in ("seed", "times", "steps"):
+            cells[name] = int(row[name])
+        else:
+            cells[name] = row[name] == "1" if name == "trains" else float(row[name])
+    return Result(**cells)  # fmt: skip
 
 
 COST = {"none": 1, "third": 1, "warm-up": 1, "own": 1, "AutoClip": 1, "ZClip": 1, "again": 3}
@@ -448,7 +459,7 @@ def recognition(every: list[Runs]) -> str:
 
 
 def looks_lost(runs: Runs, log: Log, pilot: Log | None) -> bool:
-    clipped = {} if np.all(log.coef == 1) else {"clip_coef": log.coef}
+    clipped: dict[str, Any] = {} if np.all(log.coef == 1) else {"clip_coef": log.coef}
     # A trainer logs the score, too, where it is not the loss; that is what --loss is for.
     told = gradclip.advise(
         log.norm, loss=log.score, learning_rate=log.rate, **clipped,

@@ -42,6 +42,7 @@ POINTERS = {
     "gradclip_chooser **": ctypes.POINTER(ctypes.c_void_p),
     "gradclip_monitor *": ctypes.POINTER(_ffi.gradclip_monitor),
     "const gradclip_result *": ctypes.POINTER(_ffi.gradclip_result),
+    "const gradclip_decision *": ctypes.POINTER(_ffi.gradclip_decision),
     "gradclip_log_callback": _ffi.gradclip_log_callback,
     "double *": ctypes.POINTER(ctypes.c_double),
     "const double *": ctypes.POINTER(ctypes.c_double),

@@ -46,6 +46,12 @@ impl Accumulator {
         check(unsafe { raw::gradclip_accumulator_reset(self.handle.as_ptr()) })
     }
 
+    /// The next gradient that is added has this number, those after it the following ones:
+    /// what `first_tensor` refers to. A backward pass adds them in the reverse order.
+    pub fn set_next_tensor(&mut self, index: u64) -> Result<()> {
+        check(unsafe { raw::gradclip_accumulator_set_next_tensor(self.handle.as_ptr(), index) })
+    }
+
     /// Add gradients. They are numbered in the order in which they are added. NaN and
     /// infinities are no error yet: [`finish`](Self::finish) tells.
     pub fn add<G: Readable>(&mut self, grads: &[G]) -> Result<()> {

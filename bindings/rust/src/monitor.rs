@@ -1,5 +1,6 @@
 //! The log of a training run.
 
+use crate::chooser::Decision;
 use crate::outcome::{check, new_result, Clip, Result};
 use crate::raw;
 use std::any::Any;
@@ -105,6 +106,23 @@ impl Monitor {
     /// Log a step: what clipping it found ([`Error::NonFinite`](crate::Error) holds that, too),
     /// its learning rate and its loss. A panic of the writer goes on after the call.
     pub fn log(&mut self, clip: &Clip, learning_rate: Option<f64>, loss: Option<f64>) -> Result<()> {
+        self.log_decision(clip, learning_rate, loss, None)
+    }
+
+    /// The same, with what a chooser decided about the step.
+    pub fn log_decision(
+        &mut self,
+        clip: &Clip,
+        learning_rate: Option<f64>,
+        loss: Option<f64>,
+        decision: Option<&Decision>,
+    ) -> Result<()> {
+        let given = decision.map(|decision| raw::gradclip_decision {
+            struct_size: std::mem::size_of::<raw::gradclip_decision>() as u64,
+            threshold: decision.threshold,
+            action: decision.action as u32,
+            ..unsafe { std::mem::zeroed() }
+        });
         let mut result = new_result();
         result.total_norm = clip.total_norm;
         result.clip_coef = clip.clip_coef;
@@ -122,7 +140,7 @@ impl Monitor {
         self.state.user_data = &mut call as *mut Call<'_> as *mut c_void;
         let pointer = |value: &Option<f64>| value.as_ref().map_or(std::ptr::null(), |value| value as *const f64);
         let status =
-            unsafe { raw::gradclip_monitor_log(&mut self.state, pointer(&learning_rate), pointer(&loss), &result) };
+            unsafe { raw::gradclip_monitor_log(&mut self.state, pointer(&learning_rate), pointer(&loss), &result, given.as_ref().map_or(std::ptr::null(), |given| given)) };
         self.state.callback = None;
         self.state.user_data = null_mut();
         if let Some(panic) = call.panic {

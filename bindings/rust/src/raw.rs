@@ -214,6 +214,7 @@ extern "C" {
     pub fn gradclip_accumulator_create(norm_type: f64, options: *const gradclip_options, accumulator: *mut *mut gradclip_accumulator) -> gradclip_status;
     pub fn gradclip_accumulator_free(accumulator: *mut gradclip_accumulator);
     pub fn gradclip_accumulator_reset(accumulator: *mut gradclip_accumulator) -> gradclip_status;
+    pub fn gradclip_accumulator_set_next_tensor(accumulator: *mut gradclip_accumulator, index: u64) -> gradclip_status;
     pub fn gradclip_accumulator_add(accumulator: *mut gradclip_accumulator, grads: *const gradclip_tensor, count: usize) -> gradclip_status;
     pub fn gradclip_accumulator_add_f32(accumulator: *mut gradclip_accumulator, grad: *const f32, length: usize) -> gradclip_status;
     pub fn gradclip_accumulator_add_f64(accumulator: *mut gradclip_accumulator, grad: *const f64, length: usize) -> gradclip_status;
@@ -239,7 +240,7 @@ extern "C" {
     pub fn gradclip_chooser_export(chooser: *const gradclip_chooser, bytes: *mut c_void, size: *mut usize) -> gradclip_status;
     pub fn gradclip_chooser_import(chooser: *mut gradclip_chooser, bytes: *const c_void, size: usize) -> gradclip_status;
     pub fn gradclip_monitor_init(monitor: *mut gradclip_monitor, struct_size: usize) -> gradclip_status;
-    pub fn gradclip_monitor_log(monitor: *mut gradclip_monitor, learning_rate: *const f64, loss: *const f64, result: *const gradclip_result) -> gradclip_status;
+    pub fn gradclip_monitor_log(monitor: *mut gradclip_monitor, learning_rate: *const f64, loss: *const f64, result: *const gradclip_result, decision: *const gradclip_decision) -> gradclip_status;
     pub fn gradclip_clip_by_norm(grads: *const gradclip_tensor, count: usize, max_norms: *const f64, max_norm_count: usize, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result, clip_coefs: *mut f64) -> gradclip_status;
     pub fn gradclip_clip_by_group(grads: *const gradclip_tensor, count: usize, groups: *const u32, max_norms: *const f64, group_count: usize, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result, group_norms: *mut f64, clip_coefs: *mut f64) -> gradclip_status;
     pub fn gradclip_clip_by_block_rms(grads: *const gradclip_tensor, count: usize, threshold: f64, options: *const gradclip_options, result: *mut gradclip_result, clip_coefs: *mut f64) -> gradclip_status;

@@ -716,10 +716,14 @@ def gradclip_monitor_init(monitor: _Pointer, struct_size: int) -> int: ...
 
 
 # gradclip_status gradclip_monitor_log(gradclip_monitor *monitor, const double *learning_rate,
-#     const double *loss, const gradclip_result *result);
-@_c(c_int32, _monitor, _double, _double, _result)
+#     const double *loss, const gradclip_result *result, const gradclip_decision *decision);
+@_c(c_int32, _monitor, _double, _double, _result, _decision)
 def gradclip_monitor_log(
-    monitor: _Pointer, learning_rate: _Pointer, loss: _Pointer, result: _Pointer
+    monitor: _Pointer,
+    learning_rate: _Pointer,
+    loss: _Pointer,
+    result: _Pointer,
+    decision: _Pointer,
 ) -> int: ...
 
 
@@ -769,6 +773,12 @@ def gradclip_accumulator_free(accumulator: _Pointer) -> None: ...
 # gradclip_status gradclip_accumulator_reset(gradclip_accumulator *accumulator);
 @_c(c_int32, _accumulator)
 def gradclip_accumulator_reset(accumulator: _Pointer) -> int: ...
+
+
+# gradclip_status gradclip_accumulator_set_next_tensor(gradclip_accumulator *accumulator,
+#     uint64_t index);
+@_c(c_int32, _accumulator, c_uint64)
+def gradclip_accumulator_set_next_tensor(accumulator: _Pointer, index: int) -> int: ...
 
 
 # gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator, const

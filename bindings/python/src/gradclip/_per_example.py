@@ -70,7 +70,8 @@ def clip_per_example(
 
     Args:
         grads: as for clip_grad_norm_, each of shape [examples, ...] and in C order; they
-            may be read-only. All have the same number of examples, at least 1.
+            may be read-only. All have the same number of examples; of 0, which Poisson sampling may draw,
+            the sums are zeros.
         max_norm: the largest norm of an example's contribution, 0 or a finite normal
             number. Or a sequence of one a gradient (None entries counted too): per-layer
             clipping, each gradient of an example by its own norm.
@@ -206,8 +207,6 @@ def count_examples(shapes: Iterable[tuple[str, Sequence[int]]]) -> int:
     for label, shape in shapes:
         if not shape:
             raise ValueError(f"{label} has no axis of examples: its shape is ()")
-        if shape[0] == 0:
-            raise ValueError(f"{label} must have at least one example: its shape is {tuple(shape)}")
         if examples is None:
             examples, reference = shape[0], label
         elif shape[0] != examples:

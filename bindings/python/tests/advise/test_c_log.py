@@ -37,7 +37,7 @@ def c_log(path, norms, rate, losses):
             _ffi.gradclip_clip_grad_norm(tensor, 1, 1.5, 2.0, None, result)
             loss_of = ctypes.byref(ctypes.c_double(loss))
             rate_of = ctypes.byref(ctypes.c_double(rate))
-            assert _ffi.gradclip_monitor_log(monitor, rate_of, loss_of, result) == 0
+            assert _ffi.gradclip_monitor_log(monitor, rate_of, loss_of, result, None) == 0
     return warnings
 
 
@@ -53,7 +53,7 @@ def test_the_adviser_reads_it(tmp_path):
     header = (
         "step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element"
     )
-    assert (tmp_path / "c.csv").read_text().splitlines()[0] == header
+    assert (tmp_path / "c.csv").read_text().splitlines()[0] == header + ",threshold,action"
     ours = (tmp_path / "python.csv").read_text().splitlines()[0]
     assert ours.split(",")[:8] == header.split(",")
     logs = [read(str(tmp_path / name)) for name in ("c.csv", "python.csv")]

@@ -174,4 +174,4 @@ def test_what_a_reader_raises_is_raised():
 
     row = _dlpack._ffi.gradclip_tensor()
     assert not _dlpack.read((x,), read, row)
-    assert b"read() of objects[0] must give 0 (got -1)" in _dlpack._ffi.gradclip_last_error()
+    assert b"objects[0] must be readable: read() must return 0 (got -1)" in _dlpack._ffi.gradclip_last_error()
