@@ -73,11 +73,11 @@ test-mpi: lib ## gradclip_mpi.h with Open MPI and MPICH on up to 13 ranks, the M
 	bindings/python/tests/with_mpi/run.sh $(BUILD) $(BUILD)/tests/mpi/saved
 
 .PHONY: test-fuzz fuzz-long
-test-fuzz: ## libFuzzer with AddressSanitizer over the C functions (SECONDS=60 each)
-	Tests/fuzz/run.sh $(SECONDS)
+test-fuzz: ## libFuzzer with AddressSanitizer over the C functions: the corpus, and RUNS=20000 inputs of a fixed seed each
+	RUNS=$(or $(RUNS),20000) Tests/fuzz/run.sh
 
 SECONDS_EACH ?= 600
-fuzz-long: ## the same for longer, one target after the other, at a low priority (SECONDS_EACH=600)
+fuzz-long: ## the same for a time, with other inputs each time, one target after the other, at a low priority (SECONDS_EACH=600)
 	JOBS=1 nice -n 15 Tests/fuzz/run.sh $(SECONDS_EACH)
 
 .PHONY: coverage

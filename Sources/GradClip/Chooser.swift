@@ -44,7 +44,9 @@ package struct ChooserOptions {
     /// Every field is in its range, whether this kind uses it or not.
     @inline(never)
     package func check() throws(ArgumentError) {
-        if kind &- 1 > 3 { throw ArgumentError("kind", "must be GRADCLIP_AUTOCLIP to SKIPSTEP", .unsigned(UInt64(kind))) }
+        if kind &- 1 > 3 {
+            throw ArgumentError("kind", "must be GRADCLIP_AUTOCLIP to SKIPSTEP", .unsigned(UInt64(kind)))
+        }
         if mode > (kind == Self.autoClip ? 1 : kind == Self.zClip ? 2 : 0) {
             throw ArgumentError("mode", "is none of this kind", .unsigned(UInt64(mode)))
         }

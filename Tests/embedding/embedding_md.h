@@ -14,3 +14,4 @@ extern gradclip_options options;
 extern gradclip_accumulator *accumulator;
 void skip_this_step(void), optimizer_step(void), adamw_step(double factor), backward_of_layer(size_t layer);
 
+void refused(void);

@@ -46,10 +46,10 @@ static double percentile_of(const model *m) {
 }
 
 static verdict autoclip(model *m, double norm) {
-    const double before = percentile_of(m);
+    const double factor = m->options.clip_factor, held = percentile_of(m), before = held < INFINITY ? held * factor : held;
     if (!isfinite(norm)) return (verdict){GRADCLIP_NON_FINITE, before, 1, false};
     m->norms[m->count++] = norm;
-    const double threshold = m->options.mode ? before : percentile_of(m);
+    const double threshold = m->options.mode ? before : percentile_of(m) * factor;
     return (verdict){GRADCLIP_OK, threshold, coefficient(threshold, norm), true};
 }
 

@@ -34,11 +34,17 @@ static void check_accumulator(input *in, const list *grads, double p, const grad
         gradclip_tensor piece = grads->tensors[i];
         const uint64_t cut = is_exact && piece.length ? take_byte(in) % piece.length : piece.length;
         piece.length = cut;
+        /* The caller's numbers, which merging keeps. */
+        REQUIRE(gradclip_accumulator_set_next_tensor(parts[0], i) == GRADCLIP_OK && gradclip_accumulator_set_next_tensor(parts[1], i) == GRADCLIP_OK,
+                "%s", gradclip_last_error());
         REQUIRE(gradclip_accumulator_add(parts[0], &piece, 1) == GRADCLIP_OK, "%s", gradclip_last_error());
         piece.data = (char *)piece.data + cut * element_size(piece.dtype);
         piece.length = grads->tensors[i].length - cut;
-        if (piece.length)
-            REQUIRE(gradclip_accumulator_add(parts[take_byte(in) & 1], &piece, 1) == GRADCLIP_OK, "%s", gradclip_last_error());
+        const unsigned other = piece.length ? take_byte(in) & 1 : 0;
+        if (piece.length) {
+            REQUIRE(gradclip_accumulator_set_next_tensor(parts[other], i) == GRADCLIP_OK, "%s", gradclip_last_error());
+            REQUIRE(gradclip_accumulator_add(parts[other], &piece, 1) == GRADCLIP_OK, "%s", gradclip_last_error());
+        }
     }
     uint8_t bytes[1024];
     size_t size = sizeof bytes;
@@ -51,6 +57,8 @@ static void check_accumulator(input *in, const list *grads, double p, const grad
     REQUIRE(is_exact ? same(result.total_norm, whole->total_norm) : close_to(result.total_norm, whole->total_norm, 2 * ulps),
             "%a in pieces, %a in one call, p %g", result.total_norm, whole->total_norm, p);
     REQUIRE(result.nonfinite_count == whole->nonfinite_count && result.nan_count == whole->nan_count, "counts");
+    REQUIRE(result.first_tensor == whole->first_tensor, "tensor %llu, not %llu", (unsigned long long)result.first_tensor,
+            (unsigned long long)whole->first_tensor);
     for (int i = 0; i < 2; i++) gradclip_accumulator_free(parts[i]);
 }
 

@@ -1,13 +1,15 @@
 #!/bin/sh
-# Tests/fuzz/run.sh [SECONDS]: libFuzzer with AddressSanitizer over the C functions, SECONDS
-# each (60), two targets at a time (JOBS). The library is built with both; what a run finds stays
-# in build/fuzz, and Tests/fuzz/corpus holds the inputs to start from. TARGETS names some of them.
+# Tests/fuzz/run.sh [SECONDS]: libFuzzer with AddressSanitizer over the C functions, two targets
+# at a time (JOBS). The library is built with both; what a run finds stays in build/fuzz, and
+# Tests/fuzz/corpus holds the inputs to start from. TARGETS names some of them.
 #
-# SEED makes the inputs the same in every run, which is what a gate should have: what it finds,
-# it finds again. A long run is the same with more seconds (`make test-fuzz SECONDS=3600`). It goes on where
-# the last one ended, and prints how many executions there were.
+# Without SECONDS it is a gate: the corpus and RUNS executions (20000) from a fixed seed, on the baseline's kernels,
+# which every machine has. The same commit has the same outcome everywhere, however fast the machine is. With
+# SECONDS it looks for something new, so long each, with the kernels of this machine and another seed each time, and goes
+# on where the last run ended. Both print how many executions there were.
 set -eu
-seconds=${1:-60}
+seconds=${1:-}
+runs=${RUNS:-20000}
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=$root/build/fuzz
@@ -30,15 +32,31 @@ for function in $(sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.m
     echo "$called" | grep -qx "$function" || { echo "no fuzz target calls $function" >&2; exit 1; }
 done
 
+if [ -z "$seconds" ]; then
+    GRADCLIP_ISA=baseline GRADCLIP_NUM_THREADS=2
+    export GRADCLIP_ISA GRADCLIP_NUM_THREADS
+    limits="-seed=1 -runs=$runs -timeout=1200" # (A time-out is for hangs: no input takes a second.)
+else
+    limits="-seed=${SEED:-0} -max_total_time=$seconds -timeout=20"
+fi
+
 fuzz() { # TARGET
-    mkdir -p "$build/found-$1" "$here/corpus/$1"
-    if ! "$build/$1" -seed="${SEED:-0}" -max_total_time="$seconds" -max_len=2048 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$build/$1-" "$build/found-$1" "$here/corpus/$1" >"$build/$1.log" 2>&1; then
+    mkdir -p "$here/corpus/$1"
+    # A gate keeps nothing: what an earlier run found would change what this one tries.
+    found=$build/found-$1
+    if [ -z "$seconds" ]; then
+        found=$build/gate-$1
+        rm -rf "$found"
+    fi
+    mkdir -p "$found"
+    # shellcheck disable=SC2086
+    if ! "$build/$1" $limits -max_len=2048 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$build/$1-" "$found" "$here/corpus/$1" >"$build/$1.log" 2>&1; then
         tail -60 "$build/$1.log" >&2
         echo "fuzzing $1: FAILED; the input is in $build" >&2
         return 1
     fi
-    echo "ok: fuzzing $1 for $seconds s: $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$1.log") executions, nothing found"
+    echo "ok: fuzzing $1${seconds:+ for $seconds s}: $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$1.log") executions, nothing found"
 }
 
 jobs=${JOBS:-2}

@@ -106,7 +106,8 @@ public func norms(
 ///   - normType: the order p; any number but NaN.
 ///   - options: what differs from the defaults.
 /// - Returns: The norm, the coefficient and the factor that clipping would use. If
-///   ``ClipResult/isNonfinite`` is true, skip the step.
+///   ``ClipResult/isNonfinite`` is true, skip the step: an element is not finite, and
+///   nothing was replaced, under the policy `zero` either.
 /// - Throws: ``ArgumentError`` for an argument out of range.
 public func deferredClip(
     of grads: [Gradient], maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
@@ -122,14 +123,13 @@ private func measured(
         try options.check()
         if let maxNorm { try check(maxNorm: maxNorm) }
         try check(normType: normType)
-        var (found, coefficient) = totalNorm(
-            list, maxNorm: maxNorm ?? .infinity, normType: normType, options: options, tensorNorms: tensorNorms)
-        if maxNorm == nil {
-            found.factor = 1 / options.gradScale
-        } else if !found.isNonfinite {
-            found.clipCoef = coefficient
-            found.factor = coefficient / options.gradScale
+        if let maxNorm {
+            return deferClip(
+                list, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: tensorNorms)
         }
+        var (found, _) = totalNorm(
+            list, maxNorm: .infinity, normType: normType, options: options, tensorNorms: tensorNorms)
+        found.factor = 1 / options.gradScale
         return found
     }
 }

@@ -35,6 +35,7 @@ extension ArgumentError: CustomStringConvertible {
         case .integer(let number): return text + " (got \(number))"
         case .unsigned(let number): return text + " (got \(number))"
         case .null: return text + " (got nil)"
+        case .pointer: return text + " (got a pointer)"
         }
     }
 }

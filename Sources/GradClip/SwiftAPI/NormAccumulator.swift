@@ -101,7 +101,7 @@ public final class NormAccumulator {
         let environment = gk_float_environment_enter()
         defer { gk_float_environment_leave(environment) }
         try check(maxNorm: maxNorm)
-        return state.pointee.finish(maxNorm: maxNorm)
+        return state.pointee.deferClip(maxNorm: maxNorm)
     }
 
     /// Clips gradients in place by the norm of all that was added, with the accumulator's
