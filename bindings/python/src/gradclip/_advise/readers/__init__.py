@@ -11,7 +11,7 @@ from .source import Progress, Source
 
 # A list of records or numbers; "[2024-01-01 ..." and "[INFO]" are text.
 _JSON_LIST = re.compile(
-    r"\s*\[\s*(?:\{|\]|(?:-?[\d.]+(?:e[-+]?\d+)?|NaN|-?Infinity|null)\s*(?:,|\]\s*$))", re.I
+    r"\s*\[\s*(?:\{|\]|\[\s*[\d.e+]+\s*,\s*\d+\s*,|(?:-?[\d.]+(?:e[-+]?\d+)?|NaN|-?Infinity|null)\s*(?:,|\]\s*$))", re.I
 )
 _JSON_OBJECT = re.compile(r'\s*\{\s*(?:"|\}|$)')
 _IN_DIRECTORY = ("trainer_state.json", "vis_data/scalars.json", "scalars.json", "metrics.csv")
@@ -100,7 +100,24 @@ def _directory(
     for name in _IN_DIRECTORY:
         if os.path.isfile(os.path.join(path, name)):
             return read(os.path.join(path, name), column, pattern, progress)
+    runs = [name for name in sorted(os.listdir(path)) if _is_run(os.path.join(path, name))]
+    if runs:
+        shown = ", ".join(repr(name) for name in runs[:5])
+        more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
+        raise LogError(
+            f"{path} holds runs: {shown}{more}: name one, as in "
+            f"`gradclip advise {os.path.join(path, runs[0])}`"
+        )
     raise LogError(
         f"{path} is a directory that holds neither event files nor {', '.join(_IN_DIRECTORY)}: "
         "name the log itself"
+    )
+
+
+def _is_run(path: str) -> bool:
+    """Whether it is a directory that read() reads."""
+    if not os.path.isdir(path):
+        return False
+    return bool(tensorboard.event_files(path)) or any(
+        os.path.isfile(os.path.join(path, name)) for name in _IN_DIRECTORY
     )

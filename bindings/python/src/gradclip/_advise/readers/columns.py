@@ -13,12 +13,13 @@ _AFTER = r"(?:clipped|post_?clip(?:ping)?|after_?clip(?:ping)?)"
 _WORD = rf"(?:total|global|overall|all|local|train|training|max|mean|avg|{_P})"
 _NORM = re.compile(
     rf"(?:(?:{_WORD}|{_BEFORE}|{_AFTER})_)*"
-    rf"(?:{_GRAD}_?(?:(?:{_WORD})_)*norms?|(?:total|global)_norm|norm_{_GRAD})"
+    rf"(?:{_GRAD}_?(?:(?:{_WORD})_)*norms?|(?:total|global)_norm|norm_{_GRAD}"
+    rf"|{_GRAD}_gnorm|gnorm|{_GRAD}_(?:\w{{1,40}}_)?global_norm)"
     rf"(?P<after>(?:_(?:{_WORD}|{_BEFORE}|{_AFTER}|step|epoch|value))*)"
 )
 _TENSOR = re.compile(rf"(?:.*/)?{_GRAD}_?(?:(?P<p>{_P})_)?norms?[/.:](?P<tensor>.+)", re.I)
 _SPLIT_TOTAL = re.compile(
-    rf"(?:.*/)?{_GRAD}(?:_?norms?)?/(?:norm|total(?:_norm)?|global(?:_norm)?)"
+    rf"(?:.*/)?{_GRAD}(?:[_/]?norms?)?/(?:norm|total(?:_norm)?|global(?:_norm)?)"
 )
 _LR = re.compile(r"(?:base_|current_|cur_)?(?:lr|learning_?rate)(?:[-_/.:].*|\d*)")
 _LOSSES = (
@@ -30,6 +31,7 @@ _STEPS = (
     "iteration", "iter", "global_iter", "num_updates", "update", "updates", "steps",
     "current_steps", "it", "global_step/max_steps",
 )  # fmt: skip
+_TIMES = ("step", "wall time", "wall_time", "timestamp", "time", "index", "epoch")
 _VALIDATION = re.compile(r"(?:^|[/_.])(?:val|valid|validation|eval|evaluation|test)(?:$|[/_.])")
 
 
@@ -107,6 +109,13 @@ def _rest(whole: str, last: str) -> Role | None:
     if last == "epoch":
         return Role("epoch")
     return None
+
+
+def only_value(names: Iterable[str]) -> str | None:
+    """The column "Value" of a download that holds one metric alone, as TensorBoard's and
+    Neptune's do: beside it there are steps and times."""
+    values = [name for name in names if name.strip().lower() not in _TIMES]
+    return values[0] if len(values) == 1 and values[0].strip().lower() == "value" else None
 
 
 class Columns(NamedTuple):

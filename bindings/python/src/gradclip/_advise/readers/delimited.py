@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from ..log import Log, LogError
-from .columns import Columns, choose
+from .columns import Columns, choose, only_value
 from .numbers import decimal_comma, has_decimal_commas, number, step_number
 from .rows import KINDS, LR, NORM, STEP, Rows, tensor_row
 from .source import Source
@@ -67,7 +67,10 @@ def read(source: Source, column: str | None) -> Log:
         )
         lines = chain([first], lines)
     else:
-        columns, names = choose(header, column), header
+        names, value = header, only_value(header)
+        columns = choose(header, column or value)
+        if column is None and value is not None:
+            columns.words[0] = f"norm: {value!r}, the only metric of this download"
     if columns.norm is None and not columns.tensors:
         wanted = f"has no column {column!r}" if column else "has no column of gradient norms"
         raise LogError(
@@ -145,12 +148,14 @@ def _rows(
     taken = [(kind, place) for kind, place in enumerate(places) if place >= 0]
     last = max([place for _, place in taken] + list(tensors) + [0])
     width, short = len(names), 0
+    least = min(width, last + 2)
     row: list[float | None] = [None] * len(KINDS)
     row[LR] = rate
     add = rows.add
     read_cell = decimal_comma if _commas(source, delimiter) else number
     for cells in _split(lines, delimiter):
-        if len(cells) <= last or (source.cut and width > 1 and _cut_short(cells, width, last)):
+        # Of a row that was cut the last cell may have lost digits.
+        if len(cells) < least or (source.cut and width > 1 and _cut_short(cells, width, last)):
             short += bool(cells)
             continue
         for kind, place in taken:
@@ -161,7 +166,7 @@ def _rows(
                 if kind == NORM and row[kind] is None:
                     rows.not_read(cells[place])
         added = add(row, tensor_row([cells[place] for place in tensors]) if tensors else None)
-        if added and culprit >= 0 and cells[culprit]:
+        if added and 0 <= culprit < len(cells) and cells[culprit]:
             rows.culprits[len(rows) - 1] = cells[culprit].strip()
     return rows, short
 

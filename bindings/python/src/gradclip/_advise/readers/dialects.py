@@ -87,7 +87,13 @@ DIALECTS = (
         above=True,
     ),
     Dialect("Swin", re.compile(r"Train: \[\d+/\d+\]\[\d+/\d+\]"), NORM, _BRACKETS, "sampled"),
-    Dialect("MAE", re.compile(rf"Epoch:{_S}\[\d+\]{_S}\[{_S}\d+/\d+\]"), NORM, _BRACKETS, "averaged"),
+    Dialect(
+        "MAE",
+        re.compile(rf"Epoch:{_S}\[\d+\]{_S}\[{_S}\d+/\d+\]"),
+        NORM,
+        _BRACKETS,
+        "averaged",
+    ),
     Dialect(
         "mmengine",
         re.compile(r"(?:Epoch|Iter)\(train\)\s*\["),

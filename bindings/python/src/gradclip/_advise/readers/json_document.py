@@ -14,7 +14,7 @@ from ..log import Log, LogError
 from .columns import choose
 from .records import log_of
 from .numbers import number
-from .rows import KINDS, NORM, Rows
+from .rows import KINDS, NORM, STEP, Rows
 from .source import Source
 
 _HISTORY = re.compile(r'"log_history"\s*:\s*\[')
@@ -145,6 +145,8 @@ def _list(text: _Text, column: str | None, source: str, notes: list[str]) -> Log
     start = text.buffer[_skip(text.buffer, 0) : _skip(text.buffer, 0) + 1]
     if start == "{":
         return log_of(_elements(text, notes, dict), column, source, "a JSON list", None, notes)
+    if start == "[":
+        return _points(text, source, notes)
     rows = Rows([place == NORM for place in range(len(KINDS))])
     row: list[float | None] = [None] * len(KINDS)
     for value in _elements(text, notes, (float, int)):
@@ -154,6 +156,25 @@ def _list(text: _Text, column: str | None, source: str, notes: list[str]) -> Log
         raise LogError(f"{source} is a JSON list, but neither of records nor of numbers")
     return rows.log(
         source=source, format="a JSON list", taken=["norm: the list's numbers"], notes=notes
+    )
+
+
+def _points(text: _Text, source: str, notes: list[str]) -> Log:
+    """[[wall time, step, value], ...], which TensorBoard downloads."""
+    rows = Rows([place in (NORM, STEP) for place in range(len(KINDS))])
+    row: list[float | None] = [None] * len(KINDS)
+    for point in _elements(text, notes, list):
+        if len(point) != 3:
+            raise LogError(f"{source} is a JSON list, but neither of records nor of numbers")
+        row[STEP], row[NORM] = number(point[1]), number(point[2])
+        if row[NORM] is None:
+            rows.not_read(point[2])
+        rows.add(row)
+    return rows.log(
+        source=source,
+        format="a TensorBoard download",
+        taken=["norm: the only metric of this download"],
+        notes=notes,
     )
 
 

@@ -1,0 +1,144 @@
+"""What programs print: a line of each, with the statement that prints it, and logs made of it.
+
+`file` is in the program's own repository, `statement` what to look for there; `line` is what
+comes out, shortened. A log is a run of EPOCHS epochs with a spike and a NaN that is stopped and resumed within
+the second epoch: what was done again comes twice.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Callable, NamedTuple
+
+EPOCHS, LENGTH, STOPPED, RESUMED = 3, 40, 60, 51
+SPIKE, NAN = 30, 70  # steps, from 1
+
+
+class Program(NamedTuple):
+    """A program's log. In line: step, e and e0 (epoch from 1 and 0), i and i0 (step in it)."""
+
+    name: str
+    file: str
+    statement: str
+    line: str
+    number: Callable[[float], str] = lambda x: f"{x:.4f}"
+    head: str = ""
+    epoch_end: str = ""
+    numbered: bool = True
+
+    def log(self, seed: int = 0) -> str:
+        """The text of a run."""
+        out = [self.head]
+        for step in [*range(1, STOPPED + 1), *range(RESUMED, EPOCHS * LENGTH + 1)]:
+            e0, i0 = divmod(step - 1, LENGTH)
+            values = {"step": step, "e": e0 + 1, "e0": e0, "i": i0 + 1, "i0": i0, "N": LENGTH}
+            out.append(self.line.format(n=self.number(norm_of(step, seed)), **values) + "\n")
+            if i0 == LENGTH - 1:
+                out.append(self.epoch_end.format(n=self.number(77.5), **values))
+        return "".join(out)
+
+    def norms(self, seed: int = 0) -> list[float]:
+        """The norms that a reader must find."""
+        steps = [*range(1, EPOCHS * LENGTH + 1)]
+        if not self.numbered:
+            steps = [*range(1, STOPPED + 1), *range(RESUMED, EPOCHS * LENGTH + 1)]
+        return [_value(self.number(norm_of(step, seed))) for step in steps]
+
+
+def norm_of(step: int, seed: int) -> float:
+    """The norm of a step: eighths, which every format writes exactly; a spike and a NaN."""
+    if step == SPIKE:
+        return 12345.0
+    return math.nan if step == NAN else 1.0 + ((step * 7 + seed * 3) % 16) / 8
+
+
+def _value(text: str) -> float:
+    text = text.replace(",", "").replace("np.float64(", "").rstrip(")")
+    return float(text[:-1]) * 1000 if text.endswith("K") else float(text)
+
+
+def human(x: float) -> str:
+    """12.3K"""
+    return f"{x / 1000:.3g}K" if x >= 1000 else f"{x:.3g}"
+
+
+def olmo(x: float) -> str:
+    """12,345"""
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3f}"
+
+
+def as_json(x: float) -> str:
+    """NaN"""
+    return "NaN" if math.isnan(x) else repr(x)
+
+
+HF = "{{'loss': 2.5, 'grad_norm': {n}, 'learning_rate': 5e-05, 'epoch': 0.5}}"
+STATE_LINE = '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "epoch": {e0}, "step": {step}}}'
+
+PROGRAMS = [
+    Program("OLMo", "olmo/train.py", 'name == "optim/total_grad_norm"',
+            "[step={step}/120,epoch={e0}]\n    optim/total_grad_norm={n}\n    train/loss=2.5", olmo),
+    Program("nanotron", "src/nanotron/trainer.py", 'LogItem("grad_norm", …, "human_format")',
+            "[INFO|DP=0]: iteration: {step} / 120 | lm_loss: 2.3 | lr: 1e-05 | grad_norm: {n}", human),
+    Program("Swin", "main.py", "grad_norm {norm_meter.val:.4f} ({norm_meter.avg:.4f})",
+            "INFO Train: [{e0}/300][{i0}/{N}]\teta 0:10 lr 0.0007\tloss 6.5 (6.3)\tgrad_norm {n} (2.0)\tmem 9MB",
+            epoch_end="INFO EPOCH {e0} training takes 0:10:00\n"),
+    Program("MAE, BEiT, DeiT", "util/misc.py", "MetricLogger.log_every",
+            "Epoch: [{e0}]  [ {i0}/{N}]  eta: 0:10:52  lr: 0.000710  loss: 6.9 (6.95)  grad_norm: {n} (2.0)  time: 0.6",
+            epoch_end="Averaged stats: lr: 0.0007  loss: 6.9 (6.95)  grad_norm: 2.0 ({n})\n"),
+    Program("NeMo Automodel", "nemo_automodel/recipes/llm/train_ft.py", "| grad_norm {:.4f} |",
+            "step {step} | epoch {e0} | loss 2.5 | grad_norm {n} | lr 1.00e-05 | mem 9.00 GiB"),
+    Program("Megatron-LM", "megatron/training/training.py", "grad norm: {:.3f} |",
+            " iteration {step}/ 120 | learning rate: 1E-05 | lm loss: 2.5E+00 | grad norm: {n} | num zeros: 0"),
+    Program("fairseq", "fairseq/logging/progress_bar.py", "train_inner",
+            "| INFO | train_inner | epoch 001: {i} / {N} loss=9.4, num_updates={step}, lr=0.0001, gnorm={n}, clip=0",
+            epoch_end="| INFO | train | epoch 001 | loss 9.1 | num_updates {step} | gnorm {n}\n"),
+    Program("llm.c", "train_gpt2.cu", "| norm %6.4f",
+            "step {step:4d}/120 | loss 3.2 (+nanz)| norm {n} (+nanz)| lr 3.00e-04 | 44.57 ms"),
+    Program("torchtitan", "torchtitan/components/metrics.py", "grad_norm: {grad_norm:7.4f}",
+            "[titan] root - INFO - step: {step:2d}  loss:  8.1  grad_norm: {n}  memory: 10.5GiB(11%)"),
+    Program("Transformers", "src/transformers/trainer_callback.py", "PrinterCallback", HF, repr, numbered=False),
+    Program("TRL", "trl/trainer/grpo_trainer.py", "self._metrics", HF.replace("'loss'", "'kl': 0.1, 'loss'"), repr, numbered=False),
+    Program("axolotl", "src/axolotl/core/trainers/base.py", "def log", HF, repr, numbered=False),
+    Program("LLaMA-Factory", "src/llamafactory/train/callbacks.py", "current_steps=",
+            '{{"current_steps": {step}, "total_steps": 120, "loss": 2.5, "grad_norm": {n}, "lr": 1e-05}}', as_json),
+    Program("ms-swift", "swift/trainers/callback.py", "global_step/max_steps",
+            '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "global_step/max_steps": "{step}/120"}}', as_json),
+    Program("Megatron-SWIFT", "swift/megatron/trainers/base.py", "iteration",
+            '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "iteration": "{step}/120"}}', as_json),
+    Program("verl", "verl/utils/logger/aggregate_logger.py", "concat_dict_to_str",
+            "step:{step} - actor/pg_loss:0.01 - actor/grad_norm:{n} - critic/score/mean:0.5",
+            lambda x: f"np.float64({x})" if x > 2 else repr(x)),
+    Program("mmengine", "mmengine/runner/log_processor.py", "Epoch(train)",
+            "mmengine - INFO - Epoch(train)  [{e}][ {i}/{N}]  lr: 2.0e-02  time: 0.05  grad_norm: {n}  loss: 1.5"),
+    Program("mmdetection 2", "mmcv/runner/hooks/logger/text.py", "Epoch [",
+            "mmdet - INFO - Epoch [{e}][{i}/{N}]\tlr: 1.9e-03, loss: 1.65, grad_norm: {n}"),
+    Program("MaxText", "MaxText/train.py", "learning/raw_grad_norm",
+            '{{"step": {step}, "learning/loss": 2.5, "learning/grad_norm": 1.0, "learning/raw_grad_norm": {n}}}', as_json),
+    Program("levanter", "levanter/callbacks/watch.py", "grad/norm/total",
+            '{{"_step": {step}, "train/loss": 2.5, "grad/norm/total": {n}}}', as_json),
+    Program("Composer, llm-foundry", "composer/callbacks/optimizer_monitor.py", "l2_norm/grad/global",
+            '{{"step": {step}, "loss/train/total": 2.5, "l2_norm/grad/global": {n}}}', as_json),
+    Program("EasyLM", "EasyLM/models/llama/llama_train.py", "gradient_norm",
+            '{{"step": {step}, "loss": 2.5, "gradient_norm": {n}}}', as_json),
+    Program("RLlib", "rllib/policy/torch_policy.py", "grad_gnorm",
+            '{{"training_iteration": 1, "step": {step}, "learner_stats": {{"grad_gnorm": {n}, "total_loss": 2.5}}}}', as_json),
+    Program("torchtune", "torchtune/training/metric_logging.py", "Step {step} |",
+            "Step {step} | loss:2.5 lr:1e-05 tokens_per_second_per_gpu:900.0 grad_norm:{n}"),
+    Program("PaddleNLP", "paddlenlp/trainer/trainer_callback.py", "global_step",
+            "[ INFO] - loss: 2.5, learning_rate: 1e-05, global_step: {step}, grad_norm: {n}, progress_or_epoch: 0.5"),
+    Program("NeMo 2, Lightning's bar", "nemo/lightning/pytorch/callbacks/progress_printer.py", "global_step",
+            "Training epoch {e0}, iteration {i0}/{N} | lr: 0.0001 | global_step: {step} | grad_norm: {n} | loss: 2.5"),
+    Program("Lightning's CSVLogger", "lightning/fabric/loggers/csv_logs.py", "metrics.csv",
+            "{e0},{n},{step},2.5", repr, head="epoch,grad_2.0_norm_total,step,train_loss\n"),
+    Program("Keras' CSVLogger", "keras/src/callbacks/csv_logger.py", "CSVLogger",
+            "{step},{n},2.5", repr, head="epoch,grad_norm,loss\n", numbered=False),
+    Program("W&B's export", "wandb", "Export CSV",
+            '"{step}","{n}","{n}","{n}"', repr, head='"Step","a - train/grad_norm","a - train/grad_norm__MIN","a - train/grad_norm__MAX"\n'),
+    Program("TensorBoard's download", "tensorboard/plugins/scalar/scalars_plugin.py", "Wall time",
+            "1700000000.5,{step},{n}", repr, head="Wall time,Step,Value\n"),
+    Program("Neptune's export", "neptune", "fetch_values",
+            "{step},{n},2025-01-01 00:00:00", repr, head="step,value,timestamp\n"),
+    Program("gradclip.Monitor", "bindings/python/src/gradclip", "Monitor",
+            "{step},{n},1.0,0.1,2.5,0,,", repr, head="step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element\n"),
+]  # fmt: skip
