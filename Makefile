@@ -159,5 +159,22 @@ cost: lib ## the time of the exact norm against a plain float64 loop
 
 include packaging/packaging.mk
 
+# ------------------------------------------------------------ other systems --
+
+.PHONY: cross test-platforms
+CROSS_PYTHON := $(BUILD)/venv-cross/bin/python
+# (zig, which compiles C for all of them, is half a gigabyte.)
+$(BUILD)/venv-cross/.ready: packaging/cross.py
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "gradclip: $(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(BUILD)/venv-cross
+	$(CROSS_PYTHON) -m pip install --quiet --disable-pip-version-check "ziglang==$$(sed -n 's/^ZIG_VERSION = "\(.*\)"/\1/p' packaging/cross.py)"
+	@touch $@
+
+cross: $(BUILD)/venv-cross/.ready ## build/cross: the library for other systems (TARGETS="linux-x86_64-musl ..."; installs half a gigabyte)
+	$(CROSS_PYTHON) packaging/cross.py $(BUILD)/cross $(TARGETS)
+
+test-platforms: $(BUILD)/venv-cross/.ready ## run what `make cross` built, natively and in emulators: one hash everywhere
+	$(CROSS_PYTHON) Tests/platforms/run.py $(BUILD)/cross $(TARGETS)
+
 clean: ## remove what was built
 	rm -rf $(BUILD) .build .build-*

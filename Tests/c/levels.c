@@ -1,13 +1,16 @@
 /*
- * Print, as hex, what many calls come to: the same text is expected at every
- * instruction set level. `levels --isa` prints the level in use instead.
+ * The conformance program: prints, as hex, what many calls come to, over all dtypes, policies and
+ * orders, and what a call of every kind writes. The same text is expected at every instruction set level,
+ * of every processor and operating system; Tests/conformance.sha256 has its hash.
+ * `levels --isa` prints the level in use instead.
  */
-#include <gradclip.h>
+#include "calls.h"
+
 #include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#endif
 
 enum { LONGEST = 20011 };
 
@@ -45,11 +48,14 @@ static uint64_t hash(const unsigned char *bytes, size_t n)
 
 static unsigned char data[LONGEST * 8 + 64], copy[LONGEST * 8 + 64], out[LONGEST * 8 + 64];
 
-/* A NaN's sign and payload are nobody's promise: print all alike. */
+/* A NaN's sign and payload are nobody's promise: print all alike. (%a has a spelling of its own in
+ * every libc.) */
 static void print_number(double x)
 {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
     if (isnan(x)) printf(" nan");
-    else printf(" %a", x);
+    else printf(" %016" PRIx64, bits);
 }
 
 static void one(int type, size_t n, size_t offset, unsigned span, unsigned top, int spoil)
@@ -135,6 +141,40 @@ static void family(int type, size_t n, size_t offset)
     }
 }
 
+/* Every function that computes, on a short list and on one that threads share. */
+static void every_kind(void)
+{
+    static const size_t elements[] = {192, 3008, ENOUGH_FOR_THREADS};
+    for (size_t k = 0; k < sizeof elements / sizeof *elements; k++) {
+        struct world w;
+        if (!make_world(&w, elements[k], 4)) exit(2);
+        for (int i = 0; i < STEPS; i++) printf("%s %zu: %016" PRIx64 "\n", steps[i].name, elements[k], digest_of_step(&w, i));
+        free(w.bytes);
+    }
+}
+
+/* Numbers from numbers. */
+static void coefficients(void)
+{
+    static const double norms[] = {0, 5e-324, 1e-300, 1e-6, 0.3, 1, 3.7, 1e30, 1.7e308, INFINITY, NAN}, shares[] = {0, 0.1, 0.5, 0.97, 1};
+    enum { NORMS = sizeof norms / sizeof *norms, SHARES = sizeof shares / sizeof *shares };
+    for (int i = 0; i < NORMS - 1; i++)
+        for (int k = 0; k < NORMS; k++) {
+            double coef = -1;
+            printf("coef %d %d: %d", i, k, gradclip_clip_coef(norms[i], norms[k], NULL, &coef));
+            print_number(coef);
+            puts("");
+        }
+    for (int i = 1; i < NORMS - 2; i++)
+        for (int k = 0; k < SHARES; k++)
+            for (int q = 0; q < SHARES; q++) {
+                double adapted = -1;
+                printf("adapt %d %d %d: %d", i, k, q, gradclip_adapt_max_norm(norms[i], shares[k] * 64, 64, shares[q], 0.2, &adapted));
+                print_number(adapted);
+                puts("");
+            }
+}
+
 int main(int argc, char **argv)
 {
     static const size_t lengths[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 1000, 4095, 4096, 4097, 8193, LONGEST};
@@ -142,6 +182,9 @@ int main(int argc, char **argv)
         puts(gradclip_isa());
         return 0;
     }
+#ifdef _WIN32
+    _setmode(1, _O_BINARY); /* lines end as everywhere */
+#endif
     for (int type = 0; type < 4; type++) {
         unsigned all = (1u << types[type].exponent) - 1, bias = all / 2;
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
@@ -154,5 +197,7 @@ int main(int argc, char **argv)
         for (unsigned span = 1; span < (all < 280 ? all : 280); span += 1 + span / 4)
             one(type, 9000, 4, span, all - 1 - (unsigned)(next() % (all - span)), 0);
     }
+    coefficients();
+    every_kind();
     return 0;
 }

@@ -52,5 +52,10 @@ aarch64)
     ;;
 *) fail "no level is known for $(uname -m)" ;;
 esac
+# One hash, of every machine: `make test-platforms` asks others for it.
+hash=$(sha256sum "$work/first.txt" | cut -d ' ' -f 1)
+wanted=$(cut -d ' ' -f 1 "$root/Tests/conformance.sha256")
+[ "$hash" = "$wanted" ] || fail "the conformance program's hash is $hash, and Tests/conformance.sha256 has $wanted. (Where calls are meant to give other bits than before, that file and README get the new one.)"
+grep -q "$hash" "$root/README.md" || fail "README does not have the conformance program's hash, $hash"
 [ -z "${missing:-}" ] || echo "gate-levels: this processor has no$missing, so it was not run" >&2
-ok "$(wc -l <"$work/first.txt") lines of results, the same bits at$compared"
+ok "$(wc -l <"$work/first.txt") lines of results, the same bits at$compared, SHA-256 $hash"
