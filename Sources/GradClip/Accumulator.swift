@@ -120,7 +120,7 @@ package struct Accumulator {
     package mutating func deferClip(maxNorm: Double) -> ClipResult { finish(maxNorm: maxNorm).deferred(options) }
 
     /// The norm of all that was added, and the coefficient that belongs to it.
-    @inline(never) private mutating func finish(maxNorm: Double) -> ClipResult {
+    @inline(never) mutating func finish(maxNorm: Double) -> ClipResult {
         // A copy: more may be added afterwards. The limbs of `wide` only gain the narrow part.
         var norm = NormValue.zero
         if type.power == 0 {

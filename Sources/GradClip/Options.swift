@@ -15,7 +15,7 @@ public struct NonfinitePolicy: Sendable {
 
     private init(_ rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// Write nothing; the result tells.
+    /// Write nothing, and say so: the default.
     public static var leave: NonfinitePolicy { NonfinitePolicy(0) }
     /// Multiply by the coefficient of the non-finite norm, as torch does.
     public static var propagate: NonfinitePolicy { NonfinitePolicy(1) }
@@ -68,6 +68,6 @@ public struct ClipResult: Sendable {
 
 #if !hasFeature(Embedded)
 // More that Swift callers expect is in SwiftAPI/Conformances.swift.
-extension ClipOptions: Equatable {}
+extension ClipOptions: Equatable, Codable {}
 extension ClipResult: Equatable {}
 #endif

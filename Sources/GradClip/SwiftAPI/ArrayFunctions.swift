@@ -1,131 +1,119 @@
-// The same for gradients in arrays and spans.
+// The same for gradients in arrays, slices and spans. (Whatever is not here goes through
+// withGradients(_:_:).)
 #if !hasFeature(Embedded)
 
-/// Clips the gradients in an array, a flat arena for instance, in place.
+/// Clips a gradient in an array, a slice, a span ... in place; see ``clipGradNorm(_:maxNorm:normType:options:)-([Gradient],_,_,_)``.
 ///
-/// - Parameters:
-///   - grad: all gradients, as one tensor.
-///   - maxNorm: the largest norm allowed; `>= 0`, may be infinite (measure only).
-///   - normType: the order p; any number but NaN.
-///   - options: what differs from the defaults.
-/// - Returns: The norm from before clipping, and what else was found.
-/// - Throws: ``ArgumentError`` for an argument out of range; nothing is written then.
-@discardableResult
-public func clipGradNorm<Element: GradientElement>(
-    _ grad: inout [Element], maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
-    try grad.withUnsafeMutableBufferPointer { memory throws(ArgumentError) in
-        try clipGradNorm([Gradient(memory)], maxNorm: maxNorm, normType: normType, options: options)
-    }
+/// - Throws: ``ArgumentError`` for an argument out of range, ``NonfiniteError`` for gradients that are not
+///   finite if no policy takes care of them; nothing is written then.
+public func clipGradNorm<Memory: MutableGradientMemory & ~Copyable & ~Escapable>(
+    _ grad: inout Memory, maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws -> ClipResult {
+    try withGradients(&grad) { try clipGradNorm($0, maxNorm: maxNorm, normType: normType, options: options) }
 }
 
-/// Clips the gradients in a span in place.
+/// Clips gradients in arrays or slices in place: one tensor each, one norm over all.
 ///
-/// - Parameters:
-///   - grad: all gradients, as one tensor.
-///   - maxNorm: the largest norm allowed; `>= 0`, may be infinite (measure only).
-///   - normType: the order p; any number but NaN.
-///   - options: what differs from the defaults.
-/// - Returns: The norm from before clipping, and what else was found.
-/// - Throws: ``ArgumentError`` for an argument out of range; nothing is written then.
-@discardableResult
-public func clipGradNorm<Element: GradientElement>(
-    _ grad: inout MutableSpan<Element>, maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
-    try grad.withUnsafeMutableBufferPointer { memory throws(ArgumentError) in
-        try clipGradNorm([Gradient(memory)], maxNorm: maxNorm, normType: normType, options: options)
-    }
-}
-
-/// Clips gradients in arrays in place: one tensor each, one norm over all.
-///
-/// - Parameters:
-///   - grads: the gradients.
-///   - maxNorm: the largest norm allowed; `>= 0`, may be infinite (measure only).
-///   - normType: the order p; any number but NaN.
-///   - options: what differs from the defaults.
-/// - Returns: The norm from before clipping, and what else was found.
-/// - Throws: ``ArgumentError`` for an argument out of range; nothing is written then.
-@discardableResult
-public func clipGradNorm<Element: GradientElement>(
-    _ grads: inout [[Element]], maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
-    if grads.count <= mostPinned {
-        return try withGradients(&grads, grads.indices) { list throws(ArgumentError) in
-            try clipGradNorm(list, maxNorm: maxNorm, normType: normType, options: options)
+/// - Throws: ``ArgumentError`` for an argument out of range, ``NonfiniteError`` for gradients that are not
+///   finite if no policy takes care of them; nothing is written then.
+public func clipGradNorm<Memory: MutableGradientMemory>(
+    _ grads: inout [Memory], maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws -> ClipResult {
+    if grads.count <= mostAtOnce {
+        return try withGradients(&grads) {
+            try clipGradNorm($0, maxNorm: maxNorm, normType: normType, options: options)
         }
     }
+    // An array gives its pointer only for the time of a call, and calls within each other have
+    // an end: many arrays are added up and clipped one by one.
     let sum = try NormAccumulator(normType: normType, options: options)
-    try check(maxNorm: maxNorm)
-    for part in parts(of: grads) {
-        withGradients(&grads, part) { list in sum.add(list) }
-    }
-    var result = ClipResult()
-    for part in parts(of: grads) {
-        result = try withGradients(&grads, part) { list throws(ArgumentError) in try sum.clip(list, maxNorm: maxNorm) }
+    for grad in grads { sum.add(grad) }
+    let result = try sum.clip([], maxNorm: maxNorm)
+    for i in grads.indices {
+        _ = try grads[i].withMutableGradient { gradient in try sum.clip([gradient], maxNorm: maxNorm) }
     }
     return result
 }
 
-/// Measures the norm of an array of gradients.
+private let mostAtOnce = 128
+
+/// Measures the norm of a gradient in an array, a slice, a span ...
 ///
-/// - Throws: ``ArgumentError`` for an argument out of range.
-public func totalNorm<Element: GradientElement>(
-    of grad: [Element], normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
-    let sum = try NormAccumulator(normType: normType, options: options)
-    sum.add(grad)
-    return try sum.finish()
+/// - Throws: ``ArgumentError`` for an argument out of range; ``NonfiniteError`` unless a policy is named.
+public func totalNorm<Memory: GradientMemory & ~Copyable & ~Escapable>(
+    of grad: borrowing Memory, normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws -> ClipResult {
+    try withGradients(reading: grad) { try totalNorm(of: $0, normType: normType, options: options) }
 }
 
-/// Measures the norm of all gradients in arrays.
+/// Measures the norm of all gradients in arrays or slices.
 ///
-/// - Throws: ``ArgumentError`` for an argument out of range.
-public func totalNorm<Element: GradientElement>(
-    of grads: [[Element]], normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
+/// - Throws: ``ArgumentError`` for an argument out of range; ``NonfiniteError`` unless a policy is named.
+public func totalNorm<Memory: GradientMemory>(
+    of grads: [Memory], normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws -> ClipResult {
     let sum = try NormAccumulator(normType: normType, options: options)
     for grad in grads { sum.add(grad) }
-    return try sum.finish()
+    return try sum.totalNorm()
 }
 
-/// Clamps every element of an array to `-clipValue ... clipValue`, in place.
-///
-/// - Throws: ``ArgumentError`` for a limit below 0; nothing is written then.
-public func clipGradValue<Element: GradientElement>(
-    _ grad: inout [Element], clipValue: Double
-) throws(ArgumentError) {
-    try grad.withUnsafeMutableBufferPointer { memory throws(ArgumentError) in
-        try clipGradValue([Gradient(memory)], clipValue: clipValue)
+/// What clipping a gradient in an array, a slice, a span ... would multiply by; see ``deferredClip(of:maxNorm:normType:options:)-([Gradient],_,_,_)``.
+public func deferredClip<Memory: GradientMemory & ~Copyable & ~Escapable>(
+    of grad: borrowing Memory, maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws -> ClipResult {
+    try withGradients(reading: grad) {
+        try deferredClip(of: $0, maxNorm: maxNorm, normType: normType, options: options)
     }
 }
 
-// ----------------------------------------------------------- many arrays --
-
-/// An array gives its pointer only for the time of a call, so pinning n of them takes n
-/// calls within each other. More than this many are worked on part by part.
-private let mostPinned = 128
-
-private func parts<Element>(of grads: [[Element]]) -> [Range<Int>] {
-    stride(from: 0, to: grads.count, by: mostPinned).map { $0..<min($0 + mostPinned, grads.count) }
-}
-
-/// Runs the body on the arrays of a range.
-private func withGradients<Element: GradientElement, R, Failure: Error>(
-    _ arrays: inout [[Element]], _ range: Range<Int>, _ body: ([Gradient]) throws(Failure) -> R
-) throws(Failure) -> R {
-    try arrays.withUnsafeMutableBufferPointer { arrays throws(Failure) in
-        try pin(arrays, range, [], body)
+/// What clipping gradients in several arrays or slices would multiply by; see ``deferredClip(of:maxNorm:normType:options:)-([Gradient],_,_,_)``.
+public func deferredClip<Memory: GradientMemory>(
+    of grads: [Memory], maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws -> ClipResult {
+    try withGradients(reading: grads) {
+        try deferredClip(of: $0, maxNorm: maxNorm, normType: normType, options: options)
     }
 }
 
-private func pin<Element: GradientElement, R, Failure: Error>(
-    _ arrays: UnsafeMutableBufferPointer<[Element]>, _ range: Range<Int>, _ pinned: [Gradient],
-    _ body: ([Gradient]) throws(Failure) -> R
-) throws(Failure) -> R {
-    if range.isEmpty { return try body(pinned) }
-    return try arrays[range.lowerBound].withUnsafeMutableBufferPointer { memory throws(Failure) in
-        try pin(arrays, range.dropFirst(), pinned + [Gradient(memory)], body)
-    }
+/// Multiplies a gradient in an array, a slice, a span ... by a finite factor, in place.
+public func scale<Memory: MutableGradientMemory & ~Copyable & ~Escapable>(
+    _ grad: inout Memory, by factor: Double, threads: Int = 0
+) throws {
+    try withGradients(&grad) { try scale($0, by: factor, threads: threads) }
+}
+
+/// Multiplies gradients in several arrays or slices by a finite factor, in place.
+public func scale<Memory: MutableGradientMemory>(
+    _ grads: inout [Memory], by factor: Double, threads: Int = 0
+) throws {
+    try withGradients(&grads) { try scale($0, by: factor, threads: threads) }
+}
+
+/// Clamps every element of a gradient in an array, a slice, a span ... to `-clipValue ... clipValue`, in place.
+public func clipGradValue<Memory: MutableGradientMemory & ~Copyable & ~Escapable>(
+    _ grad: inout Memory, clipValue: Double, threads: Int = 0
+) throws {
+    try withGradients(&grad) { try clipGradValue($0, clipValue: clipValue, threads: threads) }
+}
+
+/// Clamps every element of gradients in several arrays or slices to `-clipValue ... clipValue`, in place.
+public func clipGradValue<Memory: MutableGradientMemory>(
+    _ grads: inout [Memory], clipValue: Double, threads: Int = 0
+) throws {
+    try withGradients(&grads) { try clipGradValue($0, clipValue: clipValue, threads: threads) }
+}
+
+/// Looks at a gradient in an array, a slice, a span ...; see ``inspect(_:normType:options:)-([Gradient],_,_)``.
+public func inspect<Memory: GradientMemory & ~Copyable & ~Escapable>(
+    _ grad: borrowing Memory, normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws -> (reports: [GradientReport], total: ClipResult) {
+    try withGradients(reading: grad) { try inspect($0, normType: normType, options: options) }
+}
+
+/// Looks at gradients in several arrays or slices; see ``inspect(_:normType:options:)-([Gradient],_,_)``.
+public func inspect<Memory: GradientMemory>(
+    _ grads: [Memory], normType: Double = 2, options: ClipOptions = ClipOptions()
+) throws -> (reports: [GradientReport], total: ClipResult) {
+    try withGradients(reading: grads) { try inspect($0, normType: normType, options: options) }
 }
 #endif

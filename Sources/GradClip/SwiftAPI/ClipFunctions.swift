@@ -8,7 +8,7 @@ import CGradClipKernels
 /// by `min(1, maxNorm / (norm + eps)) / gradScale`, as
 /// `torch.nn.utils.clip_grad_norm_` does. If that is 1, nothing is written. With
 /// the policy ``NonfinitePolicy/leave``, gradients with a NaN or an infinity are left
-/// alone and the result says so.
+/// alone, which is an error.
 ///
 /// - Parameters:
 ///   - grads: the gradients, which must not overlap.
@@ -16,17 +16,17 @@ import CGradClipKernels
 ///   - normType: the order p; any number but NaN.
 ///   - options: what differs from the defaults.
 /// - Returns: The norm from before clipping, and what else was found.
-/// - Throws: ``ArgumentError`` for an argument out of range; nothing is written then.
-@discardableResult
+/// - Throws: ``ArgumentError`` for an argument out of range, ``NonfiniteError`` for gradients that
+///   are left alone; nothing is written then.
 public func clipGradNorm(
     _ grads: [Gradient], maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
+) throws -> ClipResult {
     try withList(grads, writes: true) { list throws(ArgumentError) in
         try options.check()
         try check(maxNorm: maxNorm)
         try check(normType: normType)
         return clip(list, to: nil, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: nil)
-    }
+    }.checked()
 }
 
 /// Clips gradients out of place: `outputs[i]` receives `grads[i]`, clipped.
@@ -42,12 +42,12 @@ public func clipGradNorm(
 ///   - normType: the order p; any number but NaN.
 ///   - options: what differs from the defaults.
 /// - Returns: The norm from before clipping, and what else was found.
-/// - Throws: ``ArgumentError`` for an argument out of range; nothing is written then.
-@discardableResult
+/// - Throws: ``ArgumentError`` for an argument out of range, ``NonfiniteError`` for gradients that
+///   are left alone; nothing is written then.
 public func clipGradNorm(
     _ grads: [Gradient], into outputs: [Gradient], maxNorm: Double, normType: Double = 2,
     options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
+) throws -> ClipResult {
     try withList(grads, writes: false) { list throws(ArgumentError) in
         try options.check()
         try check(maxNorm: maxNorm)
@@ -63,37 +63,33 @@ public func clipGradNorm(
             return clip(
                 list, to: destinations, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: nil)
         }
-    }
+    }.checked()
 }
 
 /// Measures the norm of all gradients; nothing is written.
 ///
 /// The result's ``ClipResult/clipCoef`` is 1: nothing is clipped.
 ///
-/// - Throws: ``ArgumentError`` for an argument out of range.
+/// - Throws: ``ArgumentError`` for an argument out of range; ``NonfiniteError`` unless a policy is
+///   named.
 public func totalNorm(
     of grads: [Gradient], normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
-    try measured(grads, maxNorm: nil, normType: normType, options: options, tensorNorms: nil)
+) throws -> ClipResult {
+    try measured(grads, maxNorm: nil, normType: normType, options: options, tensorNorms: nil).checkedNorm(options)
 }
 
 /// Measures the norm of each gradient; 0 for one that is empty or not counted.
 ///
-/// - Throws: ``ArgumentError`` for an argument out of range.
+/// - Throws: ``ArgumentError`` for an argument out of range; ``NonfiniteError`` unless a policy is
+///   named.
 public func norms(
     of grads: [Gradient], normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> [Double] {
+) throws -> [Double] {
     var result = [Double](repeating: 0, count: grads.count)
-    var failure: ArgumentError?
-    result.withUnsafeMutableBufferPointer { norms in
-        do throws(ArgumentError) {
-            _ = try measured(
-                grads, maxNorm: nil, normType: normType, options: options, tensorNorms: norms.baseAddress)
-        } catch {
-            failure = error
-        }
+    _ = try result.withUnsafeMutableBufferPointer { norms in
+        try measured(grads, maxNorm: nil, normType: normType, options: options, tensorNorms: norms.baseAddress)
+            .checkedNorm(options)
     }
-    if let failure { throw failure }
     return result
 }
 
@@ -105,14 +101,14 @@ public func norms(
 ///   - maxNorm: the largest norm allowed; `>= 0`, may be infinite.
 ///   - normType: the order p; any number but NaN.
 ///   - options: what differs from the defaults.
-/// - Returns: The norm, the coefficient and the factor that clipping would use. If
-///   ``ClipResult/isNonfinite`` is true, skip the step: an element is not finite, and
-///   nothing was replaced, under the policy `zero` either.
-/// - Throws: ``ArgumentError`` for an argument out of range.
+/// - Returns: The norm, the coefficient and the factor that clipping would use.
+/// - Throws: ``ArgumentError`` for an argument out of range; ``NonfiniteError`` unless the policy
+///   is ``NonfinitePolicy/propagate``, since nothing replaces what the optimizer reads.
 public func deferredClip(
     of grads: [Gradient], maxNorm: Double, normType: Double = 2, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
+) throws -> ClipResult {
     try measured(grads, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: nil)
+        .checkedDeferred(options)
 }
 
 private func measured(
@@ -158,17 +154,17 @@ public func clipCoef(maxNorm: Double, totalNorm: Double, eps: Double = 1e-6) thr
 ///   - maxNorm: the largest norm allowed; `>= 0`, may be infinite.
 ///   - totalNorm: the norm of gradient / gradScale; `>= 0`.
 ///   - options: what differs from the defaults.
-/// - Throws: ``ArgumentError`` for an argument out of range; nothing is written then.
-@discardableResult
+/// - Throws: ``ArgumentError`` for an argument out of range, ``NonfiniteError`` for gradients that
+///   are left alone; nothing is written then.
 public func clipGrads(
     _ grads: [Gradient], maxNorm: Double, totalNorm: Double, options: ClipOptions = ClipOptions()
-) throws(ArgumentError) -> ClipResult {
+) throws -> ClipResult {
     try withList(grads, writes: true) { list throws(ArgumentError) in
         try options.check()
         try check(maxNorm: maxNorm)
         try check(totalNorm: totalNorm)
         return clip(list, maxNorm: maxNorm, totalNorm: totalNorm, options: options)
-    }
+    }.checked()
 }
 
 /// Multiplies all gradients by a finite factor, in place. A factor of 1 writes nothing.

@@ -27,7 +27,7 @@ extension Float16: GradientElement {
 /// is kept afterwards. Gradients of one list must not overlap. They may differ in type.
 ///
 /// For gradients in arrays see the functions that take arrays, such as
-/// ``clipGradNorm(_:maxNorm:normType:options:)-([Element],_,_,_)``.
+/// ``clipGradNorm(_:maxNorm:normType:options:)-(Memory,_,_,_)``.
 public struct Gradient {
     // The layout that TensorList reads.
     let data: UnsafeMutableRawPointer?

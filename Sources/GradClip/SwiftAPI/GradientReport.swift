@@ -1,7 +1,7 @@
 // The report on every gradient, for Swift callers.
 #if !hasFeature(Embedded)
 
-/// What ``inspect(_:normType:options:)`` tells of one gradient.
+/// What ``inspect(_:normType:options:)-([Gradient],_,_)`` tells of one gradient.
 ///
 /// Norm, magnitude and mean are of its finite elements, and of gradient / gradScale.
 public struct GradientReport: Sendable, Equatable {
@@ -62,5 +62,18 @@ public func inspect(
         }
     }
     return (found.reports.map(GradientReport.init), found.total)
+}
+
+/// Looks for two gradients that share memory, which would be counted and scaled twice.
+///
+/// - Returns: Their places in the list, in order; nil if no two do.
+/// - Throws: ``ArgumentError`` without memory.
+public func overlap(in grads: [Gradient]) throws(ArgumentError) -> (first: Int, second: Int)? {
+    try withList(grads, writes: false) { list throws(ArgumentError) in
+        guard let found = overlap(in: list) else {
+            throw ArgumentError("grads", "are too many for memory", .integer(grads.count), reason: .outOfMemory())
+        }
+        return found.first == found.second ? nil : (found.first, found.second)
+    }
 }
 #endif

@@ -15,8 +15,12 @@ import CGradClipKernels
 /// counts as one tensor.
 ///
 /// One accumulator must not be used by two threads at a time.
-public final class NormAccumulator {
+public final class NormAccumulator: Codable {
     private let state: UnsafeMutablePointer<Accumulator>
+    /// The order p of the norm.
+    public let normType: Double
+    /// What holds for all that is done with it.
+    public let options: ClipOptions
 
     /// - Parameters:
     ///   - normType: the order p; any number but NaN.
@@ -29,6 +33,26 @@ public final class NormAccumulator {
             throw ArgumentError("accumulator", "could not be allocated", .none, reason: .outOfMemory())
         }
         state = made
+        self.normType = normType
+        self.options = options
+    }
+
+    private enum CodingKeys: CodingKey { case normType, options, bytes }
+
+    /// An accumulator as it was encoded.
+    public convenience init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        try self.init(
+            normType: try container.decode(Double.self, forKey: .normType),
+            options: try container.decode(ClipOptions.self, forKey: .options))
+        try merge(bytes: try container.decode([UInt8].self, forKey: .bytes))
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(normType, forKey: .normType)
+        try container.encode(options, forKey: .options)
+        try container.encode(bytes, forKey: .bytes)
     }
 
     deinit { Accumulator.destroy(state) }
@@ -43,14 +67,9 @@ public final class NormAccumulator {
         }
     }
 
-    /// Adds the elements of an array as one gradient.
-    public func add<Element: GradientElement>(_ grad: [Element]) {
-        grad.withUnsafeBufferPointer { add([Gradient(reading: $0)]) }
-    }
-
-    /// Adds the elements of a span as one gradient.
-    public func add<Element: GradientElement>(_ grad: borrowing Span<Element>) {
-        grad.withUnsafeBufferPointer { add([Gradient(reading: $0)]) }
+    /// Adds the elements of an array, a slice, a span ... as one gradient.
+    public func add<Memory: GradientMemory & ~Copyable & ~Escapable>(_ grad: borrowing Memory) {
+        grad.withGradient { add([$0]) }
     }
 
     /// Adds what another accumulator holds, as if its gradients came after these.
@@ -96,24 +115,75 @@ public final class NormAccumulator {
     /// `maxNorm`. More may be added afterwards.
     ///
     /// - Parameter maxNorm: the largest norm allowed; `>= 0`; infinite: measure only.
-    /// - Throws: ``ArgumentError`` for an argument out of range.
-    public func finish(maxNorm: Double = .infinity) throws(ArgumentError) -> ClipResult {
+    /// - Throws: ``ArgumentError`` for an argument out of range; ``NonfiniteError`` unless the
+    ///   policy is ``NonfinitePolicy/propagate``, since nothing replaces what the optimizer reads.
+    public func finish(maxNorm: Double = .infinity) throws -> ClipResult {
         let environment = gk_float_environment_enter()
         defer { gk_float_environment_leave(environment) }
         try check(maxNorm: maxNorm)
-        return state.pointee.deferClip(maxNorm: maxNorm)
+        return try state.pointee.deferClip(maxNorm: maxNorm).checkedDeferred(options)
+    }
+
+    /// The norm of all that was added, under the policy of the options: measured only.
+    func totalNorm() throws -> ClipResult {
+        let environment = gk_float_environment_enter()
+        defer { gk_float_environment_leave(environment) }
+        return try state.pointee.finish(maxNorm: .infinity).checkedNorm(options)
     }
 
     /// Clips gradients in place by the norm of all that was added, with the accumulator's
     /// options. As a rule they are those that were added; they are not measured again.
     ///
     /// - Throws: ``ArgumentError`` for an argument out of range; nothing is written then.
-    @discardableResult
-    public func clip(_ grads: [Gradient], maxNorm: Double) throws(ArgumentError) -> ClipResult {
+    public func clip(_ grads: [Gradient], maxNorm: Double) throws -> ClipResult {
         try withList(grads, writes: true) { list throws(ArgumentError) in
             try check(maxNorm: maxNorm)
             return state.pointee.clip(list, maxNorm: maxNorm)
+        }.checked()
+    }
+
+    /// The accumulator as integers that ranks of a parallel program add up, word by word, with
+    /// any all-reduce that sums `Int64`; `gradclip.h` says what the sums need besides for other
+    /// orders than 0, 1 and 2, and for float64.
+    public func words(maxNorm: Double) throws(ArgumentError) -> [Int64] {
+        try check(maxNorm: maxNorm)
+        return try Self.exchange(state, maxNorm, [Int64](repeating: 0, count: AccumulatorWords.count), isRead: false)
+    }
+
+    /// The words of a rank whose call cannot go on: with them every rank's ``read(words:maxNorm:)``
+    /// throws, where the others would wait.
+    public static func refusalWords() -> [Int64] {
+        let blank = [Int64](repeating: 0, count: AccumulatorWords.count)
+        return (try? exchange(nil, 0, blank, isRead: false)) ?? blank
+    }
+
+    /// Replaces what the accumulator holds by what all ranks' words add up to.
+    ///
+    /// - Throws: ``ArgumentError`` for words that are no such sum, or of ranks that do not agree;
+    ///   the accumulator is as it was then.
+    public func read(words: [Int64], maxNorm: Double) throws(ArgumentError) {
+        try check(maxNorm: maxNorm)
+        if words.count != AccumulatorWords.count {
+            throw ArgumentError("words", "must be 24", .integer(words.count))
         }
+        _ = try Self.exchange(state, maxNorm, words, isRead: true)
+    }
+
+    private static func exchange(
+        _ state: UnsafeMutablePointer<Accumulator>?, _ maxNorm: Double, _ words: [Int64], isRead: Bool
+    ) throws(ArgumentError) -> [Int64] {
+        var words = words
+        let failure = words.withUnsafeMutableBufferPointer { memory -> ArgumentError? in
+            do throws(ArgumentError) {
+                try AccumulatorWords.exchange(
+                    state, maxNorm: maxNorm, memory.baseAddress.unsafelyUnwrapped, isRead: isRead)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let failure { throw failure }
+        return words
     }
 }
 #endif
