@@ -484,8 +484,8 @@ gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator,
 gradclip_status gradclip_accumulator_add_f32(gradclip_accumulator *accumulator, const float *grad, size_t length);
 gradclip_status gradclip_accumulator_add_f64(gradclip_accumulator *accumulator, const double *grad, size_t length);
 
-/* Add what another accumulator holds, as if its tensors came after these (unless they
- * were numbered by gradclip_accumulator_set_next_tensor()). The other one is unchanged and may be the same. norm_type and exact_f64 of the two
+/* Add what another accumulator holds, as if its tensors came after these (unless the
+ * caller numbered them). The other one is unchanged and may be the same. norm_type and exact_f64 of the two
  * must agree. */
 gradclip_status gradclip_accumulator_merge(gradclip_accumulator *accumulator, const gradclip_accumulator *other);
 

@@ -124,7 +124,7 @@ static void *exit_in_the_callback(void *argument)
     gradclip_monitor_init(&monitor, sizeof monitor);
     monitor.callback = leave;
     monitor.user_data = argument;
-    if (gradclip_get_total_norm_f32(grads, &length, 1, 2, NULL, &result) == GRADCLIP_OK) (void)gradclip_monitor_log(&monitor, NULL, NULL, &result);
+    if (gradclip_get_total_norm_f32(grads, &length, 1, 2, NULL, &result) == GRADCLIP_OK) (void)gradclip_monitor_log(&monitor, NULL, NULL, &result, NULL);
     return NULL;
 }
 
