@@ -66,6 +66,17 @@ private var plain: ClipOptions {
     #expect(result.nonfiniteCount == 2)
 }
 
+@Test func aBackwardPassSaysWhichGradientItAdds() throws {
+    let sum = try NormAccumulator()
+    for i in (0..<4).reversed() {
+        try sum.setNextGradient(i)
+        sum.add([1, i == 1 || i == 3 ? .nan : 2] as [Float])
+    }
+    let found = #expect(throws: NonfiniteError.self) { try sum.finish() }!.result
+    #expect(found.firstNonfinite! == (gradient: 1, element: 1))
+    #expect(throws: ArgumentError.self) { try sum.setNextGradient(-1) }
+}
+
 @Test func accumulatorsRefuseWhatCallsRefuse() throws {
     #expect(throws: ArgumentError.self) { try NormAccumulator(normType: .nan) }
     var options = ClipOptions()

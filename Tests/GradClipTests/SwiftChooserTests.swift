@@ -140,7 +140,7 @@ func aChooserToldANormGivesAnOptimizerTheSameFactor(scale: Double) throws {
         monitor.log(left!.result, loss: .nan)
     }
     #expect(lines[0].hasPrefix("step,grad_norm,clip_coef,"))
-    #expect(lines[1...] == ["1,5,0.5,0.25,1.5,0,,", "2,nan,1,,nan,1,0,1", "3,nan,1,,nan,1,0,1"])
+    #expect(lines[1...] == ["1,5,0.5,0.25,1.5,0,,,,", "2,nan,1,,nan,1,0,1,,", "3,nan,1,,nan,1,0,1,,"])
     #expect(
         warnings == [
             "step 2: NaN or infinite gradients, elements: 1, the first: element 1 of tensor 0",
@@ -150,6 +150,9 @@ func aChooserToldANormGivesAnOptimizerTheSameFactor(scale: Double) throws {
     var resumed = TrainingMonitor(step: monitor.step, said: monitor.said) { lines.append("\($1)") }
     resumed.log(ClipResult())
     #expect(lines.last == "step 4: all gradients are zero")
+    let (result, decision) = try MaxNormChooser(.autoClip(clipFactor: 0.5)).clip([])
+    resumed.log(result, decision: decision)
+    #expect(lines.last == "5,0,0,,,0,,,0,clip")
 }
 
 @Test func accumulatorsAreEncodedAndAddedUpAsWords() throws {

@@ -57,6 +57,13 @@ public final class NormAccumulator: Codable {
 
     deinit { Accumulator.destroy(state) }
 
+    /// Gives the next gradient that is added this number, those after it the following ones: what
+    /// ``ClipResult/firstNonfinite`` names. A backward pass adds them in the reverse order.
+    public func setNextGradient(_ number: Int) throws(ArgumentError) {
+        if number < 0 { throw ArgumentError("number", "must be >= 0", .integer(number)) }
+        state.pointee.setNextTensor(UInt64(number))
+    }
+
     /// Adds gradients, which are numbered in the order in which they are added.
     public func add(_ grads: [Gradient]) {
         let environment = gk_float_environment_enter()

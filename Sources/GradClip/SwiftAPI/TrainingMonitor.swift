@@ -49,17 +49,23 @@ public struct TrainingMonitor {
     }
 
     /// Logs a step: what clipping it found (a ``NonfiniteError`` holds that, too), its learning rate
-    /// and its loss; nil leaves the cell blank.
-    public mutating func log(_ result: ClipResult, learningRate: Double? = nil, loss: Double? = nil) {
+    /// its loss, and what a chooser decided; nil leaves cells blank.
+    public mutating func log(
+        _ result: ClipResult, learningRate: Double? = nil, loss: Double? = nil, decision: MaxNormDecision? = nil
+    ) {
         let number = step
         step &+= 1
         let first = result.firstNonfinite
         if isNews(.header) {
-            write(.csv, "step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element")
+            write(
+                .csv,
+                "step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element,threshold,action"
+            )
         }
         let cells = [result.totalNorm, result.clipCoef, learningRate, loss].map { $0.map(Self.text) ?? "" }
+        let decided = decision.map { "\(Self.text($0.threshold)),\($0.action)" } ?? ","
         let place = first.map { "\($0.gradient),\($0.element)" } ?? ","
-        write(.csv, "\(number),\(cells.joined(separator: ",")),\(result.nonfiniteCount),\(place)")
+        write(.csv, "\(number),\(cells.joined(separator: ",")),\(result.nonfiniteCount),\(place),\(decided)")
         if let first, isNews(.nonfinite) {
             write(
                 .warning,
