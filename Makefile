@@ -49,7 +49,18 @@ $(VENV)/.ready: $(BUILD)/lib/$(FILE) $(shell find bindings/python/src -name '*.p
 		./bindings/python matplotlib
 	@touch $@
 
-demo: $(VENV)/.ready ## train a network with and without clipping; draw it; walk through the article
+# What is missing is said before anything is built.
+.PHONY: setup check-demo check-test
+setup: ## install the Debian packages that the other targets need (Debian, Ubuntu; with sudo where needed)
+	@packaging/setup.sh
+
+check-demo:
+	@packaging/setup.sh --check demo
+
+check-test:
+	@packaging/setup.sh --check
+
+demo: check-demo $(VENV)/.ready ## train a network with and without clipping; draw it; walk through the article
 	$(MAKE) --no-print-directory -C bindings/c/examples demo
 	$(MAKE) --no-print-directory -C bindings/c/examples plot PYTHON=$(CURDIR)/$(VENV)/bin/python PICTURE=$(CURDIR)/$(BUILD)/demo.png
 	$(VENV)/bin/python -m gradclip article
@@ -57,7 +68,7 @@ demo: $(VENV)/.ready ## train a network with and without clipping; draw it; walk
 
 # ------------------------------------------------------------------ tests --
 
-test: test-swift test-c test-cpp test-mpi gates test-python test-rust test-go test-examples test-embedding test-install test-package ## run all tests and gates
+test: check-test test-swift test-c test-cpp test-mpi gates test-python test-rust test-go test-examples test-embedding test-install test-package ## run all tests and gates
 	@echo "gradclip: all tests passed"
 
 test-swift: ## the Swift module's tests, and the formatting of the Swift code
