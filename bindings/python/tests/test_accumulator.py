@@ -333,3 +333,17 @@ def test_bytes_of_a_sum_over_ranks_do_not_say_where_the_nan_is():
     assert (found.count, found.nan_count) == (2, 2)
     assert found.tensor is found.element is found.index is found.name is None
     assert str(found) == "2 elements are not finite (2 NaN, 0 infinite)"
+
+
+def test_a_backward_pass_says_which_gradient_it_adds():
+    good, bad = np.float32([1, 2]), np.float32([1, np.nan])
+    accumulator = gradclip.Accumulator()
+    for i, (grad, name) in reversed(list(enumerate([(good, "a"), (bad, "b"), (bad, "c")]))):
+        accumulator.add(grad, names=[name], index=i)
+    found = accumulator.finish(1.0).nonfinite
+    assert (found.tensor, found.name, found.element, found.count) == (1, "b", 1, 2)
+    for wrong in (-1, 2**63):
+        with pytest.raises(ValueError, match=rf"index must be .*got {wrong}"):
+            accumulator.add(good, index=wrong)
+    with pytest.raises(TypeError):
+        accumulator.add(good, index=1.5)

@@ -6,6 +6,7 @@ from _thread import allocate_lock
 from collections.abc import Iterable
 from ctypes import byref, c_size_t, c_void_p, create_string_buffer
 from math import inf
+from operator import index as operator_index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _calls, _ffi
@@ -68,7 +69,7 @@ class Accumulator:
 
     __module__ = "gradclip"  # where users know it from
 
-    __slots__ = ("__weakref__", "_first", "_handle", "_is_finite", "_lock", "_settings")
+    __slots__ = ("__weakref__", "_first", "_first_tensor", "_handle", "_is_finite", "_lock", "_settings")
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class Accumulator:
         # The first non-finite element's place is noted while its gradient is at hand.
         self._is_finite = True
         self._first: _Place | None = None
+        self._first_tensor = _ffi.GRADCLIP_NONE
         options = options_of(eps, nonfinite, grad_scale, False, exact_f64)
         call(_ffi.gradclip_accumulator_create, norm_type, options, self._handle)
         self._settings = _Settings(norm_type, eps, nonfinite, grad_scale, bool(exact_f64))
@@ -97,18 +99,29 @@ class Accumulator:
 
     # ---------------------------------------------------------------- adding --
 
-    def add(self, grads: Grads, *, names: Iterable[str] | None = None) -> None:
+    def add(
+        self, grads: Grads, *, names: Iterable[str] | None = None, index: int | None = None
+    ) -> None:
         """Adds gradients: an array or any nesting of arrays, which are only read.
 
-        grads and names are those of clip_grad_norm_.
+        grads and names are those of clip_grad_norm_. index is the number of the first
+        gradient, from 0, for .nonfinite.tensor of the result: a backward pass makes gradients
+        in the reverse order. With it .nonfinite is that of the lowest number that is not
+        finite, whichever was added first. Without it they are numbered as they are added.
         Gradients that are the same memory count once within a call, but again in
         the next. NaN and infinities are reported by finish().
         """
         tensors = Tensors(grads, names, writable=False)
+        if index is not None:
+            index = operator_index(index)
+            if not 0 <= index < 2**63:
+                raise ValueError(f"index must be from 0 to 2**63 - 1 (got {index})")
         with self._lock:
+            if index is not None:
+                call(_ffi.gradclip_accumulator_set_next_tensor, self._handle, index)
             call(_ffi.gradclip_accumulator_add, self._handle, tensors.table.first, tensors.count)
-            if self._turned_nonfinite():
-                # Once in an accumulator's life: a second look, for names and indices.
+            if self._has_another_first(index is not None):
+                # Rarely: a second look, for names and indices.
                 found = _calls.get_total_norm(tensors, 2.0, False, "leave", 1.0, False).nonfinite
                 self._first = _Place(found.name, found.element, found.index)
 
@@ -152,7 +165,18 @@ class Accumulator:
         result = new_result()
         call(_ffi.gradclip_accumulator_finish, self._handle, inf, result)
         self._is_finite = result.nonfinite_count == 0
+        self._first_tensor = result.first_tensor
         return not self._is_finite
+
+    def _has_another_first(self, is_numbered: bool) -> bool:
+        """Whether what was just added has the first non-finite element of all."""
+        if not is_numbered or self._is_finite:
+            return self._turned_nonfinite()
+        before = self._first_tensor
+        result = new_result()
+        call(_ffi.gradclip_accumulator_finish, self._handle, inf, result)
+        self._first_tensor = result.first_tensor
+        return self._first_tensor != before
 
     def reset(self) -> None:
         """Forgets all that was added."""
@@ -167,10 +191,11 @@ class Accumulator:
         """The norm of all that was added, with clip_coef and factor for max_norm.
 
         Nothing is written: multiply the gradients by .factor of the result, or let
-        the optimizer do it. More may be added afterwards.
+        the optimizer do it; if .nonfinite is true, skip the step, under nonfinite="zero" too,
+        for nothing was replaced. More may be added afterwards.
 
-        Of the result's .nonfinite, tensor is the number of the gradient in the
-        order in which all were added, None left out; name and index are None if
+        Of the result's .nonfinite, tensor is the number of the gradient: its index in add(), or
+        in the order in which all were added, None left out; name and index are None if
         that gradient came as bytes.
 
         Raises:

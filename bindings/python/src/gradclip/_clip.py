@@ -182,8 +182,10 @@ def defer_clip(
 
     The arguments are those of clip_grad_norm_; gradients may be read-only. Multiply
     every gradient by .factor of the result where it is used anyway, for one pass
-    over the gradients less. If .nonfinite is true, skip the step (nonfinite="leave"),
-    or take non-finite elements for 0 (nonfinite="zero").
+    over the gradients less. If .nonfinite is true, skip the step: nothing was replaced,
+    under nonfinite="zero" either, and whatever a NaN is multiplied by, the optimizer
+    would read it. (Under "zero" norm and factor are those of the finite elements;
+    clip_grads_with_norm_ replaces the others.)
 
     >>> import array
     >>> grad = array.array("d", [3.0, 4.0])
