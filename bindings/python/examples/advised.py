@@ -135,6 +135,10 @@ def own_median(times: float) -> Callable[[float], float]:
     return coef
 
 
+class MissingRun(Exception):
+    """A run that the others depend on is not there, and none is to be made."""
+
+
 @dataclass
 class Runs:
     """The runs of a task with an optimizer, read where they are there, otherwise made."""
@@ -187,12 +191,12 @@ class Runs:
                 pilot = self.run(seed, place - 2, "none", math.inf)
                 log = self.run(seed, place, "none", math.inf)
                 if pilot is None or log is None:
-                    raise SystemExit(f"{self.name}: the unclipped runs come first (--unclipped)")
+                    raise MissingRun(f"{self.name}: not all unclipped runs are there")
                 trained += trains(pilot, log, self.task.steps)
                 learnt += learns(pilot, self.task.steps)
             if trained <= 1 and learnt >= 2:
                 return place
-        raise SystemExit(f"{self.name}: no rate at which it fails")
+        raise MissingRun(f"{self.name}: no rate at which it fails")
 
 
 def learns(pilot: Log, steps: int) -> bool:
@@ -263,8 +267,8 @@ def run_setting(runs: Runs, seed: int, times: int, setting: str) -> Log | None:
     if setting == "third":
         return runs.run(seed, place - 1, "none", math.inf)
     if setting == "net":
-        answer = advise(runs, pilot, None)
-        return runs.run(seed, runs.edge - 2, "net", answer.max_norm or math.inf)
+        limit = advise(runs, pilot, None).max_norm or math.inf
+        return _fresh(runs, seed, runs.edge - 2, "net", limit, runs.rate(runs.edge - 2))
     if setting not in ADVISED:
         return runs.run(seed, place, setting, limit_of(setting, pilot, rate))
     if not runs.make:
@@ -275,11 +279,22 @@ def run_setting(runs: Runs, seed: int, times: int, setting: str) -> Log | None:
         assert before is not None
         rate = answer.answer_lr or rate
         answer = advise(runs, before, None)
-    path, limit = runs.path(seed, place, setting), answer.max_norm or math.inf
-    rate = answer.answer_lr or rate
-    if path.exists() and (_read(path).max_norm, float(np.max(_read(path).rate))) != (limit, rate):
-        path.unlink()  # the adviser has changed since
-        _read.cache_clear()
+    return _fresh(
+        runs, seed, place, setting, answer.max_norm or math.inf, answer.answer_lr or rate
+    )
+
+
+def _fresh(
+    runs: Runs, seed: int, place: int, setting: str, limit: float, rate: float
+) -> Log | None:
+    """The run with this limit and rate; one that is there was made by an older adviser, if it
+    has others, and is made again."""
+    path = runs.path(seed, place, setting)
+    if runs.make and path.exists():
+        found, peak = _read(path), rate * max(schedule(runs.task.steps, runs.task.scheduled, False))
+        if found.max_norm != limit or not math.isclose(float(np.max(found.rate)), peak, rel_tol=1e-6):
+            path.unlink()
+            _read.cache_clear()
     return runs.run(seed, place, setting, limit, rate)
 
 
@@ -313,7 +328,7 @@ def results_of(runs: Runs) -> list[Result]:
         start, reached = float(np.mean(pilot.score[:3])), pilot.final(runs.task.steps)
         for times, setting in [(1, "pilot"), (1, "net"), *((t, s) for t in TIMES for s in (*OPPONENTS, *ADVISED))]:  # fmt: skip
             log = pilot if setting == "pilot" else run_setting(runs, seed, times, setting)
-            if log is not None:
+            if log is not None and learns(pilot, runs.task.steps):
                 out.append(
                     Result(runs.task.name, runs.optimizer, seed, times, setting, float(np.max(log.rate)), log.max_norm,
                            start, reached, log.final(runs.task.steps), len(log.norm),
@@ -345,7 +360,7 @@ def _result(row: dict[str, str]) -> Result:
             cells[name] = int(row[name])
         else:
             cells[name] = row[name] == "1" if name == "trains" else float(row[name])
-    return Result(**cells)  # fmt: skip
+    return Result(**cells)
 
 
 COST = {"none": 1, "third": 1, "warm-up": 1, "own": 1, "AutoClip": 1, "ZClip": 1, "again": 3}
@@ -359,9 +374,19 @@ class Tables:
             if one.times > 1:
                 pair = self.by_pair.setdefault((one.task, one.optimizer, one.times), {})
                 pair.setdefault(one.setting, []).append(one)
+        # Of a pair that was not run with every constant nothing can be said.
+        self.by_pair = {
+            pair: by for pair, by in self.by_pair.items()
+            if all(len(by.get(one, [])) == len(SEEDS) for one in ("none", *CONSTANTS, "3rule"))
+        }  # fmt: skip
 
     def held(self, pair: tuple[str, str, int], setting: str) -> bool:
         return sum(one.trains for one in self.by_pair[pair].get(setting, [])) >= 2
+
+    def could(self) -> list[tuple[str, str, int]]:
+        """The pairs that a constant holds, of those on which the adviser was run."""
+        return [p for p, by in self.by_pair.items()
+                if len(by.get("advice", [])) == len(SEEDS) and any(self.held(p, one) for one in CONSTANTS)]  # fmt: skip
 
     def best_constant(self, pair: tuple[str, str, int]) -> str:
         def rank(setting: str) -> tuple[int, float]:
@@ -411,8 +436,7 @@ class Tables:
     def wanted(self) -> str:
         lines = []
         for who, adam in (("SGD", (False,)), ("Adam(W)", (True,)), ("all", (False, True))):
-            could = [p for p in self.by_pair if p[1].startswith("adam") in adam
-                     and any(self.held(p, constant) for constant in CONSTANTS)]  # fmt: skip
+            could = [p for p in self.could() if p[1].startswith("adam") in adam]
             did = [p for p in could if self.held(p, "advice")]
             missed = ", ".join("/".join(map(str, p)) for p in could if p not in did)
             lines.append(f"{who}: the advice holds {len(did)} of the {len(could)} pairs that a constant holds"
@@ -426,46 +450,98 @@ class Tables:
         return "\n".join(lines)
 
 
-def recognition(every: list[Runs]) -> str:
-    """Verdicts over seeds, and lost runs that stay finite."""
-    apart, lost, good, seen = [], [0, 0, 0], [0, 0, 0], []
+Key = tuple[str, int, int, str]  # task and optimizer, seed, times, setting
+KEPT = ("none", "p99", "10rule", "1")
+
+
+def logs_of(every: list[Runs]) -> dict[Key, Log]:
+    """The pilots and the runs that adviser's verdicts are judged on."""
+    out = {}
     for runs in every:
-        verdicts = {advise(runs, runs.pilot(seed), None).verdict for seed in SEEDS}
-        if len(verdicts) > 1:
-            apart.append(f"{runs.name} ({', '.join(sorted(verdicts))})")
         for seed in SEEDS:
-            pilot = runs.pilot(seed)
-            for times in TIMES:
-                for setting in ("none", "warm-up", "p99", "AutoClip", "10rule", "10", "1"):
-                    log = run_setting(runs, seed, times, setting)
-                    if log is None or not log.finite:
-                        continue
-                    trained = trains(pilot, log, runs.task.steps)
-                    if not trained and progress(pilot, log, runs.task.steps) >= 0.5:
-                        continue
-                    alone, beside = looks_lost(runs, log, None), looks_lost(runs, log, pilot)
-                    into = good if trained else lost
-                    into[0], into[1], into[2] = into[0] + 1, into[1] + beside, into[2] + alone
-                    if alone == trained or beside == trained:
-                        seen.append(f"{runs.name} {seed} x{times} {setting} {'trained' if trained else 'lost'}: alone {alone}, beside {beside}")  # fmt: skip
-    return "\n".join(
-        [
-            f"verdicts differ between seeds in {len(apart)} of {len(every)}: {'; '.join(apart)}",
-            f"lost and finite: {lost[0]}, recognised {lost[1]} with the pilot's log, {lost[2]} without",
-            f"trained: {good[0]}, called lost {good[1]} with the pilot's log, {good[2]} without",
-            *seen,
-        ]
+            out[runs.name, seed, 1, "pilot"] = runs.pilot(seed)
+            for times, setting in ((t, s) for t in TIMES for s in KEPT):
+                log = run_setting(runs, seed, times, setting)
+                if log is not None:
+                    out[runs.name, seed, times, setting] = log
+    return out
+
+
+def keep(logs: dict[Key, Log], path: Path) -> None:
+    """Norms, scores, and losses where they are something else, to 10 bits of mantissa."""
+
+    def short(*columns: np.ndarray) -> np.ndarray:
+        bits = np.stack(columns).astype(np.float32).view(np.uint32)
+        return (bits + np.uint32(0x1000) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    def columns(log: Log) -> list[np.ndarray]:
+        same = np.array_equal(log.loss, log.score)
+        return [log.norm, log.score] if same else [log.norm, log.score, log.loss]
+
+    with np.errstate(over="ignore"):
+        np.savez_compressed(
+            path, **{" ".join(map(str, key)): short(*columns(log)) for key, log in logs.items()}
+        )
+
+
+def read_kept(path: Path) -> dict[Key, Log]:
+    out = {}
+    with np.load(path) as file:
+        for name in file:
+            pair, seed, times, setting = name.split(" ")
+            norm, score, *other = file[name].astype(float)
+            loss = other[0] if other else score
+            ones = np.ones(len(norm))
+            out[pair, int(seed), int(times), setting] = Log(norm, loss, score, ones, ones, math.nan)
+    return out
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """Of runs that stay finite: how many are lost (or trained), how many of them are called lost
+    beside their pilot, and alone. apart: where the pilots of the seeds get different verdicts."""
+
+    lost: tuple[int, int, int]
+    trained: tuple[int, int, int]
+    pairs: int
+    apart: list[str]
+    missed: list[Key]
+
+
+def recognition(logs: dict[Key, Log], steps: int = 300) -> Recognised:
+    lost, trained, missed = [0, 0, 0], [0, 0, 0], []
+    for (pair, seed, times, setting), log in logs.items():
+        pilot = logs[pair, seed, 1, "pilot"]
+        does = trains(pilot, log, steps)
+        if not log.finite or (not does and progress(pilot, log, steps) >= 0.5):
+            continue
+        alone, beside = looks_lost(log, None), looks_lost(log, pilot)
+        into = trained if does else lost
+        into[0], into[1], into[2] = into[0] + 1, into[1] + beside, into[2] + alone
+        if does in (alone, beside):
+            missed.append((pair, seed, times, setting))
+    verdicts: dict[str, set[str]] = {}
+    for (pair, _, _, setting), log in logs.items():
+        if setting == "pilot":
+            verdicts.setdefault(pair, set()).add(gradclip.advise(log.norm, loss=log.loss).verdict)
+    apart = [f"{pair}: {', '.join(sorted(found))}" for pair, found in verdicts.items() if len(found) > 1]
+    return Recognised(tuple(lost), tuple(trained), len(verdicts), apart, missed)  # type: ignore[arg-type]
+
+
+def looks_lost(log: Log, pilot: Log | None) -> bool:
+    """By the score, which a trainer logs, too, where it is not the loss."""
+    beside = None if pilot is None else {"norms": pilot.norm, "loss": pilot.score}
+    return gradclip.advise(log.norm, loss=log.score, pilot=beside).lost
+
+
+def words(found: Recognised) -> str:
+    lost, trained = found.lost, found.trained
+    return (
+        f"verdicts on the pilots differ between seeds in {len(found.apart)} of {found.pairs} "
+        f"({'; '.join(found.apart)})\n"
+        f"lost and finite: {lost[0]}; called lost {lost[1]} with the pilot's log, {lost[2]} without\n"
+        f"trained: {trained[0]}; called lost {trained[1]} with the pilot's log, {trained[2]} without"
     )
-
-
-def looks_lost(runs: Runs, log: Log, pilot: Log | None) -> bool:
-    clipped: dict[str, Any] = {} if np.all(log.coef == 1) else {"clip_coef": log.coef}
-    # A trainer logs the score, too, where it is not the loss; that is what --loss is for.
-    told = gradclip.advise(
-        log.norm, loss=log.score, learning_rate=log.rate, **clipped,
-        pilot=None if pilot is None else {"norms": pilot.norm, "loss": pilot.score},
-    )  # fmt: skip
-    return told.lost
 
 
 def main() -> None:
@@ -477,10 +553,14 @@ def main() -> None:
     parser.add_argument("--unclipped", action="store_true", help="only find the rates")
     parser.add_argument("--opponents", action="store_true", help="only what needs no advice")
     parser.add_argument("--table", action="store_true", help="only print what is there")
-    parser.add_argument("--recognition", action="store_true", help="judge the adviser's verdicts")
+    parser.add_argument("--keep", type=Path, help="write the logs that verdicts are judged on, as npz")
+    parser.add_argument("--kept", type=Path, help="judge the verdicts on the logs of such a file, and end")
     parser.add_argument("--results", type=Path, help="write all results there, as CSV")
     parser.add_argument("--read", type=Path, help="print the tables of that CSV, and end")
     arguments = parser.parse_args()
+    if arguments.kept:
+        print(words(recognition(read_kept(arguments.kept))))
+        return
     if arguments.read:
         results = read_results(arguments.read)
     else:
@@ -494,8 +574,13 @@ def main() -> None:
             for optimizer in task.lowest
         ]
         results = []
-        for runs in every:
-            print(f"{runs.name}: L = {runs.rate(runs.edge):.3g}", flush=True)
+        for runs in list(every):
+            try:
+                print(f"{runs.name}: L = {runs.rate(runs.edge):.3g}", flush=True)
+            except MissingRun as missing:
+                print(missing)
+                every.remove(runs)
+                continue
             if arguments.unclipped:
                 continue
             if arguments.opponents:
@@ -505,10 +590,10 @@ def main() -> None:
                             run_setting(runs, seed, times, setting)
                 continue
             results += results_of(runs)
-        if arguments.recognition:
-            print(recognition(every))
         if arguments.unclipped or arguments.opponents:
             return
+        if arguments.keep:
+            keep(logs_of(every), arguments.keep)
     if arguments.results:
         write_results(results, arguments.results)
     tables = Tables(results)

@@ -115,6 +115,8 @@ def _lost(log: Log) -> Divergence | None:
     # Neither by chance: several times what one step differs from the next.
     if min(gained, given_back) < 3 * noise or given_back <= 0.4 * gained:
         return None
+    if gained < 0.2 * abs(start):
+        return None  # the ups and downs of a GAN
     half = float(levels[best]) + given_back / 2
     place = best + int(np.argmax(levels[best:] > half))
     first = _row(known, len(loss) - (count - place) * size)

@@ -10,6 +10,7 @@ from .log import Array, Log
 
 # By how much norms leave their first level, for good or at a peak.
 LEFT, PEAK = 5.0, 20.0
+GAINED = 0.3  # of the first loss: less was gained in the first steps, and then no more
 
 
 class Stuck(NamedTuple):
@@ -27,8 +28,8 @@ def _falls(loss: Array) -> bool:
 
 
 def stuck_of(log: Log) -> Stuck | None:
-    """The loss ends no lower than that of the first row, from before the first step, and the
-    norms left their level, or died. None where that is not seen."""
+    """The loss has gained little since the first row, from before the first step, and no longer
+    falls; and the norms left their level, or died. None where that is not seen."""
     if log.loss is None or log.step_of(0) > len(log):
         return None  # a log that does not begin at the beginning
     known = np.isfinite(log.loss) & np.isfinite(log.norm)
@@ -36,14 +37,14 @@ def stuck_of(log: Log) -> Stuck | None:
     if len(loss) < 100:
         return None
     first, last = float(loss[0]), float(np.median(loss[-(len(loss) // 6) :]))
-    if last < first - 0.1 * abs(first) or _falls(loss):
-        return None
+    if first <= 0 or last < (1 - GAINED) * first or _falls(loss):
+        return None  # a loss that begins below 0 (policy gradients) does not tell
     begin = float(np.median(norm[:5]))
     end, peak = float(np.median(norm[-(len(norm) // 6) :])), float(np.max(norm))
-    where = f"the loss ends at {last:.3g}, no lower than the {first:.3g} before the first step"
+    where = f"the loss ends at {last:.3g}, from {first:.3g} before the first step, and has stopped"
     if end < 1e-3 * begin:
         return Stuck(f"{where}, and the norms have died, from {begin:.3g} to {end:.3g}")
-    higher = last > first + 0.1 * abs(first)  # a spike alone is none, under a loss that stays
+    higher = last > 1.1 * first  # a spike alone is none, under a loss that stays
     if max(end, begin) > LEFT * min(end, begin) or (higher and peak > PEAK * min(begin, end)):
         return Stuck(
             f"{where}, and the norms left their level: {begin:.3g} at first, {end:.3g} at the end, "

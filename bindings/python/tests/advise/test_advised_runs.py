@@ -1,0 +1,74 @@
+"""The adviser on the runs of examples/advised.py, whose outcome is known: lost ones are called so, good
+ones are not, verdicts hold over seeds, and the results say what docs/choosing-max-norm.md says."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PAGE = (EXAMPLES.parents[2] / "docs" / "choosing-max-norm.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def advised():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(EXAMPLES)
+        yield importlib.import_module("advised")
+
+
+@pytest.fixture(scope="module")
+def recognised(advised):
+    return advised.recognition(advised.read_kept(EXAMPLES / "data" / "advised_logs.npz"))
+
+
+def test_lost_runs_that_stay_finite_are_recognised(recognised):
+    lost, beside, alone = recognised.lost
+    assert lost > 100
+    assert beside >= 0.9 * lost and alone >= 0.6 * lost, recognised.missed
+
+
+def test_good_runs_are_not_called_lost(recognised):
+    trained, beside, alone = recognised.trained
+    assert trained > 100
+    assert beside <= trained / 50 and alone <= trained / 50, recognised.missed
+
+
+def test_verdicts_waver_between_seeds_in_no_more_tasks_than_the_page_says(recognised):
+    """One task in eight was wanted (advised.py); a quarter is what it is, and may not grow."""
+    assert recognised.pairs >= 12
+    assert len(recognised.apart) <= 7, recognised.apart
+
+
+def test_the_page_shows_the_tables_of_the_results(advised):
+    tables = advised.Tables(advised.read_results(EXAMPLES / "data" / "advised.csv"))
+    for table in (tables.summary(), tables.pairs(), tables.wanted()):
+        assert table in PAGE
+
+
+def test_the_page_says_what_is_recognised(advised, recognised):
+    assert advised.words(recognised) in PAGE
+
+
+def test_the_first_answer_trains_where_a_constant_does(advised):
+    """The criterion of advised.py, for SGD, at the rates at which nothing trains unclipped."""
+    tables = advised.Tables(advised.read_results(EXAMPLES / "data" / "advised.csv"))
+    could = [pair for pair in tables.could() if not pair[1].startswith("adam")]
+    assert len(could) >= 12
+    assert sum(tables.held(pair, "advice") for pair in could) >= 0.85 * len(could)
+
+
+def test_advising_again_loses_no_sgd_run_that_trained(advised):
+    results = advised.read_results(EXAMPLES / "data" / "advised.csv")
+    trained = {
+        (one.task, one.optimizer, one.seed, one.times)
+        for one in results
+        if one.setting == "advice" and one.trains and not one.optimizer.startswith("adam")
+    }
+    again = [one for one in results if one.setting == "again"]
+    assert len(trained) > 30 and again
+    for one in again:
+        if (one.task, one.optimizer, one.seed, one.times) in trained:
+            assert one.trains, one
