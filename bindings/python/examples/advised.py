@@ -479,9 +479,8 @@ def keep(logs: dict[Key, Log], path: Path) -> None:
         return [log.norm, log.score] if same else [log.norm, log.score, log.loss]
 
     with np.errstate(over="ignore"):
-        np.savez_compressed(
-            path, **{" ".join(map(str, key)): short(*columns(log)) for key, log in logs.items()}
-        )
+        kept: dict[str, Any] = {" ".join(map(str, k)): short(*columns(log)) for k, log in logs.items()}
+    np.savez_compressed(path, **kept)
 
 
 def read_kept(path: Path) -> dict[Key, Log]:

@@ -1,7 +1,5 @@
-"""Importing the package: what it needs, and how long it takes."""
+"""Importing the package: what it needs, and what it loads."""
 
-import math
-import re
 import sys
 
 
@@ -39,18 +37,6 @@ def test_loads_little_of_the_standard_library(python):
     code = "import sys; old = set(sys.modules); import gradclip; print(*(set(sys.modules) - old))"
     loaded = [name for name in python("-c", code).stdout.split() if name[:8] != "gradclip"]
     assert len(loaded) <= 36, sorted(loaded)
-
-
-def test_is_imported_in_less_than_50_ms(python):
-    """The fastest of at most 30 runs, so that a busy machine is waited for, not failed on."""
-    fastest = math.inf
-    for _ in range(30):
-        log = python("-X", "importtime", "-c", "import gradclip").stderr
-        line = next(line for line in log.splitlines() if re.search(r"\| gradclip$", line))
-        fastest = min(fastest, int(line.split("|")[1]) / 1000)
-        if fastest < 50:
-            break
-    assert fastest < 50
 
 
 def test_all_names_exist_and_have_docstrings():
