@@ -152,3 +152,28 @@ def test_errors_name_the_argument_and_leave_the_gradients():
     assert (grad == 1).all() and (np.asarray(cube) == 1).all()
     assert adaptive_clip_grad_([], []) == 0.0
     assert adaptive_clip_grad_([np.ones((0, 3))], [np.ones((0, 3))]).clip_coefs[0].tolist() == []
+
+
+@pytest.mark.parametrize("names", [None, ["first", "second"]])
+def test_weights_are_matched_by_key_where_both_have_keys(names):
+    """jax.grad sorts the keys of its dictionaries; the weights keep the order they were made in."""
+    weights = {"w_out": np.full((2, 2), 1000.0), "w_in": np.full((2, 2), 1.0)}
+    grads = {key: np.full((2, 2), 5.0) for key in sorted(weights)}
+    norm = adaptive_clip_grad_(grads, weights, 0.01, names=names)
+    np.testing.assert_allclose(grads["w_in"], 0.01)
+    np.testing.assert_array_equal(grads["w_out"], 5.0)
+    assert [coefs is not None and min(coefs) < 1 for coefs in norm.clip_coefs] == [True, False]
+
+
+def test_keys_that_do_not_match_are_refused_by_name():
+    grads = {"a": np.ones(2), "b": np.ones(2)}
+    with pytest.raises(ValueError, match="weights has none for the gradient 'b'"):
+        adaptive_clip_grad_(grads, {"c": np.ones(2), "a": np.ones(2)})
+    assert grads["a"].tolist() == [1, 1] and grads["b"].tolist() == [1, 1]
+
+
+def test_weights_are_matched_by_position_where_one_side_has_no_keys():
+    grads = {"a": np.ones(2), "b": np.ones(2)}
+    adaptive_clip_grad_(grads, [np.ones(2), np.full(2, 1e6)], 0.01)
+    np.testing.assert_allclose(grads["a"], 0.01)
+    assert grads["b"].tolist() == [1, 1]

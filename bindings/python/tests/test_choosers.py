@@ -359,3 +359,20 @@ def test_import_gradclip_does_not_load_them():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_integers_of_numpy_are_integers_and_saved_as_such():
+    made = [
+        AutoClip(window=np.int64(7)),
+        ZClip(warmup_steps=np.int32(7)),
+        AdaGC(warmup_steps=np.uint8(7)),
+        SkipStep(window=np.int16(7)),
+    ]
+    for chooser in made:
+        assert "int" not in repr(chooser) and "7" in repr(chooser)
+        json.dumps(chooser.state_dict())
+        pickle.loads(pickle.dumps(chooser))
+    with pytest.raises(ValueError, match=r"window must be an integer from 2 .*got 2\.0"):
+        SkipStep(window=2.0)
+    with pytest.raises(ValueError, match="warmup_steps must be an integer"):
+        ZClip(warmup_steps="7")

@@ -39,6 +39,20 @@ def test_loads_little_of_the_standard_library(python):
     assert len(loaded) <= 36, sorted(loaded)
 
 
+def test_every_exception_is_where_it_says_it_is():
+    import gradclip
+    import gradclip._advise.extra
+    import gradclip._advise.log
+
+    kinds = [gradclip.GradClipError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert len(kinds) > 6
+    for kind in kinds:
+        if kind.__module__ == "gradclip":
+            assert getattr(gradclip, kind.__name__) is kind
+
+
 def test_all_names_exist_and_have_docstrings():
     import gradclip
 

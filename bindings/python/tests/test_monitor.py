@@ -534,3 +534,9 @@ def test_a_call_that_fails_records_nothing(tmp_path):
             monitor.clip_(*arguments, **options)
     assert held == grads(5.0) and log.read_text() == before
     assert monitor.step == 1 and len(monitor.history) == 1
+
+
+@pytest.mark.parametrize("kind", [gradclip.AutoClip, gradclip.ZClip, gradclip.SkipStep])
+def test_the_class_of_a_chooser_is_no_chooser(kind):
+    with pytest.raises(TypeError, match=f"max_norm must be .* class .*{kind.__name__}"):
+        gradclip.Monitor(kind)

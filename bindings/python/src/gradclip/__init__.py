@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from ._adaptive import adaptive_clip_grad_
     from ._advise import advise
     from ._advise.advice import Advice
+    from ._advise.extra import MissingPackageError
+    from ._advise.log import LogError
     from ._chooser import Decision
     from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
     from ._diagnosis import Culprit, Diagnosis, Spike
@@ -60,6 +62,8 @@ __all__ = [
     "GradClipError",
     "Inspection",
     "InvalidArgumentError",
+    "LogError",
+    "MissingPackageError",
     "Monitor",
     "MonitorWarning",
     "NonFinite",
@@ -102,6 +106,8 @@ _LATER = {
     "Decision": "_chooser",
     "Diagnosis": "_diagnosis",
     "Inspection": "_report",
+    "LogError": "_advise.log",
+    "MissingPackageError": "_advise.extra",
     "Monitor": "_monitor",
     "MonitorWarning": "_recorder",
     "PartsNorm": "_family",

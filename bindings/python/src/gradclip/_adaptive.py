@@ -49,7 +49,9 @@ def adaptive_clip_grad_(
     Args:
         grads: as for clip_grad_norm_.
         weights: the weights, structured as the gradients are, each of its gradient's
-            shape; their dtype may be another. They are only read.
+            shape; their dtype may be another. They are only read. Where both are in
+            dictionaries they are matched by their keys, in whatever order these are;
+            otherwise by position.
         clip_factor: finite, >= 0; 0.01 is usual.
         eps: what the norm of a unit of weights counts at least, finite, >= 0.
         norm_type: the order of the norms, > 0.
@@ -94,13 +96,14 @@ def adaptive_clip_grad_(
     left_out = excluded(tensors.names, exclude, len(tensors.leaves))
     options = options_of(1e-6, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
     array_of_leaf = {held.leaf(i): i for i in range(len(held.arrays))}
+    weight_of = _matched(tensors.leaves, tensors.keys, held.keys)
     found: list[_Row | None] = [None] * tensors.count
     copies: dict[int, _Copy] = {}
     for i in range(len(tensors.arrays)):
         row = i if tensors.row_of is None else tensors.row_of[i]
         if found[row] is None:
             leaf = tensors.leaf(i)
-            weight = array_of_leaf.get(leaf)
+            weight = array_of_leaf.get(weight_of[leaf])
             found[row], copy = _row(tensors, i, held, weight, axes, left_out[leaf])
             if copy is not None:
                 copies[row] = copy
@@ -128,6 +131,19 @@ def adaptive_clip_grad_(
     norm.clip_coefs = tuple(of_leaves)
     norm.clipped_count = sum(1 for coef in coefs if coef != 1.0)
     return norm
+
+
+def _matched(
+    leaves: Sequence[Any], of_grads: list[str] | None, of_weights: list[str] | None
+) -> Sequence[int]:
+    """Which of the weights belongs to each gradient: that of its name, where both have names."""
+    if of_grads is None or of_weights is None or of_grads == of_weights:
+        return range(len(leaves))
+    place = {name: i for i, name in enumerate(of_weights)}
+    for name in of_grads:
+        if name not in place:
+            raise ValueError(f"weights has none for the gradient {name!r}")
+    return [place[name] for name in of_grads]
 
 
 class _Row(NamedTuple):

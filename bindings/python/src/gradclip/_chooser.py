@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import operator
 from _thread import allocate_lock
 from collections.abc import Iterable, Sequence
 from ctypes import (
@@ -300,11 +301,20 @@ def _reference(loss: float | None) -> Any:
         raise TypeError(f"loss must be a number or None (got {loss!r})") from None
 
 
+def whole_number(value: Any) -> int | None:
+    """An integer of any library (numpy.int64) as an int; None of what is no integer."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
 def checked_count(name: str, value: int) -> int:
     """What ctypes would wrap around."""
-    if not isinstance(value, int) or not 0 <= value < 2**64:
+    whole = whole_number(value)
+    if whole is None or not 0 <= whole < 2**64:
         raise InvalidArgumentError(f"{name} must be an integer >= 0 (got {value!r})")
-    return value
+    return whole
 
 
 def _restored(kind: type[Any], settings: dict[str, Any], state: bytes) -> Any:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from . import _ffi
 from ._calls import call
-from ._chooser import Chooser, Decision, GlobalChooser, _Each, _new_decision, checked_count
+from ._chooser import (
+    Chooser,
+    Decision,
+    GlobalChooser,
+    _Each,
+    _new_decision,
+    checked_count,
+    whole_number,
+)
 from ._tensors import Rows, Table, Tensors
 
 if TYPE_CHECKING:
@@ -57,10 +65,11 @@ class AutoClip(GlobalChooser):
         *,
         threshold_first: bool = False,
     ) -> None:
+        window = None if window is None else _window(window, 1)
         super().__init__(
             {"percentile": percentile, "window": window, "threshold_first": threshold_first},
             percentile=percentile,
-            window=0 if window is None else _window(window, 1),
+            window=window or 0,
             mode=int(bool(threshold_first)),
         )
 
@@ -128,6 +137,7 @@ class ZClip(GlobalChooser):
     ) -> None:
         if mode not in _MODES:
             raise ValueError(f"mode must be one of {', '.join(map(repr, _MODES))} (got {mode!r})")
+        warmup_steps = checked_count("warmup_steps", warmup_steps)
         super().__init__(
             {
                 "alpha": alpha,
@@ -141,7 +151,7 @@ class ZClip(GlobalChooser):
             },
             decay=alpha,
             z_threshold=z_thresh,
-            warmup_steps=checked_count("warmup_steps", warmup_steps),
+            warmup_steps=warmup_steps,
             mode=_MODES[mode],
             max_norm=max_norm,
             clip_factor=clip_factor,
@@ -200,6 +210,7 @@ class AdaGC(Chooser):
         *,
         eps: float = 1e-8,
     ) -> None:
+        warmup_steps = checked_count("warmup_steps", warmup_steps)
         super().__init__(
             {
                 "beta": beta,
@@ -211,7 +222,7 @@ class AdaGC(Chooser):
             decay=beta,
             lambda_rel=lambda_rel,
             max_norm=lambda_abs,
-            warmup_steps=checked_count("warmup_steps", warmup_steps),
+            warmup_steps=warmup_steps,
             eps=eps,
         )
 
@@ -317,9 +328,10 @@ class SkipStep(GlobalChooser):
     _names: ClassVar[dict[str, str]] = {"z_threshold": "sigma_factor"}
 
     def __init__(self, window: int = 128, sigma_factor: float = 6.0) -> None:
+        window = _window(window, 2)
         super().__init__(
             {"window": window, "sigma_factor": sigma_factor},
-            window=_window(window, 2),
+            window=window,
             z_threshold=sigma_factor,
         )
 
@@ -332,10 +344,11 @@ class SkipStep(GlobalChooser):
 
 
 def _window(window: int, least: int) -> int:
-    if not isinstance(window, int) or not least <= window <= 1_000_000:
+    whole = whole_number(window)
+    if whole is None or not least <= whole <= 1_000_000:
         from ._errors import InvalidArgumentError
 
         raise InvalidArgumentError(
             f"window must be an integer from {least} to 1000000 (got {window!r})"
         )
-    return window
+    return whole

@@ -89,6 +89,8 @@ class Recorder:
     ) -> None:
         self._chooser: Any = None
         self._max_norm = math.nan
+        if isinstance(max_norm, type):
+            raise TypeError(f"max_norm must be a number or a chooser (got the class {max_norm!r})")
         if callable(getattr(max_norm, "feed", None)):
             self._chooser = max_norm
             self._takes_loss = "loss" in inspect.signature(max_norm.feed).parameters

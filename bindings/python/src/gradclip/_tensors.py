@@ -85,6 +85,7 @@ class Tensors:
     __slots__ = (
         "arrays",
         "count",
+        "keys",
         "leaf_of",
         "leaves",
         "memory",
@@ -98,6 +99,7 @@ class Tensors:
         flat = flatten(grads)
         self.leaves: list[Any] = flat.leaves
         self.tree: Tree = flat.tree
+        self.keys: list[str] | None = flat.names  # whatever names the caller gave beside them
         self.names: list[str] | None = flat.names
         if names is not None:
             self.names = _checked_names(names, len(flat.leaves))
