@@ -199,12 +199,13 @@ static inline gradclip_status gradclip_mpi_reduce_(MPI_Comm comm, gradclip_statu
     return status;
 }
 
-/* The result of all ranks' sum, and the write. */
+/* The result of all ranks' sum; `clips`: and the write. */
 static inline gradclip_status gradclip_mpi_tell_(gradclip_accumulator *accumulator, const gradclip_tensor *grads,
-                                                 size_t count, double max_norm, gradclip_mpi_result *found)
+                                                 size_t count, double max_norm, int clips, gradclip_mpi_result *found)
 {
     uint64_t tensor = found->all.first_tensor, element = found->all.first_element;
-    gradclip_status status = gradclip_accumulator_clip(accumulator, grads, count, max_norm, &found->all);
+    gradclip_status status = clips ? gradclip_accumulator_clip(accumulator, grads, count, max_norm, &found->all)
+                                   : gradclip_accumulator_finish(accumulator, max_norm, &found->all);
     if (found->rank >= 0) {
         found->all.first_tensor = tensor;
         found->all.first_element = element;
@@ -223,7 +224,7 @@ static inline gradclip_status gradclip_mpi_run_(MPI_Comm comm, const gradclip_te
     gradclip_status status = gradclip_accumulator_create(norm_type, options, &accumulator);
     if (status >= 0) status = gradclip_accumulator_add(accumulator, grads, count);
     status = gradclip_mpi_reduce_(comm, status, accumulator, max_norm, found);
-    if (status >= 0) status = gradclip_mpi_tell_(accumulator, clips ? grads : NULL, clips ? count : 0, max_norm, found);
+    if (status >= 0) status = gradclip_mpi_tell_(accumulator, grads, count, max_norm, clips, found);
     gradclip_accumulator_free(accumulator);
     return status;
 }
@@ -247,7 +248,8 @@ static inline gradclip_status gradclip_mpi_clip_grad_norm(MPI_Comm comm, const g
 }
 
 /* The same without the write, for an optimizer that multiplies by found->all.factor
- * itself; with max_norm = INFINITY it only measures. */
+ * itself; with max_norm = INFINITY it only measures. As gradclip_defer_clip() it never
+ * returns GRADCLIP_OK over a NaN that is still there, under the policy ZERO either. */
 static inline gradclip_status gradclip_mpi_defer_clip(MPI_Comm comm, const gradclip_tensor *grads, size_t count,
                                                       double max_norm, double norm_type,
                                                       const gradclip_options *options, gradclip_mpi_result *found)
@@ -258,7 +260,8 @@ static inline gradclip_status gradclip_mpi_defer_clip(MPI_Comm comm, const gradc
 /*
  * The same for an accumulator that each rank has added its shards to, during the
  * backward pass say, of which then only the message is left to wait for. grads are what
- * is clipped (count = 0: nothing is). Afterwards the accumulator holds the sum over all
+ * is clipped (a rank may have none: count = 0). Whoever clips nothing on any rank, and lets
+ * the optimizer multiply, looks at found->all.nonfinite_count under the policy ZERO. Afterwards the accumulator holds the sum over all
  * ranks: reset it before the next step.
  */
 static inline gradclip_status gradclip_mpi_accumulator_clip(MPI_Comm comm, gradclip_accumulator *accumulator,
@@ -270,7 +273,7 @@ static inline gradclip_status gradclip_mpi_accumulator_clip(MPI_Comm comm, gradc
     /* (Multiplying by 1 checks the list and writes nothing.) */
     gradclip_status status = gradclip_scale(grads, count, 1.0, NULL);
     status = gradclip_mpi_reduce_(comm, status, accumulator, max_norm, found);
-    return status < 0 ? status : gradclip_mpi_tell_(accumulator, grads, count, max_norm, found);
+    return status < 0 ? status : gradclip_mpi_tell_(accumulator, grads, count, max_norm, 1, found);
 }
 
 #ifdef __cplusplus

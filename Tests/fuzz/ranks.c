@@ -167,7 +167,9 @@ static void check_mpi(input *in) {
             }
         gradclip_result expected;
         gradclip_result_init(&expected, sizeof expected);
-        REQUIRE(gradclip_defer_clip(whole, count, first->max_norm, p, &options, &expected) == first->status, "status %d", first->status);
+        gradclip_status status = gradclip_defer_clip(whole, count, first->max_norm, p, &options, &expected);
+        if (first->way != 1 && options.nonfinite == GRADCLIP_NONFINITE_ZERO) status = GRADCLIP_OK; /* these replace it */
+        REQUIRE(status == first->status, "status %d, expected %d", first->status, status);
         const double got = first->found.all.total_norm, wanted = expected.total_norm;
         REQUIRE(is_exact ? same(got, wanted) : same(got, wanted) || fabs(got - wanted) <= fabs(wanted) * (1e-14 + 1e-15 / fabs(p)) + 5e-324,
                 "%a over %d ranks, %a in one process, p %g", got, all.ranks, wanted, p);
