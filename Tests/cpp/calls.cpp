@@ -89,6 +89,15 @@ void non_finite() {
              "total_norm is not finite (got inf)"));
     CHECK(good[0] == 3);
     strict.nonfinite = gradclip::nonfinite_policy::zero;
+    // Deferred, nothing replaces what the optimizer reads: zero is an error, too.
+    CHECK(is(REFUSED(gradclip::defer_clip(grads, 1, 2.0, strict)), gradclip::status::non_finite, "grads[1]"));
+    gradclip::accumulator sum = value(gradclip::accumulator::make(2.0, strict));
+    DONE(sum.add(grads));
+    const gradclip::error unfinished = REFUSED(sum.finish(1));
+    CHECK(is(unfinished, gradclip::status::non_finite, "grads[1]") && unfinished.found().total_norm == 5);
+    looks.nonfinite = gradclip::nonfinite_policy::zero;
+    found = value(gradclip::defer_clip(grads, 1, 2.0, looks));
+    CHECK(found.non_finite && found.total_norm == 5 && std::isnan(bad[1]));
     found = value(gradclip::clip_grad_norm(grads, 10, 2.0, strict));
     CHECK(!found.non_finite && found.total_norm == 5 && bad[1] == 0 && bad[2] == 0 && bad[0] == 4);
     bad[1] = nan;

@@ -63,6 +63,12 @@ void pointers_and_lengths() {
     std::vector<std::size_t> lengths{1, 1};
     CHECK(norm({pointers, lengths}) == 5);
     CHECK(half({pointers, lengths}) == 0.5 && three[0] == 1.5f && three[1] == 100);
+    // Pointers to const need no cast where nothing is written.
+    const std::vector<const float *> constant(pointers.begin(), pointers.end());
+    CHECK(norm({constant, lengths}) == 2.5 && norm({constant[0], 1}) == 1.5);
+    CHECK(value(gradclip::defer_clip({constant, lengths}, 1)).total_norm == 2.5);
+    gradclip::accumulator sum = value(gradclip::accumulator::make());
+    DONE(sum.add(constant[0], 1));
     const double five = 5;
     std::array<const double *, 1> readable{&five};
     CHECK(norm({readable, std::array<int, 1>{{1}}}) == 5);

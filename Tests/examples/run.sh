@@ -100,6 +100,35 @@ for name in accumulate accumulate-inf; do
     grep -q '^norms with the same bits: 12 of 12$' "$out/$name.txt" && good || bad "$name: norms differ by how they are added up"
 done
 
+# -------------------------- choosers, in place and deferred, in C and in C++ --
+# No fused multiplications here either: a rule has one log, whatever it is combined with.
+# shellcheck disable=SC2086
+{
+    build c/choose_max_norm gcc $strict -O3 -ffp-contract=off choose_max_norm.c $flags -lm
+    build cpp/choose_max_norm_cpp g++ -std=c++17 -O3 -ffp-contract=off -Wall -Wextra -Werror -I../../c/examples \
+        choose_max_norm.cpp $flags
+}
+for rule in zclip autoclip adagc skipstep; do
+    for way in in-place deferred accumulated; do
+        [ "$way $rule" != "accumulated adagc" ] || continue
+        for program in choose_max_norm choose_max_norm_cpp; do
+            if "$out/$program" "$digits" "$way" "$rule" >"$out/$rule-$way-$program.csv" 2>"$out/$rule.txt"; then good; else
+                bad "$program $way $rule: $(cat "$out/$rule.txt")"
+            fi
+            if cmp "$out/$rule-in-place-choose_max_norm.csv" "$out/$rule-$way-$program.csv"; then good; else
+                bad "$program: the log of $way $rule is not that of in-place $rule"
+            fi
+            holds "$rule, $way: it reads digits" "$(before "$rule" 'of 297 test digits right')" '>=' 250
+        done
+    done
+done
+# The bright batch is clipped or skipped, the infinite pixel is skipped, and all steps are logged.
+for rule in zclip:clip autoclip:clip adagc:clip skipstep:skip; do
+    awk -F, -v bright="${rule#*:}" 'NR == 101 { a = $1 == 100 && $10 == bright } NR == 201 { b = $1 == 200 && $10 == "skip" && $6 > 0 }
+        END { exit !(a && b && NR == 301) }' "$out/${rule%:*}-deferred-choose_max_norm.csv" && good ||
+        bad "${rule%:*}: steps 100 and 200 are not logged as ${rule#*:} and skip"
+done
+
 # ------------------------------------------------------- dlib and libtorch --
 # Without optimisation libtorch's headers compile in a third of the time; its kernels
 # are in its library.
