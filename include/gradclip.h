@@ -77,6 +77,11 @@
  * not overlap; the calls do not look, gradclip_find_overlap() does. Nothing is
  * kept after a call returns.
  *
+ * What a function only measures it does not write, though the types say float *const * and
+ * void *: to gradclip_get_total_norm(), gradclip_defer_clip(), gradclip_accumulator_add(),
+ * gradclip_inspect() and gradclip_find_overlap(), as the grads of gradclip_clip_grad_norm_to()
+ * and gradclip_clip_per_example(), and as weights, const float data may be given by a cast.
+ *
  * THREADS
  *
  * Every function may be called from any thread at any time, on different
@@ -455,10 +460,10 @@ typedef struct gradclip_accumulator gradclip_accumulator;
 gradclip_status gradclip_accumulator_create(double norm_type, const gradclip_options *options,
                                             gradclip_accumulator **accumulator);
 
-/* Release it. NULL is allowed. */
+/* Release an accumulator. NULL is allowed. */
 void gradclip_accumulator_free(gradclip_accumulator *accumulator);
 
-/* Forget all that was added. */
+/* Make an accumulator forget all that was added. */
 gradclip_status gradclip_accumulator_reset(gradclip_accumulator *accumulator);
 
 /*
@@ -475,12 +480,12 @@ gradclip_status gradclip_accumulator_reset(gradclip_accumulator *accumulator);
  */
 gradclip_status gradclip_accumulator_set_next_tensor(gradclip_accumulator *accumulator, uint64_t index);
 
-/* Add tensors. Returns GRADCLIP_OK even if they are not
+/* Add tensors to an accumulator. Returns GRADCLIP_OK even if they are not
  * finite: gradclip_accumulator_finish() tells. */
 gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator,
                                          const gradclip_tensor *grads, size_t count);
 
-/* Add one tensor. */
+/* The same for one tensor. */
 gradclip_status gradclip_accumulator_add_f32(gradclip_accumulator *accumulator, const float *grad, size_t length);
 gradclip_status gradclip_accumulator_add_f64(gradclip_accumulator *accumulator, const double *grad, size_t length);
 
@@ -720,10 +725,10 @@ gradclip_status gradclip_decision_init(gradclip_decision *decision, size_t struc
 /* Make a chooser; *chooser is NULL after an error. */
 gradclip_status gradclip_chooser_create(const gradclip_chooser_options *options, gradclip_chooser **chooser);
 
-/* Release it. NULL is allowed. */
+/* Release a chooser. NULL is allowed. */
 void gradclip_chooser_free(gradclip_chooser *chooser);
 
-/* Forget all norms. */
+/* Make a chooser forget all norms. */
 gradclip_status gradclip_chooser_reset(gradclip_chooser *chooser);
 
 /*
@@ -734,7 +739,9 @@ gradclip_status gradclip_chooser_reset(gradclip_chooser *chooser);
  *               and not to others, the history is that of the steps where it was given
  *
  * clip_coef = min(1, threshold / (total_norm + 1e-6)), as gradclip_clip_coef() without
- * options. ADAGC takes this for the norm of its only tensor. Returns GRADCLIP_OK,
+ * options. With a norm from gradclip_defer_clip() or gradclip_accumulator_finish(), called
+ * with a max_norm of INFINITY, the optimizer multiplies by decision.clip_coef *
+ * result.factor. ADAGC takes this for the norm of its only tensor. Returns GRADCLIP_OK,
  * GRADCLIP_NON_FINITE (the norm or the loss is NaN or infinite), GRADCLIP_SKIP_STEP,
  * or an error. The history may need memory: after GRADCLIP_ERROR_OUT_OF_MEMORY it is
  * as it was.
@@ -744,7 +751,8 @@ gradclip_status gradclip_chooser_feed(gradclip_chooser *chooser, double total_no
 
 /*
  * The same for ADAGC, with the norm of each tensor; -1 for a tensor that has no
- * gradient in this step, which is left out. Their number is that of the first call.
+ * gradient in this step, which is left out. Their number is that of the first call. An
+ * optimizer multiplies each tensor by its own of decision.tensor_coefs, times result.factor.
  */
 gradclip_status gradclip_chooser_feed_tensors(gradclip_chooser *chooser, const double *tensor_norms, size_t count,
                                               gradclip_decision *decision);
@@ -840,7 +848,7 @@ typedef struct gradclip_monitor {
 gradclip_status gradclip_monitor_init(gradclip_monitor *monitor, size_t struct_size);
 
 /*
- * Log a step.
+ * Log a step of a training run.
  *
  *   learning_rate, loss  NULL: the cell stays blank
  *   result    what a call found. One that gradclip_result_init() prepared and no call has

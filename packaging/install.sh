@@ -63,12 +63,9 @@ cmake=$LIBDIR/cmake/gradclip
 fill gradclipConfig.cmake "$cmake" "$cmake"
 fill gradclipConfigVersion.cmake "$cmake" "$cmake"
 own "$cmake"
-# The manual page, and a name for it per function.
-put 644 "$BUILD/man/gradclip.3" "$DATADIR/man/man3/gradclip.3"
-sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.map" >"$work/functions"
-while read -r function; do
-    echo ".so man3/gradclip.3" >"$work/page"
-    put 644 "$work/page" "$DATADIR/man/man3/$function.3"
-done <"$work/functions"
+# The manual pages: the whole header, and each function under its name.
+sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.map" >"$work/pages"
+echo gradclip >>"$work/pages"
+while read -r page; do put 644 "$BUILD/man/$page.3" "$DATADIR/man/man3/$page.3"; done <"$work/pages"
 put 644 "$root/LICENSE" "$DATADIR/doc/gradclip/LICENSE"
 own "$DATADIR/doc/gradclip"

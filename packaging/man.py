@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""man.py HEADER YYYY-MM-DD: the manual page gradclip(3), in mdoc, from gradclip.h.
+"""man.py HEADER YYYY-MM-DD FOLDER: the manual pages, in mdoc, from gradclip.h.
+
+gradclip.3 is the whole header. Each function has a page of its own besides; functions that
+one comment describes share it, and the others' names lead there.
 
 The header is the manual: its comments become the text, its declarations the
-synopsis. Nothing about the functions is written down here, so the page cannot say
+synopsis. Nothing about the functions is written down here, so the pages cannot say
 anything else than the header does.
 """
 
@@ -16,6 +19,8 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 WIDTH = 70  # escapes make lines longer
+SECTION = re.compile(r"-+ (.*) -+")
+Function = tuple[str, str, list[str]]  # return type, name, arguments
 
 
 class Item(NamedTuple):
@@ -34,8 +39,8 @@ def items(text: str) -> Iterator[Item]:
         yield Item("\n".join(lines).strip("\n"), code.strip("\n"))
 
 
-def functions(code: str) -> list[tuple[str, str, list[str]]]:
-    """(return type, name, arguments) of each function that the code declares."""
+def functions(code: str) -> list[Function]:
+    """Each function that the code declares."""
     bare = re.sub(r"/\*.*?\*/|^\s*#.*?(?<!\\)$", "", code, flags=re.M | re.S)
     found = re.findall(r"([A-Za-z_][\w \t]*[\s*]+)(gradclip_\w+)\s*\(([^()]*)\)\s*;", bare)
     return [
@@ -102,35 +107,47 @@ def quote(text: str) -> str:
     return f'"{text}"' if " " in text else text
 
 
-def page(header: str, date: str) -> Iterator[str]:
-    body = header[header.index("/*") :]
-    first, *rest = items(body)
-    title, _, introduction = first.prose.partition("\n")
-    name, _, purpose = title.partition(" - ")
-    # The example of the introduction gets a section of its own.
-    blocks = re.split(r"\n\s*\n", introduction.strip("\n"))
-    example = next(block for block in blocks if block.startswith("    "))
-    blocks.remove(example)
-
-    declared = [function for item in rest for function in functions(item.code)]
+def preamble(name: str, title: str, date: str) -> Iterator[str]:
     yield f'.\\" Made from {name} by packaging/man.py.'
     yield f".Dd {date}"
-    yield ".Dt GRADCLIP 3"
+    yield f".Dt {title.upper()} 3"
     yield ".Os"
     yield ".Sh NAME"
-    yield ".Nm gradclip"
-    yield f".Nd {purpose}"
+
+
+def synopsis(name: str, declared: list[Function]) -> Iterator[str]:
     yield ".Sh LIBRARY"
     yield ".Pq libgradclip, \\-lgradclip"
     yield ".Sh SYNOPSIS"
     yield f".In {name}"
     for function in declared:
         yield from prototype(*function)
+
+
+def see_also(names: list[str]) -> Iterator[str]:
+    yield ".Sh SEE ALSO"
+    for name in names:
+        yield f".Xr {name} 3" + (" ," if name != names[-1] else "")
+
+
+def whole(name: str, first: Item, rest: list[Item], date: str) -> Iterator[str]:
+    """gradclip(3)."""
+    title, _, introduction = first.prose.partition("\n")
+    _, _, purpose = title.partition(" - ")
+    # The example of the introduction gets a section of its own.
+    blocks = re.split(r"\n\s*\n", introduction.strip("\n"))
+    example = next(block for block in blocks if block.startswith("    "))
+    blocks.remove(example)
+
+    yield from preamble(name, "gradclip", date)
+    yield ".Nm gradclip"
+    yield f".Nd {purpose}"
+    yield from synopsis(name, [function for item in rest for function in functions(item.code)])
     yield ".Sh DESCRIPTION"
     yield from prose("\n\n".join(blocks))
     begins = True
     for text, code in rest:
-        section = re.fullmatch(r"-+ (.*) -+", text)
+        section = SECTION.fullmatch(text)
         if section:
             yield ".Ss " + section[1].capitalize()
             begins = True
@@ -155,12 +172,102 @@ def page(header: str, date: str) -> Iterator[str]:
     yield ".Sh EXAMPLES"
     yield "Clip two gradients to a global norm of 1:"
     yield from literal(textwrap.dedent(example).split("\n"))
+    yield from see_also(sorted(page.name() for page in pages(rest)))
+
+
+# ----------------------------------------------------- a page for each function --
+
+
+class Page(NamedTuple):
+    """Functions that are described together."""
+
+    section: str
+    items: list[Item]
+
+    def declared(self) -> list[Function]:
+        return [function for item in self.items for function in functions(item.code)]
+
+    def name(self) -> str:
+        """Of the function for all types, where there is one."""
+        names = [name for _, name, _ in self.declared()]
+        return next((name for name in names if name + "_f32" in names), names[0])
+
+
+def pages(rest: list[Item]) -> list[Page]:
+    """What begins with "The same" cannot be read without the comment before."""
+    found: list[Page] = []
+    section = ""
+    for item in rest:
+        heading = SECTION.fullmatch(item.prose)
+        if heading:
+            section = heading[1]
+        elif functions(item.code):
+            if found and found[-1].section == section and item.prose.startswith("The same"):
+                found[-1].items.append(item)
+            else:
+                found.append(Page(section, [item]))
+    return found
+
+
+def purpose(prose: str) -> str:
+    """The first sentence, without what stands in parentheses and after a colon."""
+    text = re.sub(r" ?\([^()]*\)(?!\()", "", " ".join(prose.split())).replace("`", "")
+    text = re.sub(r"^For [^:]*: ", "", text)
+    sentence = re.split(r"[.:;](?:\s|$)", text)[0]
+    return sentence[0].lower() + sentence[1:]
+
+
+def types(rest: list[Item], declared: list[Function]) -> list[tuple[str, Item]]:
+    """The structs that the functions take, and what they make, as the header describes them."""
+    arguments = " ".join(argument for _, _, arguments in declared for argument in arguments)
+    taken, made = re.findall(r"gradclip_\w+", arguments), re.findall(r"(gradclip_\w+) \*\*", arguments)
+    found = []
+    for item in rest:
+        found += [(name, item) for name in re.findall(r"^\} (gradclip_\w+);", item.code, flags=re.M) if name in taken]
+        found += [(name, item) for name in re.findall(r"^typedef struct (\w+) \1;", item.code, flags=re.M) if name in made]
+    return found
+
+
+def own(header: str, page: Page, others: list[Page], rest: list[Item], date: str) -> Iterator[str]:
+    declared = page.declared()
+    yield from preamble(header, page.name(), date)
+    names = [name for _, name, _ in declared]
+    for name in names:
+        yield f".Nm {name}" + (" ," if name != names[-1] else "")
+    yield ".Nd " + escape(purpose(page.items[0].prose))
+    yield from synopsis(header, declared)
+    yield ".Sh DESCRIPTION"
+    for number, item in enumerate(page.items):
+        if number:
+            yield ".Pp"
+            for _, name, _ in functions(item.code):
+                yield f".Fn {name}" + (" ," if name != functions(item.code)[-1][1] else " :")
+        yield from prose(item.prose)
+    for name, item in types(rest, declared):
+        yield f".Ss The struct {name}"
+        yield from prose(item.prose)
+        yield from literal(item.code.split("\n"))
+    related = (other.name() for other in others if other.section == page.section and other is not page)
+    yield from see_also(["gradclip", *sorted(related)])
 
 
 def main() -> None:
-    header, date = sys.argv[1:]
-    day = datetime.date.fromisoformat(date)
-    print("\n".join(page(Path(header).read_text(encoding="utf-8"), f"{day:%B} {day.day}, {day.year}")))
+    path, day, folder = Path(sys.argv[1]), datetime.date.fromisoformat(sys.argv[2]), Path(sys.argv[3])
+    date = f"{day:%B} {day.day}, {day.year}"
+    header = path.read_text(encoding="utf-8")
+    first, *rest = items(header[header.index("/*") :])
+    name = first.prose.partition(" - ")[0]
+
+    def write(page: str, lines: Iterator[str]) -> None:
+        (folder / f"{page}.3").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    write("gradclip", whole(name, first, rest, date))
+    every = pages(rest)
+    for page in every:
+        write(page.name(), own(name, page, every, rest, date))
+        for _, function, _ in page.declared():
+            if function != page.name():
+                write(function, iter([f".so man3/{page.name()}.3"]))
 
 
 if __name__ == "__main__":

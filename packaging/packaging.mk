@@ -17,14 +17,13 @@ $(BUILD)/lib/libgradclip.a: $(BUILD)/lib/$(FILE) exports.map packaging/make-stat
 	@[ -e $(OBJECTS) ] || { echo "$(SWIFT_BUILD)"; $(SWIFT_BUILD); }
 	packaging/make-static.sh $(OBJECTS) exports.map $@
 
-man: $(BUILD)/man/gradclip.3 ## make the manual page gradclip(3) from the header
+man: $(BUILD)/man/gradclip.3 ## make the manual pages from the header: gradclip(3), and one for each function
 
 # Dated by the header's last change.
 $(BUILD)/man/gradclip.3: include/gradclip.h packaging/man.py
 	@mkdir -p $(BUILD)/man
 	LC_ALL=C $(PYTHON) packaging/man.py include/gradclip.h \
-		"$$(git log -1 --format=%cs -- include/gradclip.h 2>/dev/null | grep . || date -u -r include/gradclip.h +%F)" >$@.new
-	mv $@.new $@
+		"$$(git log -1 --format=%cs -- include/gradclip.h 2>/dev/null | grep . || date -u -r include/gradclip.h +%F)" $(BUILD)/man
 
 install: lib static man ## install under PREFIX (DESTDIR, LIBDIR, INCLUDEDIR, DATADIR are understood)
 	$(INSTALL) install

@@ -20,7 +20,7 @@ make_quietly install DESTDIR="$stage" PREFIX="$prefix"
 listing "$stage" >"$work/installed"
 for file in lib/libgradclip.so.$version lib/libgradclip.so.1 lib/libgradclip.so lib/libgradclip.a lib/pkgconfig/gradclip.pc \
     lib/cmake/gradclip/gradclipConfig.cmake lib/cmake/gradclip/gradclipConfigVersion.cmake include/gradclip.h \
-    include/gradclip.hpp share/man/man3/gradclip.3 share/man/man3/gradclip_scale.3 share/doc/gradclip/LICENSE; do
+    include/gradclip.hpp share/man/man3/gradclip.3 share/man/man3/gradclip_chooser_clip.3 share/man/man3/gradclip_scale.3 share/doc/gradclip/LICENSE; do
     [ -s "$tree/$file" ] || fail "$file was not installed"
 done
 [ "$(readlink "$tree/lib/libgradclip.so")" = libgradclip.so.1 ] || fail "libgradclip.so is no link to libgradclip.so.1"
