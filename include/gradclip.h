@@ -966,6 +966,7 @@ typedef struct gradclip_units {
  *     rank 3           timm: all axes but 0; optax: axis 0 alone (multihead weights)
  *     rank 4  (OIHW)   timm: all axes but 0
  *             (HWIO)   optax: axes 0, 1 and 2
+ *     rank 5           timm: all axes but 0; optax: axes 0 to 3 (DHWIO)
  *     more             timm: all axes but 0; optax refuses them
  *
  * and optax counts a weight with at most one extent above 1 as rank 1.

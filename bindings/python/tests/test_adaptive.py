@@ -34,12 +34,13 @@ def test_the_conventions():
         ((3, 4, 5), (1, 2), (0,)),
         ((3, 3, 4, 5), (1, 2, 3), (0, 1, 2)),
         ((1, 1, 4, 1), (1, 2, 3), (0, 1, 2, 3)),
+        ((2, 3, 4, 5, 6), (1, 2, 3, 4), (0, 1, 2, 3)),  # a convolution in three dimensions
+        ((1, 1, 1, 1, 1, 7), (1, 2, 3, 4, 5), (0, 1, 2, 3, 4, 5)),
     ]:
         assert timm_axes(shape) == timm
         assert optax_axes(shape) == optax
-    assert timm_axes((2, 3, 4, 5, 6)) == (1, 2, 3, 4)
-    with pytest.raises(ValueError, match="no rule for rank 5"):
-        optax_axes((2, 3, 4, 5, 6))
+    with pytest.raises(ValueError, match="no rule for rank 6"):
+        optax_axes((2, 3, 4, 5, 6, 7))
 
 
 @pytest.mark.parametrize("order", ["C", "F", "moved", "reversed"])

@@ -59,7 +59,7 @@ def adaptive_clip_grad_(
             these are one unit. A tuple for all gradients (negative numbers count from
             the end); "timm": of rank 0 and 1 all, otherwise all but the first; "optax":
             of shapes with at most one extent above 1 all, of rank 2 and 3 the first, of
-            rank 4 all but the last; a higher rank is an error. (So the two agree on
+            rank 4 and 5 all but the last; a higher rank is an error. (So the two agree on
             vectors; of rank 3 timm reduces axes 1 and 2, and optax axis 0.)
         exclude: gradients to leave alone, NFNets' classifier for instance: their names,
             or what their names begin with up to a ".", or a function of the name that

@@ -229,12 +229,12 @@ def timm_axes(shape: Sequence[int]) -> tuple[int, ...]:
 
 def optax_axes(shape: Sequence[int]) -> tuple[int, ...]:
     """The axes that optax.adaptive_grad_clip reduces: all of what is a vector but for extents
-    of 1, the first of rank 2 and 3, all but the last of rank 4."""
+    of 1, the first of rank 2 and 3, all but the last of rank 4 and 5. (So in optax 0.2.8.)"""
     if sum(1 for extent in shape if extent != 1) <= 1:
         return tuple(range(len(shape)))
-    if len(shape) > 4:
+    if len(shape) > 5:
         raise ValueError(f"optax has no rule for rank {len(shape)}: shape {tuple(shape)}")
-    return (0, 1, 2) if len(shape) == 4 else (0,)
+    return tuple(range(len(shape) - 1)) if len(shape) > 3 else (0,)
 
 
 def reduced_axes(axes: Any, shape: Sequence[int], label: str) -> tuple[int, ...]:

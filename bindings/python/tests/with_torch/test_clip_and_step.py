@@ -1,6 +1,8 @@
 """clip_and_step: parameters as after clip-then-step, without the pass that multiplies gradients."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -286,3 +288,22 @@ def test_gradients_for_torch_are_clipped_and_stepped_by_torch():
     assert torch.equal(weight, before)
     with pytest.raises(gradclip.UnsupportedError, match="eps=0"):
         gt.clip_and_step(optimizer, 1.0, eps=0)
+
+
+def test_a_torch_with_other_private_names_is_clipped_in_place():
+    """Without its list of hooks, one has to be taken for possible: no coefficient is deferred."""
+    program = """
+import torch.optim.optimizer as hooks
+del hooks._global_optimizer_pre_hooks
+import torch
+import gradclip.torch as gt
+from gradclip.torch import _step
+weight = torch.nn.Parameter(torch.zeros(2))
+weight.grad = torch.tensor([3.0, 4.0])
+optimizer = torch.optim.SGD([weight], lr=1.0, fused=True)
+optimizer.step = lambda: weight.data.sub_(weight.grad)
+assert gt.clip_and_step(optimizer, 1.0, eps=0) == 5
+torch.testing.assert_close(weight.data, torch.tensor([-0.6, -0.8]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -84,6 +84,24 @@ def test_groups_by_name_and_from_an_optimizer():
         gt.clip_by_group_({"a": [body], "b": [body]}, 1.0)
 
 
+@pytest.mark.parametrize(
+    "first, second, match",
+    [
+        ("body", "body", r"that of groups\[1\] is 'body', and so is that of groups\[0\]"),
+        ("1", None, r"that of groups\[1\] is '1' \(its number\), and so is that of groups\[0\]"),
+    ],
+)
+def test_two_groups_of_one_name_are_refused(first, second, match):
+    body, head = parameter((6, 6), scale=10, seed=1), parameter((6,), scale=10, seed=2)
+    before = [wide(body.grad), wide(head.grad)]
+    groups = [{"params": [body], "name": first}, {"params": [head]}]
+    if second is not None:
+        groups[1]["name"] = second
+    with pytest.raises(ValueError, match=match):
+        gt.clip_by_group_(groups, 0.5)
+    assert torch.equal(wide(body.grad), before[0]) and torch.equal(wide(head.grad), before[1])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_block_rms(dtype):
     p = parameter((9, 5), dtype, 4.0)

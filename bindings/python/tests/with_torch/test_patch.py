@@ -58,6 +58,23 @@ def test_as_a_context_manager_also_nested_and_after_an_error():
     assert held() == ORIGINALS
 
 
+def test_patches_that_are_undone_in_any_order():
+    first, second = gt.patch(), gt.patch()
+    first.undo()
+    assert held() == OURS, "the second one still holds"
+    assert repr(first) == "<gradclip.torch.patch, undone>" != repr(second)
+    second.undo()
+    assert held() == ORIGINALS
+
+
+def test_what_somebody_else_has_bound_meanwhile_stays(monkeypatch):
+    monkeypatch.setattr(utils, "clip_grad_norm_", utils.clip_grad_norm_)  # to be put back
+    with gt.patch():
+        utils.clip_grad_norm_ = len
+    assert utils.clip_grad_norm_ is len
+    assert clip_grad.clip_grad_norm_ is _original.clip_grad_norm_
+
+
 def test_a_library_that_looks_the_function_up_uses_ours():
     """As accelerate and Lightning do; the norm tells who computed it."""
     weight = torch.zeros(2)

@@ -109,7 +109,8 @@ def clip_by_group_(
 
     Args:
         groups: a dictionary from names to parameters, or an optimizer's param_groups,
-            whose names are their "name" or their number ("0", "1", ...).
+            whose names are their "name" or their number ("0", "1", ...); no two may have
+            the same.
         max_norm: the largest norm allowed, >= 0, for all groups or for each by name.
         The others: as for clip_by_norm_.
 
@@ -123,7 +124,7 @@ def clip_by_group_(
     {'body': 5.0, 'head': 7.0}
     """
     if not isinstance(groups, Mapping):
-        groups = {str(g.get("name", i)): g["params"] for i, g in enumerate(groups)}
+        groups = _by_name(groups)
     listed: list[Any] = []
     names: list[str] = []
     of_place: list[int] = []
@@ -183,6 +184,21 @@ def writes(norm: PartsNorm, nonfinite: str, grad_scale: float) -> bool:
     if norm.nonfinite and nonfinite != "propagate":
         return nonfinite == "zero"
     return norm.clip_coef != 1.0 or grad_scale != 1.0
+
+
+def _by_name(groups: Iterable[Mapping[str, Any]]) -> dict[str, Parameters]:
+    """An optimizer's param_groups by their names."""
+    named: dict[str, Parameters] = {}
+    for i, group in enumerate(groups):
+        name = str(group.get("name", i))
+        if name in named:
+            raise ValueError(
+                f"groups must have different names: that of groups[{i}] is {name!r}"
+                + ("" if "name" in group else " (its number)")
+                + f", and so is that of groups[{list(named).index(name)}]"
+            )
+        named[name] = group["params"]
+    return named
 
 
 # ---------------------------------------------------------------------- by parameter --

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from torch.nn import utils
 from torch.nn.utils import clip_grad
 
+from .._rebinding import Place, Rebinding
 from . import _clip, _original
 
 _OURS = {
@@ -24,26 +25,39 @@ _ORIGINALS: dict[int, str] = {id(getattr(_original, name)): name for name in _OU
 class Patch:
     """What patch() has done. Leaving it as a context manager, or undo(), takes it back.
 
+    Of several patches, undone in any order, the last one puts torch's functions back.
+
     Attributes:
         missed: the names, "module.name", under which modules loaded before the
             patch hold torch's own functions (`from torch.nn.utils import
             clip_grad_norm_`), and keep using them.
     """
 
+    _rebinding: ClassVar[Rebinding | None] = None  # of the patches that hold
+    _holding: ClassVar[set[Patch]] = set()
+
     def __init__(self) -> None:
-        self._before: list[tuple[Any, str, Any]] = []
-        for module in (utils, clip_grad):
-            for name, function in _OURS.items():
-                if hasattr(module, name):
-                    self._before.append((module, name, getattr(module, name)))
-                    setattr(module, name, function)
+        if not Patch._holding:
+            Patch._rebinding = Rebinding(
+                [
+                    Place(module, name, function)
+                    for module in (utils, clip_grad)
+                    for name, function in _OURS.items()
+                    if hasattr(module, name)
+                ],
+                "gradclip.torch.patch",
+            )
+        Patch._holding.add(self)
         self.missed: tuple[str, ...] = tuple(_holders())
 
     def undo(self) -> None:
-        """Puts back what was there before; calling it twice is fine."""
-        while self._before:
-            module, name, function = self._before.pop()
-            setattr(module, name, function)
+        """Puts torch's functions back, if no other patch holds; calling it twice is fine.
+
+        A name that somebody else has bound meanwhile stays as it is.
+        """
+        Patch._holding.discard(self)
+        if not Patch._holding and Patch._rebinding is not None:
+            Patch._rebinding.undo()
 
     def __enter__(self) -> Patch:
         return self
@@ -57,7 +71,7 @@ class Patch:
         self.undo()
 
     def __repr__(self) -> str:
-        if not self._before:
+        if self not in Patch._holding:
             return "<gradclip.torch.patch, undone>"
         missed = f"; missed: {', '.join(self.missed)}" if self.missed else ""
         return f"<gradclip.torch.patch of torch.nn.utils{missed}>"

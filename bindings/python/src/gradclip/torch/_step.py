@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
-from torch.optim.optimizer import _global_optimizer_pre_hooks
+from torch.optim import optimizer as _hooks
 
 from .. import _calls
 from . import _jobs, _original
@@ -102,11 +102,12 @@ def clip_and_step(
 
 def _divides(optimizer: Optimizer) -> bool:
     """Whether step() divides all gradients by grad_scale, and does nothing before."""
+    # torch keeps hooks under private names: where it has others, a hook is taken for possible.
     return (
         type(optimizer) in _FUSED
         and all(group.get("fused") for group in optimizer.param_groups)
-        and not optimizer._optimizer_step_pre_hooks
-        and not _global_optimizer_pre_hooks
+        and not getattr(optimizer, "_optimizer_step_pre_hooks", True)
+        and not getattr(_hooks, "_global_optimizer_pre_hooks", True)
     )
 
 
