@@ -54,7 +54,15 @@ block sh | grep '^cc ' | head -n 1 >"$work/root/command.sh"
 check "README.md's command compiles its program" sh -c 'cd "$1" && sh command.sh && ./program' - "$work/root"
 cp "$work/output" "$work/readme.got"
 check "which then prints what the page says" diff "$work/readme.expected" "$work/readme.got"
+# The program on the repository's front page, and the line that it says is printed.
+front=$here/../../../README.md
+sed -n '/^```c$/,/^```$/{/^```/d;p;}' "$front" >"$work/front.c"
+sed -n 's/^This prints `\(norm [^`]*\)`.*/\1/p' "$front" >"$work/front.expected"
+check "the front page has a program and its output" test -s "$work/front.c" -a -s "$work/front.expected"
 for compiler in $CC; do
+    check "the front page's program compiles with $compiler" compile "$compiler" c99 "$work/front.c" "$work/front"
+    "$work/front" >"$work/front.got" 2>&1
+    check "the front page's program prints what it says" diff "$work/front.expected" "$work/front.got"
     for standard in c99 c11; do
         check "README.md's program compiles with $compiler as $standard" \
             compile "$compiler" "$standard" "$work/readme.c" "$work/readme"

@@ -32,6 +32,13 @@ swift build --cache-path "$work/cache" >build.log 2>&1 || { cat build.log >&2; e
 grep -q "\"version\" : \"$version\"" Package.resolved || { cat Package.resolved >&2; echo "FAILED: another version was taken" >&2; exit 1; }
 .build/debug/trainer >printed
 diff expected printed >&2 || { echo "FAILED: it prints something else (>)" >&2; exit 1; }
+# The front page's program, and what it says behind print().
+front=$root/README.md
+sed -n '/^```swift$/,/^```$/{/^```/d;p;}' "$front" >Sources/trainer/main.swift
+swift build --cache-path "$work/cache" >build.log 2>&1 || { cat build.log >&2; echo "FAILED: the front page's program does not build" >&2; exit 1; }
+sed -n 's|^print(.*)  // ||p' Sources/trainer/main.swift >expected
+.build/debug/trainer >printed
+[ -s expected ] && diff expected printed >&2 || { echo "FAILED: the front page's program prints something else (>)" >&2; exit 1; }
 mkdir "$work/c" "$work/c/cgradclip"
 cd "$work/c"
 block 1 modulemap | sed "s|/usr/local/include|$root/include|" >cgradclip/module.modulemap
