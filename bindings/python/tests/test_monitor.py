@@ -314,6 +314,55 @@ def test_a_resumed_run_goes_on_with_the_log(tmp_path, name):
     )
 
 
+def test_a_resumed_run_counts_its_own_steps(tmp_path):
+    """Of 400 steps of the log none was clipped, of the 150 that follow 120."""
+    log = tmp_path / "run.csv"
+    with gradclip.Monitor(1.0, log=log) as monitor:
+        for _ in range(400):
+            monitor.clip_(grads(0.5))
+    with gradclip.Monitor(1.0, log=log) as resumed:
+        assert repr(resumed) == "<gradclip.Monitor, max_norm 1: 0 steps, 0 clipped, 0 skipped>"
+        texts = warned(resumed, [(grads(2.0 if step < 120 else 0.5),) for step in range(150)])
+        assert repr(resumed) == "<gradclip.Monitor, max_norm 1: 150 steps, 120 clipped, 0 skipped>"
+        assert resumed.history.total == 550 and resumed.step == 550
+    assert len(texts) == 1 and texts[0].startswith("100 of 100 steps were clipped")
+
+
+@pytest.mark.parametrize("written", [HEADER, HEADER[:20]])
+def test_a_header_without_its_end_is_made_whole(tmp_path, written):
+    log = tmp_path / "run.csv"
+    log.write_text(written)
+    with gradclip.Monitor(1.0, log=log) as monitor:
+        monitor.clip_(grads(0.5))
+    assert log.read_text() == f"{HEADER}\n1,0.5,1.0,,,0,,\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        (
+            "run.csv",
+            f"{HEADER}\n1,0.5,1.0,,,0,,\n2,0.5\n3,",
+            r"line 3 .*must have 8 fields, and has 2",
+        ),
+        (
+            "run.csv",
+            f"{HEADER}\n1,x,1.0,,,0,,\n",
+            "line 2 .*could not convert string to float: 'x'",
+        ),
+        ("run.jsonl", '{"step": 1, "grad_norm": 1, "clip_coef": 1}\n{"step": 2\n', "line 2 "),
+        ("run.jsonl", '{"step": 1, "grad_norm": 1, "clip_coef": 1}\n{"step": 2}\n', "line 2 "),
+        ("run.jsonl", '{"step": 1, "grad_norm": 1, "clip_coef": 1}\n[]\n', "line 2 "),
+    ],
+)
+def test_a_line_that_is_no_row_is_named_and_the_log_left_alone(tmp_path, name, text, match):
+    log = tmp_path / name
+    log.write_text(text)
+    with pytest.raises(ValueError, match=f"{match}.*") as caught:
+        gradclip.Monitor(1.0, log=log)
+    assert str(log) in str(caught.value) and log.read_text() == text
+
+
 def test_steps_can_be_numbered_by_the_program(tmp_path):
     monitor = gradclip.Monitor(1.0)
     assert [monitor.clip_(grads(1.0), step=step).step for step in (10, None, 5, None)] == [

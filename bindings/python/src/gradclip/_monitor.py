@@ -110,7 +110,7 @@ class Monitor(Recorder):
         step: the number of the last step.
         history: the last steps: history["grad_norm"], and "step", "clip_coef",
             "learning_rate" and "loss", arrays of float64.
-        clipped, skipped: how many steps were.
+        clipped, skipped: how many steps were, since this Monitor was made.
         diagnosis: a Diagnosis of the first step with gradients that were not finite; None.
         culprits: the gradients that ever were not finite, who went first first.
 

@@ -115,6 +115,7 @@ class Recorder:
         self.step = 0
         self.clipped = 0
         self.skipped = 0
+        self._steps = 0  # of this Monitor: history.total has those of its log too
         self.diagnosis: Diagnosis | None = None
         self._trail = Trail()
         self._culprits: dict[int, Culprit] = {}
@@ -125,6 +126,7 @@ class Recorder:
             for row in self._log.rows():
                 self.history.add(row)
                 self.step = row.step
+            self._log.open()
 
     @property
     def culprits(self) -> tuple[Culprit, ...]:
@@ -150,7 +152,7 @@ class Recorder:
     def __repr__(self) -> str:
         by = f"max_norm {self._max_norm:g}" if self._chooser is None else repr(self._chooser)
         return (
-            f"<{type(self).__module__}.Monitor, {by}: {self.history.total} steps, "
+            f"<{type(self).__module__}.Monitor, {by}: {self._steps} steps, "
             f"{self.clipped} clipped, {self.skipped} skipped>"
         )
 
@@ -257,6 +259,7 @@ class Recorder:
         )
         self.step = done.step
         self.history.add(row)
+        self._steps += 1
         self.clipped += done.clipped
         self.skipped += done.skip
         if not found and done.tensor_norms is not None and math.isfinite(done):
@@ -276,7 +279,7 @@ class Recorder:
                 f"step {done.step}: all gradients are zero, or there are none; "
                 "is this called after backward(), and before zero_grad()?",
             )
-        steps = self.history.total
+        steps = self._steps
         if self._chooser is None and steps >= _ENOUGH and self.clipped > 0.5 * steps:
             self._warn(
                 "normalised",

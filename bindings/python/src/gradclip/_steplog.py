@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ._history import Row
@@ -19,8 +19,8 @@ class StepLog:
 
     Each line goes to the operating system in one write as soon as its step is over: a
     program that is killed loses none (a machine that loses power may). A file that is
-    there already must be such a log; of its rows, `rows` are read back, and the next
-    ones follow. A last line without an end, which only a crash leaves, is removed.
+    there already must be such a log: `rows` reads back what it has, and after `open` the
+    next ones follow. A last line without an end, which only a crash leaves, is removed then.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -31,28 +31,35 @@ class StepLog:
                 f"log must be the name of a .csv, .jsonl or .ndjson file (got {self.path!r})"
             )
         self._file: io.FileIO | None = None
-        is_new = not os.path.exists(self.path) or not os.path.getsize(self.path)
-        if not is_new:
+        if self._is_there():
             self._check()
-        self._file = open(self.path, "ab", buffering=0)
-        if is_new:
-            if not self._json:
-                self._write(_csv(COLUMNS))
-        else:
-            os.truncate(self.path, _complete(self.path))
 
     def rows(self) -> Iterator[Row]:
-        """The rows that the file has, oldest first."""
+        """The rows that the file has, oldest first.
+
+        Raises:
+            ValueError: a line is no row.
+        """
+        if not self._is_there():
+            return
         with open(self.path, encoding="utf-8", newline="") as file:
+            lines = (line for line in file if line.endswith("\n"))
             if self._json:
-                for line in file:
-                    found = json.loads(line)
-                    yield Row(*(found.get(name) for name in COLUMNS))
+                for number, line in enumerate(lines, 1):
+                    yield self._row(number, line, _of_json)
             else:
-                reader = csv.reader(file)
+                reader = csv.reader(lines)
                 next(reader, None)
                 for fields in reader:
-                    yield _row(fields)
+                    yield self._row(reader.line_num, fields, _of_csv)
+
+    def open(self) -> None:
+        """Makes the file ready for the next row; it is made if it is not there."""
+        self._file = open(self.path, "ab", buffering=0)
+        complete = _complete(self.path)
+        os.truncate(self.path, complete)
+        if not complete and not self._json:
+            self._write(_csv(COLUMNS))
 
     def write(self, row: Row) -> None:
         if self._json:
@@ -78,6 +85,18 @@ class StepLog:
         if written != len(data):
             raise OSError(f"only {written} of {len(data)} bytes could be written")
 
+    def _is_there(self) -> bool:
+        return os.path.exists(self.path) and os.path.getsize(self.path) > 0
+
+    def _row(self, number: int, line: Any, read: Callable[[Any], Row]) -> Row:
+        try:
+            return read(line)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"log: line {number} of {self.path!r} is no row of a Monitor's log, and the file "
+                f"is left alone: {error} (got {line!r:.80})"
+            ) from None
+
     def _check(self) -> None:
         with open(self.path, encoding="utf-8", errors="replace", newline="") as file:
             first = file.readline(1 << 16)
@@ -88,7 +107,11 @@ class StepLog:
                 found = None
             fits = isinstance(found, dict) and {"step", "grad_norm"} <= found.keys()
         else:
-            fits = tuple(first.rstrip("\r\n").split(",")) == COLUMNS
+            header = _csv(COLUMNS)
+            # Without an end it may have been cut off.
+            fits = first.replace("\r", "") == header or (
+                "\n" not in first and header.startswith(first)
+            )
         if not fits:
             raise ValueError(
                 f"log: {self.path!r} is there already and was not written by a Monitor; "
@@ -121,7 +144,17 @@ def _csv(fields: tuple[Any, ...]) -> str:
     return line.getvalue()
 
 
-def _row(fields: list[str]) -> Row:
+def _of_json(line: str) -> Row:
+    found = json.loads(line)
+    row = Row(*(found.get(name) for name in COLUMNS))
+    return row._replace(
+        step=int(row.step), grad_norm=float(row.grad_norm), clip_coef=float(row.clip_coef)
+    )
+
+
+def _of_csv(fields: list[str]) -> Row:
+    if len(fields) != len(COLUMNS):
+        raise ValueError(f"it must have {len(COLUMNS)} fields, and has {len(fields)}")
     step, norm, coef, rate, loss, count, tensor, element = fields
     return Row(
         int(step),
