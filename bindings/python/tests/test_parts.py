@@ -136,3 +136,30 @@ def test_errors_name_the_argument_and_leave_the_gradients():
     result = clip_by_norm_([a], 1.0)
     assert result.nonfinite.count == 1 and result.clip_coefs == (1.0,)
     assert clip_by_norm_([a], 1.0, nonfinite="zero").clip_coefs == (1 / 3,) and a[1] == 0
+
+
+def test_limits_are_matched_by_name_whatever_their_order():
+    def grads():
+        return {"b": np.full(1, 4.0), "a": {"w": np.full(1, 9.0)}}
+
+    for limits in ({"a.w": 3.0, "b": 8.0}, {"a": {"w": 3.0}, "b": 8.0}):
+        ours = grads()
+        assert clip_by_norm_(ours, limits).clip_coefs == (1.0, 1 / 3)
+        assert ours["a"]["w"][0] == 3.0 and ours["b"][0] == 4.0
+    assert clip_by_norm_([np.full(1, 4.0)], {"x": 2.0}, names=["x"]).clip_coefs == (0.5,)
+    example = {"b": np.full((1, 1), 4.0), "a": np.full((1, 1), 9.0)}
+    sums = gradclip.clip_per_example(example, {"a": 3.0, "b": 8.0}).sums
+    assert sums["a"][0] == pytest.approx(3.0) and sums["b"][0] == 4.0
+
+
+def test_limits_with_other_names_are_refused():
+    ours = {"a": np.full(1, 4.0)}
+    for limits, match in [
+        ({"b": 1.0}, "max_norm has none for the gradient 'a'"),
+        ({"a": 1.0, "b": 1.0}, "max_norm names a gradient that is not there: 'b'"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            clip_by_norm_(ours, limits)
+    with pytest.raises(ValueError, match="the gradients have no names"):
+        clip_by_norm_([ours["a"]], {"a": 1.0})
+    assert ours["a"][0] == 4.0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def clip_by_norm_(
     grads: Grads,
-    max_norm: float | Sequence[float],
+    max_norm: float | Sequence[float] | Mapping[str, Any],
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
     *,
@@ -36,8 +36,8 @@ def clip_by_norm_(
 
     Args:
         grads: as for clip_grad_norm_.
-        max_norm: the largest norm allowed, >= 0; or a sequence of one a gradient (None
-            entries counted too).
+        max_norm: the largest norm allowed, >= 0; or one for each gradient: a sequence (None
+            entries counted too), or a dictionary by the gradients' names.
         eps: added to the norm, >= 0. 0 is TensorFlow's and Keras's.
         norm_type, error_if_nonfinite, nonfinite, grad_scale, names, exact_f64: as for
             clip_grad_norm_. With nonfinite="leave" one element that is not finite
@@ -175,8 +175,29 @@ def limits_of_groups(groups: list[str], max_norm: float | Mapping[str, float]) -
     return [max_norm[name] for name in groups]
 
 
-def limits_of_rows(tensors: Tensors, max_norm: float | Sequence[float]) -> list[float]:
+def by_name(what: str, given: Mapping[str, Any], names: list[str] | None) -> list[Any]:
+    """The values of a dictionary, nested or with paths for keys, in the order of names."""
+    if names is None:
+        raise ValueError(
+            f"{what} is by name, and the gradients have no names: pass a dictionary of them, or names"
+        )
+    flat = flatten(given)
+    values = dict(zip(flat.names or (), flat.leaves))
+    for name in names:
+        if name not in values:
+            raise ValueError(f"{what} has none for the gradient {name!r}")
+    for name in values:
+        if name not in names:
+            raise ValueError(f"{what} names a gradient that is not there: {name!r}")
+    return [values[name] for name in names]
+
+
+def limits_of_rows(
+    tensors: Tensors, max_norm: float | Sequence[float] | Mapping[str, Any]
+) -> list[float]:
     """One max_norm for all rows, or one each."""
+    if isinstance(max_norm, Mapping):
+        max_norm = by_name("max_norm", max_norm, tensors.names)
     if not isinstance(max_norm, Sequence):
         return [max_norm]
     if len(max_norm) != len(tensors.leaves):

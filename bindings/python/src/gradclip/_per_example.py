@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _family, _ffi
@@ -51,7 +51,7 @@ PerExample.__module__ = "gradclip"  # where users know it from
 
 def clip_per_example(
     grads: Grads,
-    max_norm: float | Sequence[float],
+    max_norm: float | Sequence[float] | Mapping[str, Any],
     *,
     rule: str = "clip",
     eps: float = 0.0,
@@ -73,8 +73,8 @@ def clip_per_example(
             may be read-only. All have the same number of examples; of 0, which Poisson sampling may draw,
             the sums are zeros.
         max_norm: the largest norm of an example's contribution, 0 or a finite normal
-            number. Or a sequence of one a gradient (None entries counted too): per-layer
-            clipping, each gradient of an example by its own norm.
+            number. Or one for each gradient, as for clip_by_norm_: per-layer clipping,
+            each gradient of an example by its own norm.
         rule: how the coefficient follows from a norm n. "clip": min(1, max_norm / (n +
             eps)). "automatic": max_norm / (n + eps), also where that is above 1 (Bu et
             al., arXiv 2206.07136; eps=0.01 is its AUTO-S, eps=0 its AUTO-V). "threshold":
@@ -220,7 +220,9 @@ def count_examples(shapes: Iterable[tuple[str, Sequence[int]]]) -> int:
     return examples
 
 
-def tensors_limits(tensors: Tensors, max_norm: float | Sequence[float]) -> Sequence[float]:
+def tensors_limits(
+    tensors: Tensors, max_norm: float | Sequence[float] | Mapping[str, Any]
+) -> Sequence[float]:
     from ._parts import limits_of_rows
 
     return limits_of_rows(tensors, max_norm)

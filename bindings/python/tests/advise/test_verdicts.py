@@ -216,3 +216,15 @@ def test_the_pilots_advice_is_what_the_other_runs_were_made_with():
     assert pilot.max_norm == pytest.approx(3 * settings["char_rnn-rule"], rel=0.01)
     same_rate = advise_log(read(str(LOGS / "char_rnn-pilot.csv")))
     assert same_rate.max_norm == settings["char_rnn-p99"]
+
+
+@pytest.mark.parametrize(
+    "scalar", [np.float32(0.25), np.float16(0.25), np.array(0.25), np.float64(0.25)]
+)
+def test_numbers_of_numpy_are_numbers(scalar):
+    norms = make("steady").norms
+    expected = gradclip.advise(norms, learning_rate=0.25, was=4.0, warmup=3, next_lr=1.0)
+    given = gradclip.advise(
+        norms, learning_rate=scalar, was=scalar * 16, warmup=np.int64(3), next_lr=scalar * 4
+    )
+    assert str(given) == str(expected)

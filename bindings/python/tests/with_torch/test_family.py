@@ -271,3 +271,13 @@ def test_policies():
             continue
         assert p.grad[0].norm().item() == pytest.approx(math.sqrt(2))
         assert p.grad[1].isnan().all() if policy == "propagate" else p.grad[1, 0] == 0
+
+
+def test_limits_are_matched_by_the_parameters_names():
+    model = torch.nn.Linear(1, 1)
+    model.weight.grad, model.bias.grad = torch.full((1, 1), 9.0), torch.full((1,), 4.0)
+    norm = gt.clip_by_norm_(model.named_parameters(), {"bias": 8.0, "weight": 3.0})
+    assert model.weight.grad.item() == 3.0 and model.bias.grad.item() == 4.0
+    assert norm.clip_coefs == (1 / 3, 1.0)
+    with pytest.raises(ValueError, match="max_norm has none for the gradient 'weight'"):
+        gt.clip_by_norm_(model.named_parameters(), {"bias": 8.0})

@@ -116,3 +116,15 @@ def test_what_torch_measures_the_chooser_decides(monkeypatch):
         assert float(weight.grad.norm()) == pytest.approx(min(expected, 5 * scale), rel=1e-5)
     weight.grad = torch.tensor([float("nan"), 4.0])
     assert chooser.clip_([weight]).skip and weight.grad[1] == 4.0
+
+
+def test_torch_measures_a_nan_and_it_is_named(monkeypatch):
+    from gradclip.torch import _choosers
+    from gradclip.torch._gradients import ForTorch
+
+    monkeypatch.setattr(_choosers, "look_at", lambda *_, **__: ForTorch(0, "is elsewhere"))
+    weight = torch.nn.Parameter(torch.zeros(3))
+    weight.grad = torch.tensor([0.0, float("nan"), 1.0])
+    norm = gt.AutoClip().clip_([weight], names=["embedding"]).norm
+    assert norm.nonfinite.name == "embedding" and norm.nonfinite.nan_count == 1
+    assert str(norm.nonfinite).endswith("element 1, index (1,), of 'embedding' (gradient 0)")

@@ -76,9 +76,10 @@ def advise(
     """
     require("numpy", "advise")
     from .arrays import log_of, pilot_of
+    from .asked import is_number
 
     log = log_of(norms, learning_rate, steps, loss, tensor_norms, clip_coef)
-    rate = learning_rate if isinstance(learning_rate, (int, float)) else None
+    rate: Any = learning_rate if is_number(learning_rate) else None
     return advise_log(
         log,
         learning_rate=rate,
@@ -118,13 +119,14 @@ def advise_log(
     from .whatif import table
 
     candidates = [positive("max_norms", value) for value in max_norms]
-    for name, number in (("learning_rate", learning_rate), ("was", was)):
-        if number is not None:
-            positive(name, number)
+    if learning_rate is not None:
+        learning_rate = positive("learning_rate", learning_rate)
+    if was is not None:
+        was = positive("was", was)
     asked = Asked.of(next_lr, optimizer)
     one_of("better", better, ("lower", "higher"))
     one_of("rows", rows, ("every", "sampled", "averaged"))
-    if warmup is not None and (not isinstance(warmup, int) or warmup < 0):
+    if warmup is not None and (not hasattr(warmup, "__index__") or warmup < 0):
         raise InvalidArgumentError(f"warmup must be a whole number >= 0 (got {warmup!r})")
 
     with np.errstate(over="ignore"):  # norms near the largest float64: quotients may be infinite

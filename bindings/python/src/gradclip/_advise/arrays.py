@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._errors import InvalidArgumentError
+from .asked import is_number
 from .log import Log, Tensors
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def log_of(
         log.loss = _column("loss", loss, count)
     if clip_coef is not None:
         log.clip_coef = _column("clip_coef", clip_coef, count)
-    if learning_rate is not None and not isinstance(learning_rate, (int, float)):
+    if learning_rate is not None and not is_number(learning_rate):
         log.learning_rate = _column("learning_rate", learning_rate, count)
     if tensor_norms:
         log.tensors = _tensors(tensor_norms, count)

@@ -33,6 +33,11 @@ def positive(name: str, value: Any) -> float:
     return number
 
 
+def is_number(value: Any) -> bool:
+    """Whether value is one number, an array or tensor without dimensions included."""
+    return isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0
+
+
 def one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
     """Raises unless value is None or one of the known words."""
     if value is not None and value not in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 import gradclip
@@ -13,6 +14,7 @@ from .._calls import new_result, norm_of
 from .._errors import UnsupportedError
 from .._norm import ALL_FINITE
 from . import _jobs, _original
+from ._elsewhere import nonfinite_in
 from ._gradients import ForTorch, Gradients, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
@@ -61,11 +63,12 @@ class _ByTotalNorm(_Base):
                 library cannot clip. (Without them torch's own functions measure and clip
                 those.)
         """
+        names = None if names is None else list(names)
         owners, seen = _look(parameters, norm_type, names)
         if isinstance(seen, ForTorch):
             policy = "propagate" if nonfinite == "leave" else nonfinite
             _jobs.refuse_options(seen, eps, policy, grad_scale)
-            return self._clip_in_torch(owners, float(norm_type), loss)
+            return self._clip_in_torch(owners, float(norm_type), loss, names)
         decision = self._clip(
             seen,
             seen.table,
@@ -80,17 +83,22 @@ class _ByTotalNorm(_Base):
         return decision
 
     def _clip_in_torch(
-        self, owners: list[Any], norm_type: float, loss: Tensor | float | None
+        self,
+        owners: list[Any],
+        norm_type: float,
+        loss: Tensor | float | None,
+        names: list[str] | None,
     ) -> Decision:
-        grads = [p.grad for p in owners if p.grad is not None]
-        total = _original.get_total_norm(grads, norm_type)
+        grads = [(place, p.grad) for place, p in enumerate(owners) if p.grad is not None]
+        total = _original.get_total_norm([grad for _, grad in grads], norm_type)
         decision = self._feed(float(total), None if loss is None else float(loss))
         if decision.clipped:
             _original.clip_grads_with_norm_(owners, decision.threshold, total)
         result = new_result()
         result.total_norm = float(total)
         result.clip_coef = result.factor = decision.clip_coef
-        decision.norm = norm_of(result, ALL_FINITE, None)
+        found = ALL_FINITE if torch.isfinite(total) else nonfinite_in(grads, names)
+        decision.norm = norm_of(result, found, None)
         return decision
 
 

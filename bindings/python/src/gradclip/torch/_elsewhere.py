@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
 import torch
@@ -63,7 +63,9 @@ class InTorch:
         total = torch.linalg.vector_norm(torch.tensor(norms, dtype=torch.float64), self._norm_type)
         norm = Norm(total.item() if norms else 0.0)
         norm.clip_coef, norm.clipped, norm.factor = 1.0, False, 1.0
-        norm.nonfinite = ALL_FINITE if all(map(math.isfinite, norms)) else self._nonfinite()
+        norm.nonfinite = (
+            ALL_FINITE if all(map(math.isfinite, norms)) else nonfinite_in(self._grads, self.names)
+        )
         norm.tensor_norms = tuple(tensor_norms)
         return norm
 
@@ -108,28 +110,32 @@ class InTorch:
         unit = 1.0 if self._norm_type == 0 else self._grad_scale
         return [norm / unit for norm in listed]
 
-    def _nonfinite(self) -> NonFinite:
-        count = nan_count = 0
-        first: tuple[int, int, tuple[int, ...]] | None = None
-        for place, grad in self._grads:
-            values = elements(grad)
-            wrong = ~torch.isfinite(values)
-            found = int(wrong.sum())
-            if not found:
-                continue
-            count += found
-            nan_count += int(torch.isnan(values).sum())
-            if first is None:
-                index = _first(grad, wrong)
-                element = 0
-                for i, length in zip(index, grad.shape):
-                    element = element * length + i
-                first = (place, element, index)
+
+@torch.no_grad()
+def nonfinite_in(grads: Iterable[tuple[int, Tensor]], names: Sequence[str] | None) -> NonFinite:
+    """The NaNs and infinities of gradients, each with its place in the list that has names."""
+    count = nan_count = 0
+    first: tuple[int, int, tuple[int, ...]] | None = None
+    for place, whole in grads:
+        grad: Any = whole.full_tensor() if hasattr(whole, "full_tensor") else whole
+        values = elements(grad)
+        wrong = ~torch.isfinite(values)
+        found = int(wrong.sum())
+        if not found:
+            continue
+        count += found
+        nan_count += int(torch.isnan(values).sum())
         if first is None:
-            return ALL_FINITE
-        place, element, index = first
-        name = None if self.names is None else self.names[place]
-        return NonFinite(count, nan_count, place, name, element, index)
+            index = _first(grad, wrong)
+            element = 0
+            for i, length in zip(index, grad.shape):
+                element = element * length + i
+            first = (place, element, index)
+    if first is None:
+        return ALL_FINITE
+    place, element, index = first
+    name = None if names is None else names[place]
+    return NonFinite(count, nan_count, place, name, element, index)
 
 
 def elements(grad: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from .. import _family
 from .._calls import options_of
 from .._errors import UnsupportedError
 from .._family import PartsNorm
-from .._parts import limits_of_groups, parts_norm
+from .._parts import by_name, limits_of_groups, parts_norm
 from ._gradients import ForTorch, Gradients, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Parameters: TypeAlias = "Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]
 
 def clip_by_norm_(
     parameters: Parameters,
-    max_norm: float | Sequence[float],
+    max_norm: float | Sequence[float] | Mapping[str, float],
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
     *,
@@ -41,7 +41,8 @@ def clip_by_norm_(
             parameter (model.named_parameters()). Those whose .grad is None are passed
             over. Gradients lie on the CPU and are dense or have gaps, of float32,
             float64, float16 or bfloat16.
-        max_norm: the largest norm allowed, >= 0; or a sequence of one a parameter.
+        max_norm: the largest norm allowed, >= 0; or one for each parameter: a sequence, or
+            a dictionary by the parameters' names.
         eps: added to the norm; 0 is TensorFlow's and Keras's.
         error_if_nonfinite: raise NonFiniteGradientError, before anything is written, if
             an element is NaN or infinite.
@@ -204,7 +205,11 @@ def _by_name(groups: Iterable[Mapping[str, Any]]) -> dict[str, Parameters]:
 # ---------------------------------------------------------------------- by parameter --
 
 
-def _limits(seen: Gradients, max_norm: float | Sequence[float], count: int) -> list[float]:
+def _limits(
+    seen: Gradients, max_norm: float | Sequence[float] | Mapping[str, float], count: int
+) -> list[float]:
+    if isinstance(max_norm, Mapping):
+        max_norm = by_name("max_norm", max_norm, seen.names)
     if not isinstance(max_norm, Sequence):
         return [max_norm]
     if len(max_norm) != count:
