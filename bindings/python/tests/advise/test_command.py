@@ -258,3 +258,35 @@ def test_a_monitors_history_and_its_log_get_the_same_advice(tmp_path, capsys):
             del record[about_the_file]
     assert told == read
     assert told["verdict"] == "steady" and told["learning_rate"] == 0.1
+
+
+@pytest.mark.parametrize(("every", "told"), [(50, True), (150, False)])
+def test_from_one_row_in_a_hundred_on_what_was_not_read_is_in_the_first_lines(
+    tmp_path, capsys, every, told
+):
+    path = tmp_path / "run.log"
+    norms = lognormal(7, 0.3, 600).tolist()
+    path.write_text(
+        "".join(f"step {i} grad_norm: {'12,3456' if i % every == 7 else n}\n" for i, n in enumerate(norms))
+    )
+    assert main(["advise", str(path)]) == 0
+    first = capsys.readouterr().out.splitlines()[:5]
+    assert any("could not be read" in line for line in first) == told
+    if told:
+        assert "12 of 600 rows" in first[1]
+
+
+def test_of_rows_that_are_not_known_nothing_is_told_that_needs_every_step(tmp_path, capsys):
+    path = tmp_path / "run.log"
+    norms = [*lognormal(7, 0.3, 1500).tolist(), float("nan"), 1.0, 1.0]
+    path.write_text("".join(f"loss 2.0 grad_norm: {n}\n" for n in norms))
+    told = {}
+    for rows in ((), ("--rows", "every")):
+        assert main(["advise", str(path), "--json", *rows]) == 0
+        told[rows] = json.loads(capsys.readouterr().out)
+    unknown, every = told.values()
+    assert not unknown["every"] and "p99.9" not in unknown["percentiles"]
+    assert unknown["choosers"] == [] and unknown["first_nonfinite"] is None
+    assert "rows-unknown" in [one["cause"] for one in unknown["warnings"]]
+    assert every["every"] and every["percentiles"]["p99.9"] and every["choosers"]
+    assert every["first_nonfinite"] == 1500

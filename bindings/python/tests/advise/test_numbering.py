@@ -99,3 +99,102 @@ def test_of_several_norms_in_a_line_one_is_taken_throughout(log):
 def test_a_trainer_state_on_one_line(log, indent):
     state = {"log_history": [{"step": i, "loss": 2.0, "grad_norm": n} for i, n in enumerate(NORMS)]}
     assert log(json.dumps(state, indent=indent)).norm.tolist() == NORMS
+
+
+def bar(i, n, of=12):
+    return f"\rEpoch 0: {i * 100 // of:3d}%|##  | {i}/{of} [00:10<00:10, 9.00it/s, grad_norm={n}]"
+
+
+def test_a_bar_that_draws_each_step_twice(log):
+    """tqdm: at the end of a step the bar moves, and shows the norm of before until it is set."""
+    text = "".join(bar(i, NORMS[i]) + bar(i + 1, NORMS[i]) for i in range(12))
+    found = log(text + "\n")
+    assert found.norm.tolist() == NORMS and found.step.tolist() == list(range(12))
+    assert "11 row(s) have the step of the row after them" in found.notes[0]
+
+
+MARKED = {
+    "Epoch 1, batch {s}, loss[loss=0.3, over 7e3 frames. ], batch size: 48, grad_norm: {n}": 50,
+    "Train: 0 [{s:>4d}/1251 (  4%)]  Loss: 6.95 (6.95)  grad_norm: {n}": 50,
+    "1epoch:train:{r}batch: iter_time=0.1, loss=50.1, grad_norm={n}, loss_scale=1.0": 50,
+    "epoch 0 iter {i} global_step {s} grad_norm {n}": 50,
+    "[ {s}/1000] grad_norm {n}": 50,
+}
+
+
+@pytest.mark.parametrize("line", MARKED)
+def test_marks_of_a_step(log, line):
+    text = "".join(
+        line.format(s=50 * i + 50, r=f"{50 * i + 1}-{50 * i + 50}", i=i % 3, n=n) + "\n"
+        for i, n in enumerate(NORMS)
+    )
+    found = log(text)
+    assert found.norm.tolist() == NORMS and found.step.tolist() == [50 * i + 50 for i in range(12)]
+    assert not sampling_of(found).every
+
+
+@pytest.mark.parametrize("mark", ["[rank{r}]", "[default{r}]:", "rank={r}", "INFO ({r}/4)"])
+def test_lines_of_several_ranks(log, mark):
+    text = "".join(
+        f"{mark.format(r=r)} step {i} grad_norm {n + r}\n" for i, n in enumerate(NORMS) for r in (1, 0, 3)
+    )
+    found = log(text)
+    assert found.norm.tolist() == NORMS
+    assert "rows of 3 ranks: those of rank 0 are taken, 24 of the others left out" in found.notes
+
+
+def test_a_table_with_several_ranks(log):
+    rows = "".join(f"{i},{r},{n + r}\n" for i, n in enumerate(NORMS) for r in (0, 1))
+    found = log("step,rank,grad_norm\n" + rows)
+    assert found.norm.tolist() == NORMS and "rows of 2 ranks" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "grad_norm before clip {n} after clip 1.0",
+        "grad norm (before clipping): {n}, after clipping: 1.0",
+        "post-clip grad norm: 1.0, pre-clip grad norm: {n}",
+        "clipped_grad_norm=1.0 grad_norm={n}",
+        "critic_grad_norm=5.0 total_grad_norm={n}",
+    ],
+)
+def test_of_norms_before_and_after_clipping_that_before_is_taken(log, line):
+    found = log("".join(f"step {i} " + line.format(n=n) + "\n" for i, n in enumerate(NORMS)))
+    assert found.norm.tolist() == NORMS and not found.after_clipping
+
+
+def test_norms_by_their_name_from_after_clipping(log):
+    found = log("".join(f"step {i} grad_norm after clip: {n}\n" for i, n in enumerate(NORMS)))
+    assert found.after_clipping and found.norm.tolist() == NORMS
+
+
+@pytest.mark.parametrize("setting", ["max_grad_norm: 1.0", "clip_grad_norm=1.0", "max grad norm: 1.0"])
+def test_a_setting_is_no_norm(log, setting):
+    found = log(f"{setting}\n" + "".join(f"step {i} grad_norm {n}\n" for i, n in enumerate(NORMS)))
+    assert found.norm.tolist() == NORMS
+
+
+def test_a_zero_beside_a_falling_loss_scale_is_an_overflow(log):
+    text = "".join(
+        f"iteration {i + 1}/ 12 | loss scale: {65536 / 2 ** (i // 4)} | grad norm: "
+        f"{0.0 if i % 4 == 0 else n} |\n"
+        for i, n in enumerate(NORMS)
+    )
+    found = log(text)
+    assert found.norm[0] == 0 and math.isinf(found.norm[4]) and math.isinf(found.norm[8])
+    assert "2 row(s) hold 0 where the loss scale falls" in found.notes[0]
+
+
+@pytest.mark.parametrize("cell", ["", "s{i}", "first"])
+def test_a_step_column_without_a_number_is_told(log, cell):
+    rows = "".join(f"{cell.format(i=i)},{n}\n" for i, n in enumerate(NORMS))
+    found = log("step,grad_norm\n" + rows)
+    assert found.step is None and "'step' holds no number of a step" in found.notes[0]
+    assert sampling_of(found).rows == "unknown"
+
+
+def test_without_numbers_of_steps_a_row_is_not_known(log):
+    found = log("".join(f"loss 2.0 grad_norm {n}\n" for n in NORMS))
+    assert not sampling_of(found).every and "--rows every" in sampling_of(found).words
+    assert sampling_of(found, "every").every

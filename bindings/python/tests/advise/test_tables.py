@@ -230,3 +230,23 @@ def test_without_a_norm_the_error_lists_what_there_is(log):
         log('{"step": 1, "loss": 2}\n')
     with pytest.raises(LogError, match=r"--pattern"):
         log("just a story\nof no norms\n")
+
+
+def test_mlflows_table_of_keys_and_values(log):
+    rows = "".join(f"loss,2.5,1700000000000,{i}\n" for i in range(3))
+    rows += "".join(f"grad_norm,{n},1700000000000,{i}\n" for i, n in enumerate((1.5, "nan", 12345)))
+    found = log("key,value,timestamp,step\n" + rows)
+    assert same(found.norm, [1.5, math.nan, 12345.0])
+    assert found.step.tolist() == [0, 1, 2] and found.loss.tolist() == [2.5] * 3
+
+
+def test_mlflows_table_of_several_runs_is_refused(log):
+    rows = "".join(f"grad_norm,1.5,1700000000000,1,{run}\n" for run in "ab")
+    with pytest.raises(LogError, match=r"holds 2 runs \(a, b\): make a file of each"):
+        log("key,value,timestamp,step,run_id\n" + rows)
+
+
+def test_mlflows_file_of_a_metric(log):
+    found = log("".join(f"170000000{i:04d} {1.5 + i} {10 * i}\n" for i in range(5)))
+    assert found.norm.tolist() == [1.5 + i for i in range(5)]
+    assert found.step.tolist() == [10 * i for i in range(5)] and "MLflow" in found.taken[0]

@@ -144,6 +144,7 @@ def advise_log(
         taken=log.taken,
         notes=log.notes,
         rows=len(log),
+        unread=log.unread,
         every=found.sampling.every,
         rows_are=found.sampling.words,
         first_step=log.step_of(0) if len(log) else None,

@@ -82,7 +82,7 @@ class Advice:
     Attributes:
         source, format: the file, and what kind of log it is.
         taken: which columns were taken, and why; notes: what else is to be known of it.
-        rows: how many rows have a norm. every: whether there is one for every step.
+        rows: how many rows have a norm. unread: how many could not be read. every: whether there is one for every step.
         rows_are: what a row stands for, in words.
         first_step, last_step: of the log; None without rows.
         warmup: how many rows were left out at the beginning; warmup_words: why.
@@ -115,6 +115,7 @@ class Advice:
     taken: list[str]
     notes: list[str]
     rows: int
+    unread: int
     every: bool
     rows_are: str
     first_step: int | None

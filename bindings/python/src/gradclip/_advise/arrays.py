@@ -29,7 +29,7 @@ def log_of(
         row = int(np.argmax(norm < 0))
         raise InvalidArgumentError(f"norms must be >= 0 (norms[{row}] is {float(norm[row])!r})")
     count = len(norm)
-    log = Log(norm, format="an array", taken=["norm: the numbers given"])
+    log = Log(norm, format="an array", taken=["norm: the numbers given"], hint="every")
     if steps is not None:
         log.step = _column("steps", steps, count)
         if np.any(~(np.diff(log.step) > 0)) or not np.all(np.isfinite(log.step)):

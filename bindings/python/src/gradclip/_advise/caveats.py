@@ -189,6 +189,14 @@ def _rows(found: Findings) -> list[Warned]:
     kind = found.sampling.rows
     if kind == "every":
         return []
+    if kind == "unknown":
+        return [
+            Warned(
+                "rows-unknown",
+                "the log does not say whether each step has its row: no p99.9, no first NaN, no "
+                "choosers. If it has: --rows every",
+            )
+        ]
     cause = "averaged" if kind == "averaged" else "sampled"
     if kind == "averaged":
         text = "a mean hides single steps: they reach higher than its percentiles say"

@@ -15,8 +15,8 @@ Array = npt.NDArray[Any]  # one dimension, floats
 # What a row of the log stands for. "every": each optimizer step has one; "sampled":
 # one step of several was kept; "averaged": the mean over several steps; "thinned":
 # one of the last two, and the log does not say which; "epoch": one an epoch, a mean or its
-# last step.
-Rows = Literal["every", "sampled", "averaged", "thinned", "epoch"]
+# last step; "unknown": the log numbers no steps.
+Rows = Literal["every", "sampled", "averaged", "thinned", "epoch", "unknown"]
 
 
 class LogError(GradClipError, ValueError):
@@ -57,7 +57,7 @@ class Log:
         source: the name of the file; format: what kind of log it is.
         taken: which columns (patterns, tags) were taken, and why, in words.
         notes: what else is to be known of the reading: lines left out, a cut-off end.
-        unread: how many rows hold a norm that could not be read; they are no rows here.
+        unread: how many rows could not be read, though they may hold a norm; they are none here.
         hint: what the format says about its rows, if it does.
         after_clipping: whether the column's own name says that.
     """

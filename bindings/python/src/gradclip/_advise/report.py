@@ -9,6 +9,7 @@ from .regimes import IN_WORDS, SCALED
 
 WIDTH, HEIGHT = 80, 40
 _LABEL = 11  # columns for what a line is about
+_MUCH = 0.01  # of the rows: so many unread ones are told at once
 
 
 def screen(advice: Advice) -> str:
@@ -65,12 +66,22 @@ def _answer(advice: Advice) -> list[str]:
     """The first lines: the value, what it does, what to do if it fails."""
     one = advice.answer
     if one is None:
-        return _limited(labelled("Answer", f"none from this log: {advice.next}"), 3)
-    out = labelled("Answer", value_of(one))
+        out = _limited(labelled("Answer", f"none from this log: {advice.next}"), 3)
+        return [*out, *_unread(advice)]
+    out = [*labelled("Answer", value_of(one)), *_unread(advice)]
     out += _limited(labelled("It does", one.reason), 2)
     if one.if_it_fails:
         out += _limited(labelled("If lost", one.if_it_fails), 2)
     return out
+
+
+def _unread(advice: Advice) -> list[str]:
+    """What could not be read, from one row in a hundred on."""
+    if not advice.unread or advice.unread < _MUCH * (advice.unread + advice.rows):
+        return []
+    rows = _count(advice.unread + advice.rows, "row")
+    text = f"{advice.unread} of {rows} could not be read: what follows is of the others (see Note)"
+    return _limited(labelled("Unread", text), 2)
 
 
 def value_of(one: Recommendation) -> str:

@@ -15,7 +15,7 @@ class Sampling(NamedTuple):
     Attributes:
         rows: see log.Rows.
         stride: steps from one row to the next, as a rule.
-        assumed: whether the log does not tell, and "every" is taken for granted.
+        assumed: whether the log does not tell.
         words: the same for the reader.
     """
 
@@ -36,9 +36,8 @@ def sampling_of(log: Log, told: Rows | None = None) -> Sampling:
     if told is not None:
         return Sampling(told, stride, False, f"{_WORDS[told].format(n=stride)}, as you say")
     if log.step is None:
-        if log.hint in (None, "every"):
-            return Sampling("every", 1, True, "taken for every step's: the log numbers no steps")
-        return Sampling(log.hint, stride, True, _WORDS[log.hint].format(n="several"))
+        kind = log.hint or "unknown"
+        return Sampling(kind, stride, True, _WORDS[kind].format(n="several"))
     if log.hint == "averaged" and (stride > 1 or "mmengine" in log.format):
         n = str(stride) if stride > 1 else "10 or more"
         return Sampling("averaged", stride, False, _WORDS["averaged"].format(n=n))
@@ -51,8 +50,9 @@ def sampling_of(log: Log, told: Rows | None = None) -> Sampling:
 _WORDS = {
     "every": "every step",
     "sampled": "one step of {n}",
-    "averaged": "means over {n} steps",
+    "averaged": "means or medians over {n} steps",
     "epoch": "one row an epoch, a mean or its last step (the log does not say)",
+    "unknown": "not known: the log numbers no steps (if each step has its row, say --rows every)",
     "thinned": "one row for {n} steps, a sample or a mean (the log does not say)",
 }
 

@@ -29,7 +29,7 @@ _LOSSES = (
 _STEPS = (
     "global_step", "trainer/global_step", "step", "_step", "train_step", "optimizer_step",
     "iteration", "iter", "global_iter", "num_updates", "update", "updates", "steps",
-    "current_steps", "it", "global_step/max_steps",
+    "current_steps", "it", "global_step/max_steps", "total_timesteps", "time/total_timesteps",
 )  # fmt: skip
 _TIMES = ("step", "wall time", "wall_time", "timestamp", "time", "index", "epoch")
 _VALIDATION = re.compile(r"(?:^|[/_.])(?:val|valid|validation|eval|evaluation|test)(?:$|[/_.])")
@@ -108,6 +108,8 @@ def _rest(whole: str, last: str) -> Role | None:
         return Role("culprit")
     if last == "epoch":
         return Role("epoch")
+    if last in ("rank", "global_rank", "process_index"):
+        return Role("rank")
     return None
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from ..log import Log, LogError
 from .columns import Columns, choose, only_value
+from .records import log_of
 from .numbers import decimal_comma, has_decimal_commas, number, step_number
 from .rows import KINDS, LR, NORM, STEP, Rows, tensor_row
 from .source import Source
 
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 _SAMPLE = 50
+_MILLISECONDS = re.compile(r"1\d{12}")  # a time from 2001 to 2033
 
 
 def looks_like(head: str) -> bool:
@@ -67,6 +70,8 @@ def read(source: Source, column: str | None) -> Log:
         )
         lines = chain([first], lines)
     else:
+        if {"key", "value", "step"} <= set(header) and column not in header:
+            return _long(source, lines, header, delimiter, column)
         names, value = header, only_value(header)
         columns = choose(header, column or value)
         if column is None and value is not None:
@@ -83,7 +88,7 @@ def read(source: Source, column: str | None) -> Log:
         kind = "a column of numbers"
     if rate is not None and "learning_rate" not in columns.others:
         columns.words.append(f"learning rate: {rate:g}, from the comment at the top")
-    return rows.log(
+    log = rows.log(
         source=source.name,
         format=kind,
         taken=columns.words,
@@ -91,6 +96,8 @@ def read(source: Source, column: str | None) -> Log:
         hint="every" if {"clip_coef", "nonfinite_count"} <= set(names) else None,
         after_clipping=columns.after_clipping,
     )
+    log.unread += short - bool(source.cut and short)
+    return log
 
 
 def _first_line(lines: Iterator[str], comments: list[str]) -> str | None:
@@ -113,6 +120,9 @@ def _rate_in(comments: list[str]) -> float | None:
 
 def _without_header(cells: list[str], column: str | None) -> Columns:
     place = "1" if column is None and len(cells) == 1 else column
+    if place is None and len(cells) == 3 and _MILLISECONDS.fullmatch(cells[0]):
+        words = ["norm: column 2, as in a metric's file of MLflow", "step: column 3"]
+        return Columns("2", False, {"step": "3"}, {}, 2.0, words)
     if place is None:
         raise LogError(
             f"the columns have no names, and there are {len(cells)}: say which one holds the norm, "
@@ -122,6 +132,32 @@ def _without_header(cells: list[str], column: str | None) -> Columns:
         raise LogError(f"--column must be a number from 1 to {len(cells)} here (got {column!r})")
     why = "the only one" if len(cells) == 1 else "as asked for"
     return Columns(place, False, {}, {}, 2.0, [f"norm: column {place}, {why}"])
+
+
+def _long(
+    source: Source, lines: Iterator[str], header: list[str], delimiter: str, column: str | None
+) -> Log:
+    """A table with a row for each value, as MLflow exports it: key,value,timestamp,step."""
+    key, value, step = (header.index(name) for name in ("key", "value", "step"))
+    run = next((header.index(name) for name in ("run_id", "run_uuid") if name in header), None)
+    steps: dict[str, dict[str, str]] = {}
+    runs: set[str] = set()
+    short = 0
+    for cells in _split(lines, delimiter):
+        if len(cells) < len(header):
+            short += bool(cells)
+            continue
+        steps.setdefault(cells[step], {"step": cells[step]})[cells[key]] = cells[value]
+        if run is not None:
+            runs.add(cells[run])
+    if len(runs) > 1:
+        shown = ", ".join(sorted(runs)[:5])
+        raise LogError(f"{source.name} holds {len(runs)} runs ({shown}): make a file of each")
+    notes = [f"{short} line(s) have too few cells and were left out"] if short else []
+    kind = "a table of keys and values"
+    log = log_of(steps.values(), column, source.name, kind, None, notes)
+    log.unread += short
+    return log
 
 
 def _rows(
@@ -145,6 +181,7 @@ def _rows(
     present[NORM] = True
     present[LR] = present[LR] or rate is not None
     rows = Rows(present, list(tensors.values()), columns.p)
+    rows.step_name = columns.others.get("step")
     taken = [(kind, place) for kind, place in enumerate(places) if place >= 0]
     last = max([place for _, place in taken] + list(tensors) + [0])
     width, short = len(names), 0

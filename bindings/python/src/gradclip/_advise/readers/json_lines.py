@@ -35,10 +35,16 @@ def read(source: Source, column: str | None) -> Log:
     kind = "JSON lines of mmengine or mmdetection" if open_mmlab else "JSON lines"
     if "nonfinite_count" in keys and "clip_coef" in keys:
         hint = "every"
-    return log_of(_objects(source, notes), column, source.name, kind, hint, notes)
+    unreadable: list[int] = []
+    log = log_of(_objects(source, notes, unreadable), column, source.name, kind, hint, notes)
+    log.unread += sum(unreadable)
+    return log
 
 
-def _objects(source: Source, notes: list[str]) -> Iterator[dict[str, Any]]:
+def _objects(
+    source: Source, notes: list[str], unread: list[int]
+) -> Iterator[dict[str, Any]]:
+    """The objects; how many lines are no JSON goes to unread, at the end."""
     unreadable = other = 0
     cut = False
     for line in source.lines():
@@ -55,6 +61,7 @@ def _objects(source: Source, notes: list[str]) -> Iterator[dict[str, Any]]:
             other += 1
     if cut:
         notes.append("the file ends in the middle of a line, which was left out")
+    unread.append(unreadable)
     if unreadable + other:
         notes.append(f"{unreadable + other} line(s) are no JSON objects and were left out")
     if source.too_long:

@@ -73,6 +73,7 @@ def _rows(records: Iterable[dict[str, Any]], columns: Columns) -> Rows:
     rows = Rows(
         [True, *(name is not None for name in names[1:])], list(columns.tensors.values()), columns.p
     )
+    rows.step_name = columns.others.get("step")
     keys, culprit = list(columns.tensors), columns.others.get("culprit")
     for record in records:
         row = [None if name is None else number(record.get(name)) for name in names]

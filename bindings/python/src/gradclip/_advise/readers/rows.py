@@ -14,12 +14,12 @@ from ..tensors import largest_of, total_of
 from .numbers import is_blank, number
 
 # The places in a row, and how a column is stored.
-NORM, STEP, LR, LOSS, SCALE, BATCH, EPOCH, COEF, LIMIT = range(9)
+NORM, STEP, LR, LOSS, SCALE, BATCH, EPOCH, COEF, LIMIT, RANK = range(10)
 KINDS = (
     "norm", "step", "learning_rate", "loss", "loss_scale", "batch_size", "epoch", "clip_coef",
-    "max_norm",
+    "max_norm", "rank",
 )  # fmt: skip
-_CODES = "dddfffddd"
+_CODES = "dddfffdddf"
 _NAN = math.nan
 OVERFLOW = -1.0  # what DeepSpeed writes for the norm of a step that overflowed
 
@@ -52,6 +52,7 @@ class Rows:
         self.without_norm = self.negative = self.overflows = 0
         self.unread = 0  # rows whose norm is there, but is no number that is understood
         self.first_unread = ""
+        self.step_name: str | None = None  # of the column that should hold the steps
 
     def __len__(self) -> int:
         norm = self.columns[NORM]
@@ -124,7 +125,7 @@ class Rows:
             arrays[kind] = values if column is not None and np.any(~np.isnan(values)) else None
         norm = self.columns[NORM]
         arrays["norm"] = np.frombuffer(norm, "d") if norm else np.empty(0)
-        epoch = arrays.pop("epoch")
+        epoch, rank = arrays.pop("epoch"), arrays.pop("rank")
         tensors = None
         if self._tensor_names and len(self._largest) == len(self):
             tensors = Tensors(
@@ -132,17 +133,10 @@ class Rows:
                 np.frombuffer(self._largest, "i") if self._largest else np.empty(0, "i"),
                 np.frombuffer(self._share, "f") if self._share else np.empty(0, "f"),
             )
-        if self.negative:
-            about.setdefault("notes", []).append(
-                f"{self.negative} row(s) hold a negative number, which is no norm: left out"
-            )
-        if self.overflows:
-            about.setdefault("notes", []).append(
-                f"{self.overflows} row(s) hold -1, which DeepSpeed writes where the gradients "
-                "overflowed: counted as not finite"
-            )
+        notes = about.setdefault("notes", [])
+        notes += self._notes(arrays["step"] is None)
         if self.unread:
-            about.setdefault("notes", []).insert(
+            notes.insert(
                 0,
                 f"{self.unread} row(s) hold a norm that could not be read, the first "
                 f"{self.first_unread!r}: left out",
@@ -151,19 +145,76 @@ class Rows:
             if len(epoch) > 1 and np.all(np.diff(epoch) == 1):
                 about["hint"] = "epoch"
         log = Log(tensors=tensors, culprits=self.culprits, unread=self.unread, **arrays, **about)
+        if rank is not None:
+            log, epoch = _of_first_rank(log, epoch, rank)
+        _mark_overflows(log)
         return in_order(log, epoch)
+
+    def _notes(self, without_steps: bool) -> list[str]:
+        notes = []
+        if self.negative:
+            notes.append(
+                f"{self.negative} row(s) hold a negative number, which is no norm: left out"
+            )
+        if self.overflows:
+            notes.append(
+                f"{self.overflows} row(s) hold -1, which DeepSpeed writes where the gradients "
+                "overflowed: counted as not finite"
+            )
+        if self.step_name is not None and without_steps and len(self):
+            notes.append(f"{self.step_name!r} holds no number of a step: rows are counted instead")
+        return notes
+
+
+def _of_first_rank(log: Log, epoch: Array | None, rank: Array) -> tuple[Log, Array | None]:
+    """Of the rows of several processes those of the first, and of those that name none."""
+    ranks = np.unique(rank[np.isfinite(rank)])
+    if len(ranks) < 2:
+        return log, epoch
+    rows = np.flatnonzero(~(rank > ranks[0]))
+    log.notes.append(
+        f"rows of {len(ranks)} ranks: those of rank {ranks[0]:g} are taken, "
+        f"{len(rank) - len(rows)} of the others left out"
+    )
+    return _of_rows(log, rows), None if epoch is None else epoch[rows]
+
+
+def _mark_overflows(log: Log) -> None:
+    """A norm of 0 where the loss scale falls is a step that overflowed, and was skipped."""
+    if log.loss_scale is None or not np.any(log.norm == 0):
+        return
+    falls = np.append(np.diff(log.loss_scale) < 0, False)  # from this row to the next
+    marked = (log.norm == 0) & (falls | np.append(False, falls[:-1]))
+    if np.any(marked):
+        log.norm = np.where(marked, np.inf, log.norm)
+        log.notes.append(
+            f"{int(marked.sum())} row(s) hold 0 where the loss scale falls: overflows, counted as "
+            "not finite"
+        )
 
 
 def in_order(log: Log, epoch: Array | None = None) -> Log:
-    """The log with increasing steps: iterations that begin anew with every epoch are made to
-    go on, and what a resumed run did again replaces what it did before."""
+    """The log with increasing steps: of rows of one step the last counts, iterations that begin
+    anew with every epoch are made to go on, and what a resumed run did again replaces what it
+    did before."""
     if log.step is None:
         return log
-    step = log.step
-    if not np.all(np.abs(step) < 2**53):
+    if not np.all(np.abs(log.step) < 2**53):
         log.notes.append("some rows have no step number: rows are counted instead")
         log.step = None
         return log
+    again = np.diff(log.step) == 0
+    if epoch is not None:
+        again &= ~(np.diff(epoch) > 0)
+    if 0 < int(again.sum()) < len(again):
+        log.notes.append(
+            f"{int(again.sum())} row(s) have the step of the row after them (a bar that draws a step "
+            "twice, or several lines a step): the last of each is taken"
+        )
+        rows = np.flatnonzero(~np.append(again, False))
+        log, epoch = _of_rows(log, rows), None if epoch is None else epoch[rows]
+    step = log.step
+    assert step is not None
     back = np.flatnonzero(np.diff(step) <= 0) + 1
     if not len(back):
         return log

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ..log import Log, LogError
 from . import dialects
+from .columns import role_of
 from .dialects import DIALECTS, Dialect
 from .numbers import number, plain
-from .rows import BATCH, EPOCH, KINDS, LOSS, LR, NORM, SCALE, STEP, Rows
+from .rows import BATCH, EPOCH, KINDS, LOSS, LR, NORM, RANK, SCALE, STEP, Rows
 from .source import Source
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -39,6 +40,7 @@ def read(source: Source) -> Log:
                 ],
                 notes=notes,
                 hint=dialect.hint,
+                after_clipping=_norms_of(line, dialect.norm)[0].after_clipping,
             )
     if not source.done:
         return Rows([True] * len(KINDS)).log(source=source.name, format="an empty file")
@@ -105,28 +107,28 @@ def _read(
     source: Source, first: str, lines: Iterator[str], dialect: Dialect, recent: Iterable[str]
 ) -> tuple[Rows, list[str]]:
     rows = Rows([True] * len(KINDS))
-    find_step = dialect.step.search
-    before = _before(first, _required(dialect.norm.search(first)).start())
+    wanted = _norms_of(first, dialect.norm)[0].name
+    numbering = _Numbering(dialect.steps)
     others = [
         (LR, dialects.RATE.search),
         (LOSS, dialects.LOSS.search),
         (SCALE, dialects.SCALE.search),
         (BATCH, dialects.BATCH.search),
+        (EPOCH, dialect.epoch.search),
+        (RANK, dialects.RANK.search),
     ]
-    if dialect.step is dialects.STEP:
-        others.append((EPOCH, dialects.EPOCH.search))
     cut, summaries, sentences, marks = False, 0, 0, 0
-    steps = [_step(m) for m in map(find_step, recent) if m] if dialect.above else []
-    above = steps[-1] if steps else None
+    above = None
+    for earlier in recent if dialect.above else ():
+        above = numbering.of(earlier, above)
     marked = False
     line: str | None = first
     while line is not None:
-        found = _norm_in(line, dialect, before)
+        found = _norm_in(line, dialect.norm, wanted)
         following = next(lines, None)
+        if dialect.above:
+            above = numbering.of(line, above)
         if found is None:
-            if dialect.above:
-                match = find_step(line)
-                above = above if match is None else _step(match)
             if dialects.SENTENCE.search(line):
                 sentences += 1
             elif "norm" in line and dialect.norm.search(line) is None:
@@ -143,13 +145,41 @@ def _read(
                 match = find(line)
                 if match is not None:
                     row[place] = plain(match[1])
-            match = find_step(line)
-            row[STEP] = above if match is None else _step(match)
-            rows.add(row)
+            row[STEP] = above if dialect.above else numbering.of(line)
+            if not numbering.repeats_last(line, norm):
+                rows.add(row)
             was, marked = marked, dialects.MARK.match(line, found.end()) is not None
             marks += marked and not was and math.isfinite(norm)
         line = following
     return rows, _notes(source, cut, summaries, sentences, marks)
+
+
+class _Numbering:
+    """The steps of lines, by the first of several marks that one of the first lines has."""
+
+    def __init__(self, marks: Sequence[re.Pattern[str]]) -> None:
+        self._marks, self._left = marks, 100
+        self._mark: re.Pattern[str] | None = None
+        self._last = (-1, math.nan)
+
+    def of(self, line: str, otherwise: float | None = None) -> float | None:
+        """The step; what is given otherwise where the line has none."""
+        if self._mark is None and self._left:
+            self._left -= 1
+            self._mark = next((mark for mark in self._marks if mark.search(line)), None)
+        match = None if self._mark is None else self._mark.search(line)
+        return otherwise if match is None else _step(match)
+
+    def repeats_last(self, line: str, norm: float) -> bool:
+        """Whether a bar of progress has come to its end, N/N, and shows the norm of N-1 again."""
+        if self._mark is not dialects.BAR:
+            return False
+        match = dialects.BAR.search(line)
+        if match is None:
+            return False
+        was, self._last = self._last, (int(match[1]), norm)
+        same = norm == was[1] or (math.isnan(norm) and math.isnan(was[1]))
+        return match[1] == match["of"] and same and was[0] == int(match[1]) - 1
 
 
 def _notes(source: Source, cut: bool, summaries: int, sentences: int, marks: int) -> list[str]:
@@ -175,12 +205,40 @@ def _required(found: re.Match[str] | None) -> re.Match[str]:
     return found
 
 
-def _norm_in(line: str, dialect: Dialect, before: str) -> re.Match[str] | None:
-    """The norm that has the same before its name as the first one: actor/, but not critic/."""
-    found = dialect.norm.search(line)
-    while found is not None and _before(line, found.start()) != before:
-        found = dialect.norm.search(line, found.end())
-    return found
+class _Named(NamedTuple):
+    """A norm in a line: its name with what stands before it, the better the lower the rank."""
+
+    rank: int
+    place: int
+    name: str
+    shown: str
+    after_clipping: bool
+
+
+def _norms_of(line: str, pattern: re.Pattern[str]) -> list[_Named]:
+    """The norms in a line, the one to take first: from before clipping, a total, as they come."""
+    found = []
+    for match in pattern.finditer(line):
+        name = _name(line, match)
+        role = role_of(re.sub(r"[()\[\]]", "", name))
+        known = role is not None and role.kind == "norm"
+        shown = (_before(line, match.start()) + match[0])[:60]
+        rank = role.rank if role is not None and known else 3
+        after = role is not None and known and role.after_clipping
+        found.append(_Named(rank, match.start(), name, shown, after))
+    return sorted(found)
+
+
+def _name(line: str, match: re.Match[str]) -> str:
+    """The name that a norm has, with what stands before it: "actor/grad_norm"."""
+    given = line[match.start() : match.start(1)]
+    return (_before(line, match.start()) + re.split(r"[:=|'\"]", given)[0].strip()).lower()
+
+
+def _norm_in(line: str, pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
+    """The norm that has the same name as that of the first line: actor/grad_norm, and no
+    critic/grad_norm."""
+    return next((m for m in pattern.finditer(line) if _name(line, m) == name), None)
 
 
 def _before(line: str, at: int) -> str:
@@ -192,7 +250,7 @@ def _step(match: re.Match[str]) -> float:
     groups = match.groupdict()
     if "iter" not in groups:
         return plain(match[1])
-    epoch = groups.get("epoch0")
+    epoch = groups.get("epoch0") or groups.get("epoch1")
     if epoch is None:
         if groups.get("epoch") is None:
             return float(groups["iter"])
@@ -211,6 +269,5 @@ def _also(rows: Rows) -> list[str]:
 
 def _excerpt(line: str, pattern: re.Pattern[str]) -> str:
     """The norm in the line that was taken, with what stands before it, and the others."""
-    shown = [repr((_before(line, m.start()) + m[0])[:60]) for m in pattern.finditer(line)][:4]
-    rest = f", not {', '.join(shown[1:])}" if len(shown) > 1 else ""
-    return f"{shown[0]}, the first of its kind{rest}" if shown else ""
+    first, *rest = (repr(one.shown) for one in _norms_of(line, pattern)[:4])
+    return f"{first}" + (f", not {', '.join(rest)}" if rest else "")
