@@ -30,7 +30,8 @@ struct UnitShare {
         tile = workspace + Int(GK_SCRATCH - GK_TILE)
         partials = (workspace + Int(GK_WORKSPACE - GK_PARTIALS)).assumingMemoryBound(to: Partial.self)
         sum = partials + Int(GK_TILE_COLUMNS)
-        let isExact = pass.pointee.options.exactFloat64
+        let (isExact, type) = (pass.pointee.options.exactFloat64, pass.pointee.type)
+        if type.term == GK_POWER { preparePowerTables(workspace, power: type.power) }
         limbs =
             isExact ? gk_allocate(Int(GK_TILE_COLUMNS * GK_WIDE_LIMBS) &* 8)?.assumingMemoryBound(to: Int64.self) : nil
         prepare(sum, isExact ? wideLimbs(workspace, 0) : nil)

@@ -30,8 +30,14 @@ run() { # COMMAND...
     fi
 }
 
-for test in semantics deferred arguments structs memory threads fpenv accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips monitor limits no_memory life cancel fork; do
+for test in semantics deferred arguments structs memory threads fpenv traps accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips monitor limits no_memory life cancel fork; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
+done
+# traps.c calls all that leaves the library.
+for function in $(sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$here/../../exports.map"); do
+    nm -D --undefined-only "$out/traps" | grep -qw "$function" && continue
+    echo "FAILED: traps.c does not call $function" >&2
+    failed=$((failed + 1))
 done
 # Not linked with the library, which it opens.
 if [ "${RELOAD:-1}" = 1 ]; then
@@ -69,7 +75,7 @@ for test in golden golden_accumulator golden_inspect; do
 done
 if compile golden_choosers golden_choosers.c -O2; then run "$out/golden_choosers" "$here/../golden/choosers.txt"; else failed=$((failed + 1)); fi
 
-# Valgrind has a floating point environment of its own, so not fpenv and per_example; its long double
+# Valgrind has a floating point environment of its own, so not fpenv, traps and per_example; its long double
 # is a double, so not inspect_lengths. sizes would take minutes; no_memory has its own malloc, life
 # and reload are for ThreadSanitizer and for what the system counts.
 if [ "${VALGRIND:-1}" = 1 ]; then

@@ -171,6 +171,41 @@ static void units_without_end(void)
     }
 }
 
+/* Leaves numbers on the stack, where a call's working memory will lie. */
+static void leave_numbers(uint32_t pattern)
+{
+    volatile uint32_t room[40000];
+    for (size_t i = 0; i < sizeof room / sizeof *room; i++) room[i] = pattern;
+}
+
+/* The norm of a unit that is a whole tensor is that tensor's, for every order, and whatever was on the stack before. */
+static void any_order(void)
+{
+    enum { N = 700 };
+    static const double orders[] = {2, 1, 3, INFINITY, 4, 0.5, 1.5, 2.7, 100, 0.01, 1.1};
+    static const uint32_t left[] = {0, 1, 0x3f800000, 0xffffffff};
+    for (size_t k = 0; k < sizeof orders / sizeof *orders; k++)
+        for (int i = 0; i < ELEMENT_TYPES; i++)
+            for (size_t j = 0; j < sizeof left / sizeof *left; j++) {
+                static const unsigned lows[] = {120, 1016, 8, 120};
+                unsigned char g[N * 8], w[N * 8];
+                double coef;
+                gradclip_result r = new_result(), expected = new_result();
+                const gradclip_units whole = {1, N, 1};
+                fill_random(g, N, &element_types[i], lows[i], 10);
+                fill_random(w, N, &element_types[i], lows[i], 10);
+                gradclip_tensor grad = tensor_of(g, N, element_types[i].dtype), weight = tensor_of(w, N, element_types[i].dtype);
+                CHECK_STATUS(gradclip_get_total_norm(&weight, 1, orders[k], NULL, &expected), GRADCLIP_OK);
+                const double limit = 0.25 * expected.total_norm;
+                CHECK_STATUS(gradclip_get_total_norm(&grad, 1, orders[k], NULL, &expected), GRADCLIP_OK);
+                leave_numbers(left[j]);
+                CHECK_STATUS(gradclip_adaptive_clip_grad(&grad, &weight, &whole, 1, 0.25, 1e-3, orders[k], NULL, &r, &coef), GRADCLIP_OK);
+                CHECK(same_bits(&r.total_norm, &expected.total_norm, 8), "p %g, type %d: %a, of the tensor %a", orders[k], i, r.total_norm,
+                      expected.total_norm);
+                CHECK(fabs(coef / (limit / expected.total_norm) - 1) < 1e-15, "p %g, type %d: %a", orders[k], i, coef);
+            }
+}
+
 int main(void)
 {
     printf("seed %llu; ", (unsigned long long)RANDOM_SEED);
@@ -179,5 +214,6 @@ int main(void)
     policies_and_flags();
     refused();
     units_without_end();
+    any_order();
     return checks_summary("units");
 }
