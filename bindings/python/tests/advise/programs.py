@@ -1,8 +1,9 @@
 """What programs print: a line of each, with the statement that prints it, and logs made of it.
 
 `file` is in the program's own repository, `statement` what to look for there; `line` is what
-comes out, shortened. A log is a run of EPOCHS epochs with a spike and a NaN that is stopped and resumed within
-the second epoch: what was done again comes twice.
+comes out, shortened. icefall's train.py, timm and Stable-Baselines print no norm of themselves: in their lines it is
+what users add. A log is a run of EPOCHS epochs with a spike and a NaN that is stopped and resumed within the second
+epoch: what was done again comes twice.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ def as_json(x: float) -> str:
     return "NaN" if math.isnan(x) else repr(x)
 
 
+def espnet(x: float) -> str:
+    """1.234e+04"""
+    return f"{x:.3f}" if 1e-3 < abs(x) <= 1e3 else f"{x:.3e}"
+
+
 HF = "{{'loss': 2.5, 'grad_norm': {n}, 'learning_rate': 5e-05, 'epoch': 0.5}}"
 STATE_LINE = '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "epoch": {e0}, "step": {step}}}'
 
@@ -104,7 +110,7 @@ PROGRAMS = [
             '{{"current_steps": {step}, "total_steps": 120, "loss": 2.5, "grad_norm": {n}, "lr": 1e-05}}', as_json),
     Program("ms-swift", "swift/trainers/callback.py", "global_step/max_steps",
             '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "global_step/max_steps": "{step}/120"}}', as_json),
-    Program("Megatron-SWIFT", "swift/megatron/trainers/base.py", "iteration",
+    Program("Megatron-SWIFT", "swift/megatron/callbacks/print.py", "logs['iteration'] =",
             '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "iteration": "{step}/120"}}', as_json),
     Program("verl", "verl/utils/logger/aggregate_logger.py", "concat_dict_to_str",
             "step:{step} - actor/pg_loss:0.01 - actor/grad_norm:{n} - critic/score/mean:0.5",
@@ -117,19 +123,47 @@ PROGRAMS = [
             '{{"step": {step}, "learning/loss": 2.5, "learning/grad_norm": 1.0, "learning/raw_grad_norm": {n}}}', as_json),
     Program("levanter", "levanter/callbacks/watch.py", "grad/norm/total",
             '{{"_step": {step}, "train/loss": 2.5, "grad/norm/total": {n}}}', as_json),
-    Program("Composer, llm-foundry", "composer/callbacks/optimizer_monitor.py", "l2_norm/grad/global",
-            '{{"step": {step}, "loss/train/total": 2.5, "l2_norm/grad/global": {n}}}', as_json),
-    Program("EasyLM", "EasyLM/models/llama/llama_train.py", "gradient_norm",
-            '{{"step": {step}, "loss": 2.5, "gradient_norm": {n}}}', as_json),
-    Program("RLlib", "rllib/policy/torch_policy.py", "grad_gnorm",
-            '{{"training_iteration": 1, "step": {step}, "learner_stats": {{"grad_gnorm": {n}, "total_loss": 2.5}}}}', as_json),
+    Program("Composer, llm-foundry", "composer/loggers/console_logger.py", "def _get_progress_string",
+            "[epoch={e}][batch={i}/{N}]:\n\t Train l2_norm/grad/global: {n}\n\t Train loss/train/total: 2.5"),
+    Program("EasyLM", "EasyLM/models/llama/llama_train.py", "pprint.pformat(log_metrics)",
+            "{{'accuracy': 0.5,\n 'gradient_norm': {n},\n 'learning_rate': 0.0003,\n 'loss': 2.5,\n 'step': {step}}}\n", repr, numbered=False),
+    Program("RLlib", "rllib/utils/torch_utils.py", "grad_gnorm",
+            '{{"timesteps_total": {step}, "info": {{"learner": {{"default_policy": {{"learner_stats": {{"grad_gnorm": {n}, "total_loss": 2.5}}}}}}}},'
+            ' "config": {{"lr": 0.1}}}}', as_json),
+    Program("nanochat", "scripts/base_train.py", "print_grad_norm",
+            "step {step:05d}/00120 (10.00%) | loss: 2.5 | grad norm: {n} | lrm: 1.00 | dt: 44.57ms | tok/sec: 1,234"),
+    Program("ESPnet", "espnet2/train/reporter.py", "batch: ",
+            "[host] 2021-01-01 (trainer:732) INFO: {e}epoch:train:{i}-{i}batch: iter_time=0.1, loss=50.1, grad_norm={n}, loss_scale=1.000",
+            espnet, epoch_end="[host] INFO: {e}epoch results: [train] iter_time=0.1, loss=50.1, grad_norm={n}, [valid] loss=50.2\n"),
+    Program("icefall's optimizer", "egs/librispeech/ASR/zipformer/optim.py", "grad-norm quartiles",
+            "WARNING [optim.py:478] (0/4) Clipping_scale=2.0, grad-norm quartiles 1.0e-01 2.0e-01 {n} 9.0e+05 9.1e+05, threshold=7.0e+00, percent-clipped=0.0",
+            lambda x: f"{x:.3e}", numbered=False),
+    Program("icefall's train.py", "egs/librispeech/ASR/zipformer/train.py", "batch {batch_idx}, loss[{loss_info}]",
+            "INFO [train.py:900] (0/4) Epoch {e}, batch {i0}, loss[loss=0.32, over 7e3 frames. ], tot_loss[loss=0.4, over 1e6 frames. ],"
+            " batch size: 48, lr: 1.47e-02, grad_norm: {n}"),
+    Program("fairseq 2", "src/fairseq2/metrics/recorder.py", "{} Metrics (step {}) - {}",
+            "[INFO] fairseq2 - Train Metrics (step {step}) - NLL Loss: 2.5 | Gradient Norm: {n} | Learning Rate: 5e-05", lambda x: f"{x:g}"),
+    Program("timm", "train.py", "'Train: {} [{:>4d}/{} ",
+            "Train: {e0} [{i0:>4d}/{N} ( 10%)]  Loss: 6.95 (6.95)  Time: 0.5s, 200.0/s  LR: 1.000e-04  Data: 0.01 (0.01)  grad_norm: {n}"),
+    Program("Stable-Baselines' tables", "stable_baselines3/common/logger.py", "class HumanOutputFormat",
+            "-----\n| time/              |          |\n|    total_timesteps | {step}     |\n| train/             |          |\n"
+            "|    grad_norm       | {n} |\n|    loss            | 2.5      |\n-----", lambda x: f"{x:<8.3g}"),
+    Program("Stable-Baselines' progress.csv", "stable_baselines3/common/logger.py", "class CSVOutputFormat",
+            "{step},{n},2.5", repr, head="time/total_timesteps,train/grad_norm,train/loss\n"),
+    Program("NeMo 1", "nemo/collections/nlp/models/language_modeling/megatron_base_model.py", "self.log('grad_norm', grad_norm",
+            "\rEpoch {e0}: :  10%|# | {i}/{N} [00:40<01:20, v_num=0, reduced_train_loss=2.500, global_step={step}.0, grad_norm={n}]"
+            "\rEpoch {e0}: :  10%|# | {i}/{N} [00:40<01:20, v_num=0, reduced_train_loss=2.500, global_step={step}.0, grad_norm={n}]"),
+    Program("Lightning's bar", "src/lightning/pytorch/callbacks/progress/tqdm_progress.py", "class TQDMProgressBar",
+            "\rEpoch {e0}:  10%|# | {i}/{N} [00:10<00:20, 9.00it/s, v_num=0, grad_2.0_norm_total={n}, train_loss=2.500]"),
+    Program("MLflow's table", "mlflow/tracking/client.py", "get_metric_history",
+            "grad_norm,{n},1700000000000,{step}\nloss,2.5,1700000000000,{step}", repr, head="key,value,timestamp,step\n"),
     Program("torchtune", "torchtune/training/metric_logging.py", "Step {step} |",
             "Step {step} | loss:2.5 lr:1e-05 tokens_per_second_per_gpu:900.0 grad_norm:{n}"),
     Program("PaddleNLP", "paddlenlp/trainer/trainer_callback.py", "global_step",
             "[ INFO] - loss: 2.5, learning_rate: 1e-05, global_step: {step}, grad_norm: {n}, progress_or_epoch: 0.5"),
-    Program("NeMo 2, Lightning's bar", "nemo/lightning/pytorch/callbacks/progress_printer.py", "global_step",
-            "Training epoch {e0}, iteration {i0}/{N} | lr: 0.0001 | global_step: {step} | grad_norm: {n} | loss: 2.5"),
-    Program("Lightning's CSVLogger", "lightning/fabric/loggers/csv_logs.py", "metrics.csv",
+    Program("NeMo 2", "nemo/lightning/pytorch/callbacks/progress_printer.py", "def format_string",
+            "Training epoch {e0}, iteration {i}/{N} | lr: 0.0001 | global_step: {step} | grad_norm: {n} | loss: 2.5"),
+    Program("Lightning's CSVLogger", "src/lightning/fabric/loggers/csv_logs.py", "metrics.csv",
             "{e0},{n},{step},2.5", repr, head="epoch,grad_2.0_norm_total,step,train_loss\n"),
     Program("Keras' CSVLogger", "keras/src/callbacks/csv_logger.py", "CSVLogger",
             "{step},{n},2.5", repr, head="epoch,grad_norm,loss\n", numbered=False),

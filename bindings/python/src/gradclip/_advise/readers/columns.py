@@ -30,6 +30,7 @@ _STEPS = (
     "global_step", "trainer/global_step", "step", "_step", "train_step", "optimizer_step",
     "iteration", "iter", "global_iter", "num_updates", "update", "updates", "steps",
     "current_steps", "it", "global_step/max_steps", "total_timesteps", "time/total_timesteps",
+    "timesteps_total", "training_iteration",
 )  # fmt: skip
 _TIMES = ("step", "wall time", "wall_time", "timestamp", "time", "index", "epoch")
 _VALIDATION = re.compile(r"(?:^|[/_.])(?:val|valid|validation|eval|evaluation|test)(?:$|[/_.])")
@@ -48,7 +49,7 @@ class Role(NamedTuple):
 def role_of(name: str) -> Role | None:
     """What a column of this name holds, as far as names tell."""
     plain = re.sub(r"[\s-]+", "_", name.strip().lower()).strip(":")
-    if _VALIDATION.search(plain) or plain.endswith("_vs_samples"):
+    if _VALIDATION.search(plain) or plain.endswith("_vs_samples") or plain.startswith("config/"):
         return None
     whole = re.sub(r"^(?:train(?:ing|er)?|optim(?:izer)?|metrics|model)[/.]", "", plain)
     last = whole.rpartition("/")[2]

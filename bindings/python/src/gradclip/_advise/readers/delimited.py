@@ -142,18 +142,24 @@ def _long(
     run = next((header.index(name) for name in ("run_id", "run_uuid") if name in header), None)
     steps: dict[str, dict[str, str]] = {}
     runs: set[str] = set()
-    short = 0
+    short = again = 0
     for cells in _split(lines, delimiter):
         if len(cells) < len(header):
             short += bool(cells)
             continue
-        steps.setdefault(cells[step], {"step": cells[step]})[cells[key]] = cells[value]
+        known = steps.setdefault(cells[step], {"step": cells[step]})
+        again += cells[key] in known
+        known[cells[key]] = cells[value]
         if run is not None:
             runs.add(cells[run])
     if len(runs) > 1:
         shown = ", ".join(sorted(runs)[:5])
         raise LogError(f"{source.name} holds {len(runs)} runs ({shown}): make a file of each")
     notes = [f"{short} line(s) have too few cells and were left out"] if short else []
+    if again:
+        notes.append(
+            f"{again} value(s) come again for a step, as when a run is resumed: the later ones count"
+        )
     kind = "a table of keys and values"
     log = log_of(steps.values(), column, source.name, kind, None, notes)
     log.unread += short

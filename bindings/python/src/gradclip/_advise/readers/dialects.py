@@ -166,6 +166,26 @@ DIALECTS = (
         "sampled",
     ),
     Dialect(
+        "Composer",
+        re.compile(r"l2_norm/grad/global: "),
+        field("l2_norm/grad/global"),
+        (
+            re.compile(
+                r"(?:\[epoch=(?P<epoch>\d+)\])?\[batch=(?P<iter>\d+)/(?P<length>\d+)\]"
+            ),
+        ),
+        "sampled",
+        above=True,
+    ),
+    Dialect(
+        "NeMo",
+        re.compile(r"Training epoch \d+, iteration \d+/\d+ \|"),
+        NORM,
+        (field(r"global_step"), re.compile(r", iteration (\d+)/")),
+        "averaged",
+        epoch=EPOCH,
+    ),
+    Dialect(
         "icefall's optimizer",
         re.compile(r"grad-norm quartiles "),
         re.compile(rf"grad-norm quartiles (?:\S{{1,30}} ){{2}}({NUMBER})", re.I),

@@ -55,14 +55,18 @@ def log_of(
     )
 
 
-def flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """One level of objects inside objects is laid open: {"train": {"loss": 1}} has "train/loss"."""
+_DEEPEST = 8  # objects inside objects
+
+
+def flat(record: Mapping[str, Any], depth: int = _DEEPEST) -> dict[str, Any]:
+    """Objects inside objects are laid open: {"train": {"loss": 1}} has "train/loss"."""
     if not any(isinstance(value, dict) for value in record.values()):
         return dict(record)
     out: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, dict):
-            out.update((f"{key}/{inner}", number) for inner, number in value.items())
+            inside = flat(value, depth - 1) if depth > 1 else value
+            out.update((f"{key}/{inner}", number) for inner, number in inside.items())
         else:
             out[key] = value
     return out
