@@ -2,8 +2,11 @@
 
 import math
 from array import array
-from collections import OrderedDict, UserList, defaultdict, deque, namedtuple
+from collections import OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -78,11 +81,102 @@ def test_flat_sequences_come_back(kind):
     assert type(clipped) is kind and clipped[1] is None and clipped[2].shape == (2,)
 
 
-def test_other_containers_come_back_as_plain_ones():
-    assert type(gradclip.clip_grad_norm(defaultdict(list, w=ones()), 1.0)[0]) is dict
-    assert type(gradclip.clip_grad_norm(MappingProxyType({"w": ones()}), 1.0)[0]) is dict
-    for container in (deque([ones()]), UserList([ones()]), (g for g in [ones()])):
-        assert type(gradclip.clip_grad_norm(container, 1.0)[0]) is list
+class Pair(tuple):
+    """A tuple whose __new__ takes its parts one by one, with an attribute of its own."""
+
+    def __new__(cls, first, second):
+        return super().__new__(cls, (first, second))
+
+
+class Shared(MutableMapping):
+    """A copy of it would share its dictionary."""
+
+    def __init__(self, held):
+        self.held = dict(held)
+
+    def __getitem__(self, key):
+        return self.held[key]
+
+    def __setitem__(self, key, value):
+        self.held[key] = value
+
+    def __delitem__(self, key):
+        del self.held[key]
+
+    def __iter__(self):
+        return iter(self.held)
+
+    def __len__(self):
+        return len(self.held)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    weight: object
+    layers: list
+    count: ClassVar[int] = 3
+
+
+@dataclass
+class Derived:
+    weight: object
+    bias: object = field(init=False, default=None)
+
+
+def test_every_kind_of_container_comes_back():
+    def twice(made):
+        """What was given, what came back."""
+        given = made(np.full(1, 4.0))
+        clipped, norm = gradclip.clip_grad_norm(given, 2.0, eps=0)
+        assert norm == 4.0 and type(clipped) is type(given) and clipped is not given
+        return given, clipped
+
+    given, clipped = twice(lambda g: defaultdict(list, w=g))
+    assert clipped["w"] == 2.0 and given["w"] == 4.0 and clipped["missing"] == []
+    for made in (
+        lambda g: MappingProxyType({"w": g}),
+        lambda g: UserDict(w=g),
+        lambda g: Shared({"w": g}),
+    ):
+        given, clipped = twice(made)
+        assert clipped["w"] == 2.0 and given["w"] == 4.0 and list(clipped) == ["w"]
+    for made in (lambda g: deque([g], maxlen=5), lambda g: UserList([g])):
+        given, clipped = twice(made)
+        assert clipped[0] == 2.0 and given[0] == 4.0 and len(clipped) == 1
+    assert twice(lambda g: deque([g], maxlen=5))[1].maxlen == 5
+
+    def pair(g):
+        made = Pair(g, None)
+        made.note = "kept"
+        return made
+
+    given, clipped = twice(pair)
+    assert clipped[0] == 2.0 and given[0] == 4.0 and clipped.note == "kept"
+
+    given, clipped = twice(lambda g: Frozen(g, [None]))
+    assert clipped.weight == 2.0 and given.weight == 4.0 and clipped.layers == [None]
+    given, clipped = twice(Derived)
+    assert clipped.weight == 2.0 and given.weight == 4.0 and clipped.bias is None
+    assert type(gradclip.clip_grad_norm((g for g in [ones()]), 1.0)[0]) is list
+
+
+def test_a_dataclass_has_its_fields_for_names():
+    assert names_of(Frozen(ones(), [ones(), ones()])) == ["weight", "layers.0", "layers.1"]
+    grads = Frozen(np.full(1, 4.0), [np.full(1, 3.0)])
+    assert gradclip.clip_grad_norm_(grads, 2.5, eps=0) == 5.0
+    assert grads.weight == 2.0 and grads.layers[0] == 1.5
+
+
+def test_a_container_that_cannot_be_made_again_is_named():
+    class Stubborn(Shared):
+        def __init__(self):
+            super().__init__({"w": np.full(1, 4.0)})
+
+    grads = Stubborn()
+    with pytest.raises(TypeError, match=r"no other .*Stubborn can be made .*pass a list"):
+        gradclip.clip_grad_norm(grads, 2.0)
+    assert grads["w"] == 4.0
+    assert gradclip.clip_grad_norm_(grads, 2.0, eps=0) == 4.0 and grads["w"] == 2.0
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,8 @@ def clip_grad_norm(
     The arguments are those of clip_grad_norm_; gradients may be read-only.
 
     Returns:
-        The new arrays, in containers like those given (an iterator becomes a
-        list), each of the kind, shape, dtype and memory order of its gradient
+        The new arrays, in containers of the kinds given (an iterator becomes a
+        list; one that cannot be made again is a TypeError), each of the kind, shape, dtype and memory order of its gradient
         (a memoryview for other objects with the buffer protocol); and the norm.
         Gradients that are left alone for being non-finite are copied.
 

@@ -1,14 +1,17 @@
 """Takes nested containers apart into a list of arrays, and puts new arrays in their places.
 
-Lists, tuples, mappings and any other iterables may hold arrays, None (a
-parameter that got no gradient) and each other. A gradient's name is its path:
+Lists, tuples, mappings, dataclasses and any other iterables may hold arrays, None (a
+parameter that got no gradient) and each other. What is put together again is of the
+kind that was taken apart, its other attributes included; of an iterator a list. A gradient's name is its path:
 {"encoder": {"weight": w}} names w "encoder.weight".
 """
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Callable, NamedTuple, Union
 
 
@@ -44,8 +47,7 @@ def flatten(grads: Any) -> Flat:
         if kinds <= {_ndarray(), type(None)}:
             if kind is dict:
                 keys = list(grads)
-                make = _mapping_maker(dict, keys)
-                return Flat(leaves, kinds, list(map(str, keys)), Node(make, None))
+                return Flat(leaves, kinds, list(map(str, keys)), Node(_dict_of(keys), None))
             return Flat(leaves, kinds, None, Node(kind, None))
     return _walk(grads)
 
@@ -72,7 +74,8 @@ def _walk(grads: Any) -> Flat:
         return Node(make, [visit(part, (*path, str(key))) for key, part in zip(keys, parts)])
 
     tree = visit(grads, ())
-    nested = isinstance(grads, Mapping) or any(len(path) > 1 for path in paths)
+    keyed = isinstance(grads, Mapping) or _is_dataclass(grads)
+    nested = keyed or any(len(path) > 1 for path in paths)
     names = [".".join(path) for path in paths] if nested else None
     return Flat(leaves, set(map(type, leaves)), names, tree)
 
@@ -81,28 +84,111 @@ def _open(value: Any) -> tuple[Callable[[list[Any]], Any], Iterable[Any], list[A
     """How to make a container like value, its keys and its parts; None if value is no container."""
     if isinstance(value, Mapping):
         keys = list(value)
-        kind = type(value) if isinstance(value, dict) else dict
-        return _mapping_maker(kind, keys), keys, [value[key] for key in keys]
+        make = _dict_of(keys) if type(value) is dict else _mapping_like(value, keys)
+        return make, keys, [value[key] for key in keys]
     if isinstance(value, (list, tuple)):
         parts = list(value)
-        # A named tuple takes its parts one by one, and has _make for a list of them.
-        return getattr(value, "_make", type(value)), range(len(parts)), parts
-    if value is None or is_array(value) or not isinstance(value, Iterable):
+        kind = type(value)
+        return kind if kind in (list, tuple) else _sequence_like(value), range(len(parts)), parts
+    if value is None or is_array(value):
+        return None
+    if _is_dataclass(value):
+        from dataclasses import fields
+
+        keys = [field.name for field in fields(value)]
+        return _dataclass_like(value, keys), keys, [getattr(value, key) for key in keys]
+    if not isinstance(value, Iterable):
         return None
     try:
         iterator = iter(value)
     except TypeError:  # it only says that it can be iterated over
         return None
     parts = list(iterator)
-    return list, range(len(parts)), parts
+    make = _sequence_like(value) if isinstance(value, Sequence) else list
+    return make, range(len(parts)), parts
 
 
-def _mapping_maker(kind: type, keys: list[Any]) -> Callable[[list[Any]], Any]:
+def _is_dataclass(value: Any) -> bool:
+    return hasattr(type(value), "__dataclass_fields__")
+
+
+# ------------------------------------------------------------- the same kind again --
+
+
+def _dict_of(keys: list[Any]) -> Callable[[list[Any]], Any]:
+    return lambda parts: dict(zip(keys, parts))
+
+
+def _mapping_like(value: Any, keys: list[Any]) -> Callable[[list[Any]], Any]:
+    def fill(parts: list[Any]) -> Any:
+        if not _copies_its_parts(value, dict):
+            return type(value)(dict(zip(keys, parts)))
+        new = copy(value)
+        for key, part in zip(keys, parts):
+            new[key] = part
+        return new
+
+    return _checked(value, fill, lambda new: [new[key] for key in new])
+
+
+def _sequence_like(value: Any) -> Callable[[list[Any]], Any]:
+    def fill(parts: list[Any]) -> Any:
+        kind = type(value)
+        if isinstance(value, tuple):
+            # Without its __new__, which may want something else: a named tuple's does.
+            new = tuple.__new__(kind, parts)
+            getattr(new, "__dict__", {}).update(getattr(value, "__dict__", {}))
+            return new
+        if not _copies_its_parts(value, list):
+            return kind(parts)
+        new = copy(value)
+        if isinstance(value, list):
+            list.__setitem__(new, slice(None), parts)
+        else:
+            for i, part in enumerate(parts):
+                new[i] = part
+        return new
+
+    return _checked(value, fill, list)
+
+
+def _dataclass_like(value: Any, keys: list[str]) -> Callable[[list[Any]], Any]:
+    def fill(parts: list[Any]) -> Any:
+        new = copy(value)
+        for key, part in zip(keys, parts):
+            object.__setattr__(new, key, part)  # a frozen one too
+        return new
+
+    return _checked(value, fill, lambda new: [getattr(new, key) for key in keys])
+
+
+def _copies_its_parts(value: Any, kind: type) -> bool:
+    """Whether a copy has places of its own for the parts, and does not share the original's."""
+    return isinstance(value, kind) or hasattr(type(value), "__copy__")
+
+
+def _checked(
+    value: Any,
+    fill: Callable[[list[Any]], Any],
+    held: Callable[[Any], list[Any]],
+) -> Callable[[list[Any]], Any]:
+    """fill, but an error that names the container where what it made is not like value."""
+
     def make(parts: list[Any]) -> Any:
+        kind = type(value)
         try:
-            return kind(zip(keys, parts))
-        except TypeError:  # a defaultdict, say, wants something else first
-            return dict(zip(keys, parts))
+            new = fill(parts)
+            found = held(new)
+            same = len(found) == len(parts) and all(map(operator.is_, found, parts))
+            if same and type(new) is kind and new is not value:
+                return new
+            reason = "what it makes of them is something else"
+        except Exception as error:  # its own
+            reason = f"{type(error).__name__}: {error}"
+        raise TypeError(
+            f"no other {kind.__module__}.{kind.__qualname__} can be made for the new gradients "
+            f"({reason}): pass a list or a dictionary of the gradients"
+        )
 
     return make
 

@@ -179,7 +179,7 @@ def by_name(what: str, given: Mapping[str, Any], names: list[str] | None) -> lis
     """The values of a dictionary, nested or with paths for keys, in the order of names."""
     if names is None:
         raise ValueError(
-            f"{what} is by name, and the gradients have no names: pass a dictionary of them, or names"
+            f"{what} is by name, and the gradients have no names: pass a dictionary, or names"
         )
     flat = flatten(given)
     values = dict(zip(flat.names or (), flat.leaves))

@@ -41,7 +41,8 @@ def log_of(
     if clip_coef is not None:
         log.clip_coef = _column("clip_coef", clip_coef, count)
     if learning_rate is not None and not is_number(learning_rate):
-        log.learning_rate = _column("learning_rate", learning_rate, count)
+        rates: Any = learning_rate
+        log.learning_rate = _column("learning_rate", rates, count)
     if tensor_norms:
         log.tensors = _tensors(tensor_norms, count)
     return log
