@@ -7,15 +7,15 @@ import os
 from collections.abc import Sequence
 from ctypes import CFUNCTYPE, POINTER, byref, c_char_p, c_double, c_float, c_int, c_size_t, c_void_p
 
-from gradclip import _ffi
+from gradclip._native import ffi
 
-Options = _ffi.gradclip_options
-Tensor = _ffi.gradclip_tensor
+Options = ffi.gradclip_options
+Tensor = ffi.gradclip_tensor
 DTYPES = {
-    "float32": _ffi.GRADCLIP_F32,
-    "float64": _ffi.GRADCLIP_F64,
-    "float16": _ffi.GRADCLIP_F16,
-    "bfloat16": _ffi.GRADCLIP_BF16,
+    "float32": ffi.GRADCLIP_F32,
+    "float64": ffi.GRADCLIP_F64,
+    "float16": ffi.GRADCLIP_F16,
+    "bfloat16": ffi.GRADCLIP_BF16,
 }
 READ, READ_WRITE = 0, 1
 
@@ -61,14 +61,14 @@ def _array(values: Sequence[float] | None):
 
 def options(num_threads: int = 0, exact_f64: bool = False) -> Options:
     made = Options()
-    _ffi.gradclip_options_init(byref(made), ctypes.sizeof(made))
+    ffi.gradclip_options_init(byref(made), ctypes.sizeof(made))
     made.num_threads = num_threads
     made.exact_f64 = exact_f64
     return made
 
 
 def isa() -> str:
-    return _ffi.gradclip_isa().decode()
+    return ffi.gradclip_isa().decode()
 
 
 def spin_gain(seconds: float = 0.01) -> float:

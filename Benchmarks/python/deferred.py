@@ -23,7 +23,7 @@ import torch
 from rounds import fastest_ratio, interleaved, milliseconds, ratio
 
 import gradclip.torch
-from gradclip import _ffi
+from gradclip._native import ffi
 
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=1e-3, fused=True),
@@ -48,13 +48,13 @@ def main() -> None:
     parser.add_argument("--millions", type=float, default=124)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    _ffi.gradclip_set_num_threads(options.threads)
+    ffi.gradclip_set_num_threads(options.threads)
     sizes = shapes(options.millions)
     total = sum(torch.Size(size).numel() for size in sizes)
     print(
         f"{len(sizes)} tensors, {total / 1e6:.0f}M float32; torch {torch.__version__}, "
         f"{options.threads} of {os.cpu_count()} cores; libgradclip "
-        f"{_ffi.gradclip_version_string().decode()}, {_ffi.gradclip_isa().decode()}"
+        f"{ffi.gradclip_version_string().decode()}, {ffi.gradclip_isa().decode()}"
     )
     print(
         "ms".ljust(20)

@@ -17,7 +17,7 @@ import torch
 from rounds import fastest_ratio, interleaved, milliseconds, ratio
 
 import gradclip.torch
-from gradclip import _ffi
+from gradclip._native import ffi
 
 
 def main() -> None:
@@ -28,11 +28,11 @@ def main() -> None:
     parser.add_argument("--case", type=int, nargs=2, action="append", metavar=("COUNT", "SIZE"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    _ffi.gradclip_set_num_threads(options.threads)
+    ffi.gradclip_set_num_threads(options.threads)
     print(
         f"torch {torch.__version__}, {options.threads} of {os.cpu_count()} cores, "
         f"Python {platform.python_version()}; libgradclip "
-        f"{_ffi.gradclip_version_string().decode()}, {_ffi.gradclip_isa().decode()}"
+        f"{ffi.gradclip_version_string().decode()}, {ffi.gradclip_isa().decode()}"
     )
     print(
         "gradients"

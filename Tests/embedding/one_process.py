@@ -4,20 +4,20 @@ import ctypes
 from array import array
 
 import gradclip
-from gradclip import _ffi
+from gradclip._native import ffi
 
 
 def has_function_at(name: str, address: int) -> bool:
     """Whether Python's function of that name lies at an address of the host's."""
-    return ctypes.cast(getattr(_ffi._library, name), ctypes.c_void_p).value == address
+    return ctypes.cast(getattr(ffi._library, name), ctypes.c_void_p).value == address
 
 
 def get_num_threads() -> int:
-    return _ffi.gradclip_get_num_threads()
+    return ffi.gradclip_get_num_threads()
 
 
 def set_num_threads(count: int) -> int:
-    _ffi.gradclip_set_num_threads(count)
+    ffi.gradclip_set_num_threads(count)
     return 0
 
 
@@ -35,6 +35,6 @@ def clip_refused(max_norm: float) -> bool:
 
 def add_to(accumulator: int, value: float) -> int:
     """Add a gradient to an accumulator of the host's; the status."""
-    return _ffi._library.gradclip_accumulator_add_f32(
+    return ffi._library.gradclip_accumulator_add_f32(
         ctypes.c_void_p(accumulator), (ctypes.c_float * 1)(value), ctypes.c_size_t(1)
     )

@@ -3,7 +3,7 @@
 The library is the one named by GRADCLIP_PREBUILT, or what `make lib` builds from
 its sources: those of the checkout that this package lies in, or those that the
 sdist carries in library/. It goes beside the package's modules as
-libgradclip.so.1 (its soname), where gradclip._library looks for it first.
+libgradclip.so.1 (its soname), where gradclip._native.load looks for it first.
 """
 
 from __future__ import annotations

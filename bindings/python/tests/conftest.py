@@ -20,11 +20,11 @@ SEED = 20251103
 
 def pytest_report_header():
     import gradclip
-    from gradclip import _ffi
+    from gradclip._native import ffi
 
     return [
         f"gradclip {gradclip.__version__} from {Path(gradclip.__file__).parent}",
-        f"libgradclip {_ffi.gradclip_version_string().decode()} from {_ffi.library_path}",
+        f"libgradclip {ffi.gradclip_version_string().decode()} from {ffi.library_path}",
         f"random seed {SEED}",
     ]
 
@@ -51,9 +51,9 @@ def log(tmp_path):
 def python(monkeypatch):
     """Runs code in a fresh Python that finds the same package and library; returns the process."""
     import gradclip
-    from gradclip import _ffi
+    from gradclip._native import ffi
 
-    monkeypatch.setenv("GRADCLIP_LIBRARY", str(Path(_ffi.library_path).resolve()))
+    monkeypatch.setenv("GRADCLIP_LIBRARY", str(Path(ffi.library_path).resolve()))
     monkeypatch.setenv("PYTHONPATH", str(Path(gradclip.__file__).parents[1]))
 
     def run(*arguments, check=True):

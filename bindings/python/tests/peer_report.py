@@ -96,7 +96,7 @@ def pytest_sessionfinish(session: Any) -> None:
         return
     from importlib.metadata import version
 
-    from gradclip import _ffi
+    from gradclip._native import ffi
 
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     counts = {kind: len(reporter.stats.get(kind, ())) for kind in ("passed", "failed", "skipped")}
@@ -111,8 +111,8 @@ def pytest_sessionfinish(session: Any) -> None:
         machine={
             "Python": platform.python_version(),
             "processor": _processor(),
-            "libgradclip": _ffi.gradclip_version_string().decode(),
-            "kernels": _ffi.gradclip_isa().decode(),
+            "libgradclip": ffi.gradclip_version_string().decode(),
+            "kernels": ffi.gradclip_isa().decode(),
         },
     )
     Path(path).write_text(json.dumps(asdict(record), indent=1))

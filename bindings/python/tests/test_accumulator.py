@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradclip
-from gradclip import Accumulator, _ffi
+from gradclip import Accumulator
+from gradclip._native import ffi
 
 DTYPES = [np.dtype("f4"), np.dtype("f2"), np.dtype(ml_dtypes.bfloat16), np.dtype("f8")]
 
@@ -324,11 +325,11 @@ def test_bytes_of_a_sum_over_ranks_do_not_say_where_the_nan_is():
     ranks = [gradclip.Accumulator() for _ in range(2)]
     for rank in ranks:
         rank.add(np.array([1.0, np.nan], np.float32))
-    words = [(ctypes.c_int64 * _ffi.GRADCLIP_WORDS)() for _ in ranks]
+    words = [(ctypes.c_int64 * ffi.GRADCLIP_WORDS)() for _ in ranks]
     for rank, own in zip(ranks, words):
-        assert _ffi.gradclip_accumulator_to_words(rank._handle, 1.0, own) == 0
-    sums = (ctypes.c_int64 * _ffi.GRADCLIP_WORDS)(*map(sum, zip(*words)))
-    assert _ffi.gradclip_accumulator_from_words(ranks[0]._handle, 1.0, sums) == 0
+        assert ffi.gradclip_accumulator_to_words(rank._handle, 1.0, own) == 0
+    sums = (ctypes.c_int64 * ffi.GRADCLIP_WORDS)(*map(sum, zip(*words)))
+    assert ffi.gradclip_accumulator_from_words(ranks[0]._handle, 1.0, sums) == 0
     found = gradclip.Accumulator.from_bytes(ranks[0].to_bytes()).finish().nonfinite
     assert (found.count, found.nan_count) == (2, 2)
     assert found.tensor is found.element is found.index is found.name is None

@@ -8,7 +8,7 @@ import pytest
 
 import gradclip
 from gradclip import adaptive_clip_grad_
-from gradclip._family import optax_axes, timm_axes
+from gradclip._methods.units import optax_axes, timm_axes
 
 SEED = 20261124
 

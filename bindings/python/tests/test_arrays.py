@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import gradclip
-from gradclip import _ffi
-from gradclip._tensors import Tensors
+from gradclip._gradients.rows import Tensors
+from gradclip._native import ffi
 
 FOREIGN = ">" if sys.byteorder == "little" else "<"
 
@@ -150,9 +150,9 @@ def test_bfloat16_reaches_the_library():
         tensors = Tensors([grad], None, True)
         row = tensors.table.first
         assert (row.data, row.length) == (grad.__array_interface__["data"][0], 6)
-        assert (row.dtype, row.flags, row.device_type) == (_ffi.GRADCLIP_BF16, 0, 1)
+        assert (row.dtype, row.flags, row.device_type) == (ffi.GRADCLIP_BF16, 0, 1)
     half = Tensors([np.ones(5, "f2")], None, True).table.first
-    assert (half.length, half.dtype) == (5, _ffi.GRADCLIP_F16)
+    assert (half.length, half.dtype) == (5, ffi.GRADCLIP_F16)
 
 
 # ------------------------------------------------------------------- errors --

@@ -106,14 +106,14 @@ def test_bad_max_norm_is_one_clear_line(capsys):
 
 def test_version_names_package_and_library(capsys):
     import gradclip
-    from gradclip import _ffi
+    from gradclip._native import ffi
 
     with pytest.raises(SystemExit) as stopped:
         main(["--version"])
     assert stopped.value.code == 0
     package, library = capsys.readouterr().out.splitlines()
     assert package == f"gradclip {gradclip.__version__}"
-    assert library.endswith(f"from {_ffi.library_path}")
+    assert library.endswith(f"from {ffi.library_path}")
 
 
 def test_no_command_is_a_usage_error(capsys):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import gradclip
-from gradclip import _calls
-from gradclip._tensors import Tensors
+from gradclip._gradients.rows import Tensors
+from gradclip._methods import on_rows
 
 
 def in_place(grads, *args, **kwargs):
@@ -181,7 +181,7 @@ def test_what_the_library_cannot_do():
     tensors = Tensors([array("f", [3.0])], None, True)
     tensors.table.first.device_type = 2
     with pytest.raises(gradclip.UnsupportedError, match="device_type") as caught:
-        _calls.clip_grad_value_(tensors, 1.0)
+        on_rows.clip_grad_value_(tensors, 1.0)
     assert isinstance(caught.value, NotImplementedError)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gradclip
-from gradclip._tensors import Tensors
+from gradclip._gradients.rows import Tensors
 
 Layer = namedtuple("Layer", ["weight", "bias"])
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import gradclip
-from gradclip import _dlpack, _ffi
-from gradclip._tensors import Tensors
+from gradclip._gradients import dlpack
+from gradclip._gradients.rows import Tensors
+from gradclip._native import ffi
 
 
 class Producer:
@@ -116,7 +117,7 @@ class Handmade:
     ):
         self.memory = values
         self.shape = (ctypes.c_int64 * 1)(values.size - skip)
-        tensor = _dlpack._DLTensor(
+        tensor = dlpack._DLTensor(
             values.__array_interface__["data"][0],
             1,
             0,
@@ -128,7 +129,7 @@ class Handmade:
             None,
             skip * bits // 8,
         )
-        self.managed = _dlpack._DLManagedTensorVersioned(major, 0, None, None, flags, tensor)
+        self.managed = dlpack._DLManagedTensorVersioned(major, 0, None, None, flags, tensor)
         self.name = name
 
     def __dlpack__(self, *, max_version=None, copy=None):
@@ -139,7 +140,7 @@ class Handmade:
 def test_bfloat16_code_and_missing_strides():
     grad = Handmade(np.zeros(6, "u2"), code=4, bits=16)
     row = Tensors([grad], None, True).table.first
-    assert (row.dtype, row.length) == (_ffi.GRADCLIP_BF16, 6)
+    assert (row.dtype, row.length) == (ffi.GRADCLIP_BF16, 6)
 
 
 def test_byte_offset():

@@ -8,7 +8,6 @@ import pytest
 from conftest import CHECKOUT
 
 import gradclip
-from gradclip import _accumulator, _choosers, _clip, _inspect, _monitor, _plan
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -35,21 +34,21 @@ def test_readme():
 @pytest.mark.parametrize(
     "function",
     [
-        _clip.clip_grad_norm_,
-        _clip.clip_grad_norm,
-        _clip.defer_clip,
-        _clip.get_total_norm,
-        _clip.clip_grads_with_norm_,
-        _clip.clip_grad_value_,
-        _plan.Plan,
-        _accumulator.Accumulator,
-        _accumulator.Accumulator.from_bytes,
-        _inspect.inspect,
-        _monitor.Monitor,
-        _choosers.AutoClip,
-        _choosers.ZClip,
-        _choosers.AdaGC,
-        _choosers.SkipStep,
+        gradclip.clip_grad_norm_,
+        gradclip.clip_grad_norm,
+        gradclip.defer_clip,
+        gradclip.get_total_norm,
+        gradclip.clip_grads_with_norm_,
+        gradclip.clip_grad_value_,
+        gradclip.Plan,
+        gradclip.Accumulator,
+        gradclip.Accumulator.from_bytes,
+        gradclip.inspect,
+        gradclip.Monitor,
+        gradclip.AutoClip,
+        gradclip.ZClip,
+        gradclip.AdaGC,
+        gradclip.SkipStep,
     ],
 )
 def test_docstrings(function):

@@ -8,11 +8,11 @@ import subprocess
 import pytest
 from conftest import CHECKOUT
 
-from gradclip import _errors, _ffi
+from gradclip._native import errors, ffi
 
 HEADER = (CHECKOUT / "include" / "gradclip.h").read_text()
 CODE = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
-SOURCE = inspect.getsource(_ffi)
+SOURCE = inspect.getsource(ffi)
 COMMENTS = " ".join(
     line.strip().lstrip("#").strip() for line in SOURCE.splitlines() if line.strip().startswith("#")
 )
@@ -23,27 +23,27 @@ POINTERS = {
     "int64_t *": ctypes.POINTER(ctypes.c_int64),
     "const int64_t *": ctypes.POINTER(ctypes.c_int64),
     "const size_t *": ctypes.POINTER(ctypes.c_size_t),
-    "const gradclip_tensor *": ctypes.POINTER(_ffi.gradclip_tensor),
-    "const gradclip_options *": ctypes.POINTER(_ffi.gradclip_options),
-    "gradclip_options *": ctypes.POINTER(_ffi.gradclip_options),
-    "gradclip_result *": ctypes.POINTER(_ffi.gradclip_result),
-    "const gradclip_units *": ctypes.POINTER(_ffi.gradclip_units),
-    "gradclip_per_example_result *": ctypes.POINTER(_ffi.gradclip_per_example_result),
+    "const gradclip_tensor *": ctypes.POINTER(ffi.gradclip_tensor),
+    "const gradclip_options *": ctypes.POINTER(ffi.gradclip_options),
+    "gradclip_options *": ctypes.POINTER(ffi.gradclip_options),
+    "gradclip_result *": ctypes.POINTER(ffi.gradclip_result),
+    "const gradclip_units *": ctypes.POINTER(ffi.gradclip_units),
+    "gradclip_per_example_result *": ctypes.POINTER(ffi.gradclip_per_example_result),
     "const uint32_t *": ctypes.POINTER(ctypes.c_uint32),
-    "gradclip_report *": ctypes.POINTER(_ffi.gradclip_report),
+    "gradclip_report *": ctypes.POINTER(ffi.gradclip_report),
     "gradclip_accumulator *": ctypes.c_void_p,
     "const gradclip_accumulator *": ctypes.c_void_p,
     "gradclip_accumulator **": ctypes.POINTER(ctypes.c_void_p),
-    "const gradclip_chooser_options *": ctypes.POINTER(_ffi.gradclip_chooser_options),
-    "gradclip_chooser_options *": ctypes.POINTER(_ffi.gradclip_chooser_options),
-    "gradclip_decision *": ctypes.POINTER(_ffi.gradclip_decision),
+    "const gradclip_chooser_options *": ctypes.POINTER(ffi.gradclip_chooser_options),
+    "gradclip_chooser_options *": ctypes.POINTER(ffi.gradclip_chooser_options),
+    "gradclip_decision *": ctypes.POINTER(ffi.gradclip_decision),
     "gradclip_chooser *": ctypes.c_void_p,
     "const gradclip_chooser *": ctypes.c_void_p,
     "gradclip_chooser **": ctypes.POINTER(ctypes.c_void_p),
-    "gradclip_monitor *": ctypes.POINTER(_ffi.gradclip_monitor),
-    "const gradclip_result *": ctypes.POINTER(_ffi.gradclip_result),
-    "const gradclip_decision *": ctypes.POINTER(_ffi.gradclip_decision),
-    "gradclip_log_callback": _ffi.gradclip_log_callback,
+    "gradclip_monitor *": ctypes.POINTER(ffi.gradclip_monitor),
+    "const gradclip_result *": ctypes.POINTER(ffi.gradclip_result),
+    "const gradclip_decision *": ctypes.POINTER(ffi.gradclip_decision),
+    "gradclip_log_callback": ffi.gradclip_log_callback,
     "double *": ctypes.POINTER(ctypes.c_double),
     "const double *": ctypes.POINTER(ctypes.c_double),
     "const float *": ctypes.POINTER(ctypes.c_float),
@@ -52,8 +52,8 @@ POINTERS = {
     "const char *": ctypes.c_char_p,
     "void *": ctypes.c_void_p,
     "void *const *": ctypes.c_void_p,
-    "gradclip_tensor *": ctypes.POINTER(_ffi.gradclip_tensor),
-    "gradclip_dlpack_reader": _ffi.gradclip_dlpack_reader,
+    "gradclip_tensor *": ctypes.POINTER(ffi.gradclip_tensor),
+    "gradclip_dlpack_reader": ffi.gradclip_dlpack_reader,
 }
 VALUES = {
     "double": ctypes.c_double,
@@ -100,7 +100,7 @@ def test_every_function_of_the_header_is_declared():
     assert len(DECLARATIONS) == len(re.findall(r"\bgradclip_\w+\(", functions))
     declared = {
         name
-        for name, value in vars(_ffi).items()
+        for name, value in vars(ffi).items()
         if hasattr(value, "argtypes") and not isinstance(value, type)
     }
     assert declared == set(DECLARATIONS)
@@ -109,7 +109,7 @@ def test_every_function_of_the_header_is_declared():
 @pytest.mark.parametrize("name", DECLARATIONS)
 def test_function_has_its_declaration_as_comment_and_types(name):
     text, result, parameters = DECLARATIONS[name]
-    function = getattr(_ffi, name)
+    function = getattr(ffi, name)
     assert one_line(text) in one_line(COMMENTS)
     assert function.restype is ctype(result)
     assert list(function.argtypes) == [ctype(kind) for kind, _ in parameters]
@@ -120,8 +120,8 @@ def test_constants():
     constants = dict(re.findall(r"\b(GRADCLIP_\w+) = (-?\d+)u?\b", CODE))
     assert len(constants) >= 14
     for name, value in constants.items():
-        assert getattr(_ffi, name) == int(value), name
-    assert _ffi.GRADCLIP_NONE == ctypes.c_uint64(-1).value
+        assert getattr(ffi, name) == int(value), name
+    assert ffi.GRADCLIP_NONE == ctypes.c_uint64(-1).value
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_constants():
     ],
 )
 def test_structure_has_the_compilers_layout(name, tmp_path):
-    structure = getattr(_ffi, name)
+    structure = getattr(ffi, name)
     body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", CODE, re.S).group(1)
     fields = [parameter(field) for field in body.split(";") if field.strip()]
     assert [(n, t) for n, t in structure._fields_] == [(n, ctype(k)) for k, n in fields]
@@ -163,19 +163,19 @@ def test_structure_has_the_compilers_layout(name, tmp_path):
 
 
 def test_defaults_are_the_librarys():
-    options = _ffi.gradclip_options()
-    assert _ffi.gradclip_options_init(options, ctypes.sizeof(options)) == 0
+    options = ffi.gradclip_options()
+    assert ffi.gradclip_options_init(options, ctypes.sizeof(options)) == 0
     parameters = inspect.signature(__import__("gradclip").clip_grad_norm_).parameters
     assert parameters["eps"].default == options.eps
     assert parameters["grad_scale"].default == options.grad_scale
     assert parameters["nonfinite"].default == "leave"
-    assert options.nonfinite == _ffi.GRADCLIP_NONFINITE_LEAVE
+    assert options.nonfinite == ffi.GRADCLIP_NONFINITE_LEAVE
     assert options.struct_size == ctypes.sizeof(options)
 
 
 def test_result_init():
-    result = _ffi.gradclip_result(total_norm=7.0)
-    assert _ffi.gradclip_result_init(result, ctypes.sizeof(result)) == 0
+    result = ffi.gradclip_result(total_norm=7.0)
+    assert ffi.gradclip_result_init(result, ctypes.sizeof(result)) == 0
     assert result.struct_size == ctypes.sizeof(result) and result.total_norm == 0.0
     assert not result.tensor_norms
 
@@ -187,14 +187,14 @@ def test_typed_calls(suffix, real):
     pointers = ctypes.POINTER(real) * 2
     grads, outputs = pointers(first, second), pointers(out_first, out_second)
     lengths = (ctypes.c_size_t * 2)(2, 1)
-    options = _ffi.gradclip_options()
-    _ffi.gradclip_options_init(options, ctypes.sizeof(options))
+    options = ffi.gradclip_options()
+    ffi.gradclip_options_init(options, ctypes.sizeof(options))
     options.eps = 0.0
-    result = _ffi.gradclip_result(ctypes.sizeof(_ffi.gradclip_result))
+    result = ffi.gradclip_result(ctypes.sizeof(ffi.gradclip_result))
 
     def call(name, *arguments):
-        function = getattr(_ffi, f"gradclip_{name}_{suffix}")
-        assert function(grads, *arguments) == 0, _ffi.gradclip_last_error()
+        function = getattr(ffi, f"gradclip_{name}_{suffix}")
+        assert function(grads, *arguments) == 0, ffi.gradclip_last_error()
 
     call("get_total_norm", lengths, 2, 2.0, options, result)
     assert result.total_norm == 5.0
@@ -213,49 +213,49 @@ def test_typed_calls(suffix, real):
 @pytest.mark.parametrize(("suffix", "real"), [("f32", ctypes.c_float), ("f64", ctypes.c_double)])
 def test_accumulator_of_typed_gradients(suffix, real):
     accumulator = ctypes.c_void_p()
-    assert _ffi.gradclip_accumulator_create(1.0, None, accumulator) == 0
-    add = getattr(_ffi, f"gradclip_accumulator_add_{suffix}")
+    assert ffi.gradclip_accumulator_create(1.0, None, accumulator) == 0
+    add = getattr(ffi, f"gradclip_accumulator_add_{suffix}")
     assert add(accumulator, (real * 2)(3.0, 4.0), 2) == 0
-    assert add(accumulator, None, 1) == _ffi.GRADCLIP_ERROR_INVALID_ARGUMENT
-    result = _ffi.gradclip_result(ctypes.sizeof(_ffi.gradclip_result))
-    assert _ffi.gradclip_accumulator_finish(accumulator, 3.5, result) == 0
+    assert add(accumulator, None, 1) == ffi.GRADCLIP_ERROR_INVALID_ARGUMENT
+    result = ffi.gradclip_result(ctypes.sizeof(ffi.gradclip_result))
+    assert ffi.gradclip_accumulator_finish(accumulator, 3.5, result) == 0
     assert result.total_norm == 7.0
-    _ffi.gradclip_accumulator_free(accumulator)
+    ffi.gradclip_accumulator_free(accumulator)
 
 
 def test_number_of_threads():
-    before = _ffi.gradclip_get_num_threads()
+    before = ffi.gradclip_get_num_threads()
     assert before >= 1
-    _ffi.gradclip_set_num_threads(3)
-    assert _ffi.gradclip_get_num_threads() == 3
-    _ffi.gradclip_set_num_threads(before)
+    ffi.gradclip_set_num_threads(3)
+    assert ffi.gradclip_get_num_threads() == 3
+    ffi.gradclip_set_num_threads(before)
 
 
 def test_coefficient_and_scale():
     coef = ctypes.c_double()
-    assert _ffi.gradclip_clip_coef(1.0, 4.0, None, coef) == 0
+    assert ffi.gradclip_clip_coef(1.0, 4.0, None, coef) == 0
     assert coef.value == 1.0 / (4.0 + 1e-6)
     grad = (ctypes.c_double * 2)(3.0, 4.0)
     data = ctypes.cast(grad, ctypes.c_void_p)
-    tensor = _ffi.gradclip_tensor(data, 2, _ffi.GRADCLIP_F64)
-    assert _ffi.gradclip_scale(tensor, 1, 0.5, None) == 0
+    tensor = ffi.gradclip_tensor(data, 2, ffi.GRADCLIP_F64)
+    assert ffi.gradclip_scale(tensor, 1, 0.5, None) == 0
     assert list(grad) == [1.5, 2.0]
 
 
 def test_statuses_and_errors():
-    assert _ffi.gradclip_status_string(_ffi.GRADCLIP_ERROR_INVALID_ARGUMENT) == b"invalid argument"
-    assert _ffi.gradclip_clip_coef(-1.0, 1.0, None, ctypes.c_double()) < 0
-    assert b"max_norm" in _ffi.gradclip_last_error()
+    assert ffi.gradclip_status_string(ffi.GRADCLIP_ERROR_INVALID_ARGUMENT) == b"invalid argument"
+    assert ffi.gradclip_clip_coef(-1.0, 1.0, None, ctypes.c_double()) < 0
+    assert b"max_norm" in ffi.gradclip_last_error()
     for status, kind in (
-        (-1, _errors.InvalidArgumentError),
-        (-2, _errors.UnsupportedError),
-        (-3, _errors.OutOfMemoryError),
-        (-4, _errors.BadDataError),
+        (-1, errors.InvalidArgumentError),
+        (-2, errors.UnsupportedError),
+        (-3, errors.OutOfMemoryError),
+        (-4, errors.BadDataError),
     ):
-        error = _errors.error_for(status)
+        error = errors.error_for(status)
         assert type(error) is kind and "max_norm" in str(error) and error.status == status
-    assert str(_errors.error_for(-99)).startswith("status -99 (unknown status): max_norm")
+    assert str(errors.error_for(-99)).startswith("status -99 (unknown status): max_norm")
 
 
 def test_isa_is_one_of_the_headers():
-    assert _ffi.gradclip_isa() in (b"baseline", b"x86-64-v3", b"x86-64-v4", b"neon")
+    assert ffi.gradclip_isa() in (b"baseline", b"x86-64-v3", b"x86-64-v4", b"neon")

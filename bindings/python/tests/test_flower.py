@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import CHECKOUT
 
 import gradclip.flower as flower
-from conftest import CHECKOUT
 
 HUGE = 3e38
 

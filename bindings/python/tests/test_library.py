@@ -9,9 +9,9 @@ import pytest
 from conftest import CHECKOUT
 
 import gradclip
-from gradclip import _ffi
+from gradclip._native import ffi
 
-IMPORT = "import gradclip; from gradclip import _ffi; print(_ffi.library_path)"
+IMPORT = "import gradclip; from gradclip._native import ffi; print(ffi.library_path)"
 PACKAGE = Path(gradclip.__file__).parent
 
 
@@ -57,7 +57,7 @@ def test_a_missing_library_prints_the_order_that_was_tried(run, monkeypatch, tmp
 
 
 def test_the_override_alone_is_tried(run, monkeypatch, package):
-    shutil.copy(_ffi.library_path, package / "gradclip" / "libgradclip.so.1")
+    shutil.copy(ffi.library_path, package / "gradclip" / "libgradclip.so.1")
     monkeypatch.setenv("GRADCLIP_LIBRARY", "/nowhere/libgradclip.so")
     done = run(check=False)
     assert "GRADCLIP_LIBRARY: /nowhere/libgradclip.so: cannot open" in done.stderr
@@ -67,7 +67,7 @@ def test_the_override_alone_is_tried(run, monkeypatch, package):
 def test_the_override_wins(run, monkeypatch, package, tmp_path):
     fake(package / "gradclip", 99999)
     elsewhere = tmp_path / "renamed.so"
-    shutil.copy(_ffi.library_path, elsewhere)
+    shutil.copy(ffi.library_path, elsewhere)
     monkeypatch.setenv("GRADCLIP_LIBRARY", str(elsewhere))
     assert run().stdout.strip() == str(elsewhere)
 
@@ -78,7 +78,7 @@ def test_the_packages_own_comes_before_the_checkouts_and_the_systems(
     monkeypatch.delenv("GRADCLIP_LIBRARY")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     system = tmp_path / "libgradclip.so.1"
-    shutil.copy(_ffi.library_path, system)
+    shutil.copy(ffi.library_path, system)
     assert run().stdout.strip() == "libgradclip.so.1"
     # site/gradclip lies four levels below a directory that looks like a checkout
     checkout = package.parents[2]
@@ -86,10 +86,10 @@ def test_the_packages_own_comes_before_the_checkouts_and_the_systems(
     (checkout / "include" / "gradclip.h").touch()
     (checkout / "build" / "lib").mkdir(parents=True)
     built = checkout / "build" / "lib" / "libgradclip.so.1"
-    shutil.copy(_ffi.library_path, built)
+    shutil.copy(ffi.library_path, built)
     assert run().stdout.strip() == str(built)
     own = package / "gradclip" / "libgradclip.so.1"
-    shutil.copy(_ffi.library_path, own)
+    shutil.copy(ffi.library_path, own)
     assert run().stdout.strip() == str(own)
 
 
@@ -100,7 +100,7 @@ def test_a_file_that_does_not_load_is_told_and_the_next_is_tried(
     (package / "gradclip" / "libgradclip.so.1").write_text("not a library")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     assert "libgradclip.so.1: file too short" in run(check=False).stderr
-    shutil.copy(_ffi.library_path, tmp_path / "libgradclip.so.1")
+    shutil.copy(ffi.library_path, tmp_path / "libgradclip.so.1")
     assert run().stdout.strip() == "libgradclip.so.1"
 
 
@@ -111,8 +111,8 @@ OWN = MAJOR * 10000 + MINOR * 100 + PATCH
 def test_the_package_has_the_version_of_the_header():
     header = (CHECKOUT / "include" / "gradclip.h").read_text()
     assert f'GRADCLIP_VERSION_STRING "{gradclip.__version__}"' in header
-    assert _ffi.gradclip_version() >= OWN
-    assert re.fullmatch(rb"\d+\.\d+\.\d+", _ffi.gradclip_version_string())
+    assert ffi.gradclip_version() >= OWN
+    assert re.fullmatch(rb"\d+\.\d+\.\d+", ffi.gradclip_version_string())
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_an_older_library_of_the_same_major_version_is_refused(run, monkeypatch,
 def test_a_newer_library_of_the_same_major_version_is_taken(monkeypatch, tmp_path):
     import ctypes
 
-    from gradclip import _library
+    from gradclip._native import load
 
     library = fake(tmp_path, OWN + 1)
-    _library._check_version(ctypes.CDLL(str(library)), str(library))
+    load._check_version(ctypes.CDLL(str(library)), str(library))
 
 
 def test_some_other_library_is_refused(run, monkeypatch, tmp_path):

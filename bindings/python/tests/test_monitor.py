@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import gradclip
-from gradclip._steplog import COLUMNS, StepLog
+from gradclip._monitor.steplog import COLUMNS, StepLog
 
 HEADER = "step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element"
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gradclip
-from gradclip import _ffi
-from gradclip._tensors import Table
+from gradclip._gradients.rows import Table
+from gradclip._native import ffi
 
 
 def test_the_same_array_twice_counts_and_is_scaled_once():
@@ -97,7 +97,7 @@ def test_empty_arrays_overlap_nothing():
 def test_the_library_finds_an_overlap_if_there_is_one(runs):
     starts, lengths = [2 * s for s, _ in runs], [n for _, n in runs]
     used = [place for start, n in runs for place in range(start, start + n)]
-    overlap = Table.of(starts, lengths, [_ffi.GRADCLIP_F16] * len(runs)).overlap()
+    overlap = Table.of(starts, lengths, [ffi.GRADCLIP_F16] * len(runs)).overlap()
     if len(used) == len(set(used)):
         assert overlap is None
     else:

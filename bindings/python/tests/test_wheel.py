@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT
 
-from gradclip import _ffi
+from gradclip._native import ffi
 
 PROJECT = Path(__file__).parents[1]
-LIBRARY = Path(_ffi.library_path).resolve()
+LIBRARY = Path(ffi.library_path).resolve()
 
 
 def build(directory, prebuilt):
@@ -73,7 +73,7 @@ def test_the_unpacked_wheel_finds_its_own_library(wheel, tmp_path, monkeypatch):
         archive.extractall(tmp_path)
     monkeypatch.delenv("GRADCLIP_LIBRARY", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    code = "import gradclip; from gradclip import _ffi; print(_ffi.library_path)"
+    code = "import gradclip; from gradclip._native import ffi; print(ffi.library_path)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(tmp_path / "gradclip" / "libgradclip.so.1")
 

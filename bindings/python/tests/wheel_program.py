@@ -10,7 +10,7 @@ import sys
 import threading
 
 import gradclip
-from gradclip import _ffi
+from gradclip._native import ffi
 
 
 def clip(values):
@@ -23,7 +23,7 @@ def main():
     for program in ("swift", "swiftc", "cc", "gcc", "clang"):
         assert shutil.which(program) is None, f"{program} is in PATH"
     package = os.path.dirname(os.path.realpath(gradclip.__file__))
-    assert os.path.realpath(_ffi.library_path) == os.path.join(package, "libgradclip.so.1")
+    assert os.path.realpath(ffi.library_path) == os.path.join(package, "libgradclip.so.1")
     assert "numpy" not in sys.modules
     if hasattr(sys, "_is_gil_enabled"):
         free_threaded = "t" in getattr(sys, "abiflags", "")

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._accumulator import Accumulator
-from ._clip import (
+from ._methods.accumulator import Accumulator
+from ._methods.inspect import inspect
+from ._methods.plan import Plan
+from ._methods.whole import (
     clip_grad_norm,
     clip_grad_norm_,
     clip_grad_value_,
@@ -21,7 +23,7 @@ from ._clip import (
     defer_clip,
     get_total_norm,
 )
-from ._errors import (
+from ._native.errors import (
     BadDataError,
     GradClipError,
     InvalidArgumentError,
@@ -29,26 +31,22 @@ from ._errors import (
     OutOfMemoryError,
     UnsupportedError,
 )
-from ._inspect import inspect
 from ._norm import NonFinite, Norm
-from ._plan import Plan
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._adaptive import adaptive_clip_grad_
     from ._advise import advise
     from ._advise.advice import Advice
     from ._advise.extra import MissingPackageError
     from ._advise.log import LogError
-    from ._chooser import Decision
-    from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
-    from ._diagnosis import Culprit, Diagnosis, Spike
-    from ._family import PartsNorm, adapt_max_norm
-    from ._monitor import Monitor
-    from ._parts import clip_by_block_rms_, clip_by_group_, clip_by_norm_
-    from ._per_example import PerExample, clip_per_example
-    from ._recorder import MonitorWarning, Step
-    from ._report import Inspection, Report
+    from ._choosers import AdaGC, AutoClip, Decision, SkipStep, ZClip
+    from ._methods.examples import PerExample, adapt_max_norm, clip_per_example
+    from ._methods.parts import PartsNorm, clip_by_block_rms_, clip_by_group_, clip_by_norm_
+    from ._methods.report import Inspection, Report
+    from ._methods.units import adaptive_clip_grad_
+    from ._monitor.diagnosis import Culprit, Diagnosis, Spike
+    from ._monitor.monitor import Monitor
+    from ._monitor.recorder import MonitorWarning, Step
 
 __all__ = [
     "Accumulator",
@@ -102,28 +100,28 @@ _LATER = {
     "AdaGC": "_choosers",
     "Advice": "_advise.advice",
     "AutoClip": "_choosers",
-    "Culprit": "_diagnosis",
-    "Decision": "_chooser",
-    "Diagnosis": "_diagnosis",
-    "Inspection": "_report",
+    "Culprit": "_monitor.diagnosis",
+    "Decision": "_choosers",
+    "Diagnosis": "_monitor.diagnosis",
+    "Inspection": "_methods.report",
     "LogError": "_advise.log",
     "MissingPackageError": "_advise.extra",
-    "Monitor": "_monitor",
-    "MonitorWarning": "_recorder",
-    "PartsNorm": "_family",
-    "PerExample": "_per_example",
-    "Report": "_report",
+    "Monitor": "_monitor.monitor",
+    "MonitorWarning": "_monitor.recorder",
+    "PartsNorm": "_methods.parts",
+    "PerExample": "_methods.examples",
+    "Report": "_methods.report",
     "SkipStep": "_choosers",
-    "Spike": "_diagnosis",
-    "Step": "_recorder",
+    "Spike": "_monitor.diagnosis",
+    "Step": "_monitor.recorder",
     "ZClip": "_choosers",
-    "adapt_max_norm": "_family",
-    "adaptive_clip_grad_": "_adaptive",
+    "adapt_max_norm": "_methods.examples",
+    "adaptive_clip_grad_": "_methods.units",
     "advise": "_advise",
-    "clip_by_block_rms_": "_parts",
-    "clip_by_group_": "_parts",
-    "clip_by_norm_": "_parts",
-    "clip_per_example": "_per_example",
+    "clip_by_block_rms_": "_methods.parts",
+    "clip_by_group_": "_methods.parts",
+    "clip_by_norm_": "_methods.parts",
+    "clip_per_example": "_methods.examples",
 }
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from . import _distributed
+from ._methods import ranks
 from ._rebinding import Place, Rebinding
-from .torch._gradients import ForTorch, gradients_in, look_at
+from .torch._rows import ForTorch, gradients_in, look_at
 from .torch.distributed import _Groups
 
 __all__ = ["VERSIONS", "patch"]
@@ -111,7 +111,7 @@ def _scaled_global_norm(optimizer: Any, norm_type: float = 2) -> torch.Tensor:
     from deepspeed.runtime.utils import is_model_parallel_parameter
 
     assert norm_type == 2, "only L2 norm supported"
-    settings = _distributed.Settings(float("inf"), 2.0, False, 1e-6, "leave", 1.0, False)
+    settings = ranks.Settings(float("inf"), 2.0, False, 1e-6, "leave", 1.0, False)
 
     def collect() -> Any:
         pieces = []
@@ -120,7 +120,9 @@ def _scaled_global_norm(optimizer: Any, norm_type: float = 2) -> torch.Tensor:
             for parameter in optimizer.params_in_partition[i]:
                 if getattr(parameter, "ds_pipe_replicated", False):
                     continue
-                counts = is_model_parallel_parameter(parameter) or optimizer.model_parallel_rank == 0
+                counts = (
+                    is_model_parallel_parameter(parameter) or optimizer.model_parallel_rank == 0
+                )
                 number = optimizer.get_param_id(parameter)
                 if not counts or number not in optimizer.norm_for_param_grads:
                     _used(optimizer, number)
@@ -132,7 +134,7 @@ def _scaled_global_norm(optimizer: Any, norm_type: float = 2) -> torch.Tensor:
             raise TypeError(f"offloaded gradient {rows.tensor} {rows.what}")
         return rows
 
-    norm, _ = _distributed.clip(_Ranks(optimizer), collect, settings, writes=False)
+    norm, _ = ranks.clip(_Ranks(optimizer), collect, settings, writes=False)
     value = float(norm) if isfinite(norm) else float("inf")
     return torch.tensor(value, dtype=torch.float64, device=optimizer.device)
 

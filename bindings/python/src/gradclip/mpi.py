@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
-from . import _distributed
-from ._accumulator import Accumulator
-from ._containers import flatten
+from ._gradients.rows import Tensors
+from ._gradients.tree import flatten
+from ._methods import ranks
+from ._methods.accumulator import Accumulator
 from ._norm import Norm
-from ._tensors import Tensors
 
 if TYPE_CHECKING:
-    from ._types import Grads, NonFinitePolicy
+    from ._gradients.types import Grads, NonFinitePolicy
 
 __all__ = ["clip_grad_norm_", "defer_clip", "finish", "get_total_norm"]
 
@@ -74,7 +74,7 @@ def clip_grad_norm_(
     >>> clip_grad_norm_([array.array("f", [3.0, 4.0])], max_norm=1.0, comm=MPI.COMM_SELF)
     5.0
     """
-    settings = _distributed.Settings(
+    settings = ranks.Settings(
         max_norm, norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
     )
     return _run(grads, settings, comm, uncounted, names, writes=True)
@@ -95,7 +95,7 @@ def defer_clip(
     exact_f64: bool = False,
 ) -> Norm:
     """Everything of clip_grad_norm_ but the write: multiply by .factor of the result."""
-    settings = _distributed.Settings(
+    settings = ranks.Settings(
         max_norm, norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
     )
     return _run(grads, settings, comm, uncounted, names, writes=False)
@@ -114,7 +114,7 @@ def get_total_norm(
     exact_f64: bool = False,
 ) -> Norm:
     """The norm of the gradients of all ranks; nothing is written."""
-    settings = _distributed.Settings(
+    settings = ranks.Settings(
         inf, norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64
     )
     return _run(grads, settings, comm, uncounted, names, writes=False)
@@ -132,7 +132,7 @@ def finish(
     Each rank adds its shards to an accumulator as the backward pass makes them; then
     only the message is left to wait for. The accumulators stay as they are.
     """
-    return _distributed.finish(_Comm(comm), accumulator, max_norm, error_if_nonfinite)
+    return ranks.finish(_Comm(comm), accumulator, max_norm, error_if_nonfinite)
 
 
 class _Rows(Tensors):
@@ -148,12 +148,12 @@ class _Rows(Tensors):
                 raise ValueError(f"uncounted[{i}] is none of the arrays in grads")
             place = place_of[id(array)]
             rows.append(place if self.row_of is None else self.row_of[place])
-        self.table = _distributed.without(self.table, rows)
+        self.table = ranks.without(self.table, rows)
 
 
 def _run(
     grads: Grads,
-    settings: _distributed.Settings,
+    settings: ranks.Settings,
     comm: Any,
     uncounted: Grads,
     names: Iterable[str] | None,
@@ -165,7 +165,7 @@ def _run(
             rows.leave_out(uncounted)
         return rows
 
-    norm, _ = _distributed.clip(_Comm(comm), collect, settings, writes)
+    norm, _ = ranks.clip(_Comm(comm), collect, settings, writes)
     return norm
 
 

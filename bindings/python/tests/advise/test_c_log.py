@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("numpy")
 
 import gradclip
-from gradclip import _ffi
 from gradclip._advise.readers import read
+from gradclip._native import ffi
 
 
 def c_log(path, norms, rate, losses):
@@ -19,25 +19,25 @@ def c_log(path, norms, rate, losses):
     Returns the warnings."""
     warnings = []
     with open(path, "w") as file:
-        lines = {_ffi.GRADCLIP_LOG_CSV: file.write, _ffi.GRADCLIP_LOG_WARNING: warnings.append}
+        lines = {ffi.GRADCLIP_LOG_CSV: file.write, ffi.GRADCLIP_LOG_WARNING: warnings.append}
 
-        @_ffi.gradclip_log_callback
+        @ffi.gradclip_log_callback
         def take(_, kind, text):
             lines[kind](text.decode("ascii") + "\n")
 
-        monitor = _ffi.gradclip_monitor()
-        assert _ffi.gradclip_monitor_init(monitor, ctypes.sizeof(monitor)) == 0
+        monitor = ffi.gradclip_monitor()
+        assert ffi.gradclip_monitor_init(monitor, ctypes.sizeof(monitor)) == 0
         monitor.callback = take
         for norm, loss in zip(norms, losses):
-            result = _ffi.gradclip_result(ctypes.sizeof(_ffi.gradclip_result))
+            result = ffi.gradclip_result(ctypes.sizeof(ffi.gradclip_result))
             grad = (ctypes.c_double * 2)(norm, 0.0)
-            tensor = _ffi.gradclip_tensor(
-                ctypes.cast(grad, ctypes.c_void_p), 2, _ffi.GRADCLIP_F64, 0, 1, 0
+            tensor = ffi.gradclip_tensor(
+                ctypes.cast(grad, ctypes.c_void_p), 2, ffi.GRADCLIP_F64, 0, 1, 0
             )
-            _ffi.gradclip_clip_grad_norm(tensor, 1, 1.5, 2.0, None, result)
+            ffi.gradclip_clip_grad_norm(tensor, 1, 1.5, 2.0, None, result)
             loss_of = ctypes.byref(ctypes.c_double(loss))
             rate_of = ctypes.byref(ctypes.c_double(rate))
-            assert _ffi.gradclip_monitor_log(monitor, rate_of, loss_of, result, None) == 0
+            assert ffi.gradclip_monitor_log(monitor, rate_of, loss_of, result, None) == 0
     return warnings
 
 

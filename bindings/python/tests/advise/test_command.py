@@ -85,7 +85,7 @@ def test_an_empty_log_is_a_failure_for_scripts(tmp_path, capsys):
 
 
 def test_as_a_module_from_a_pipe(python, log):
-    import gradclip._ffi as ffi
+    import gradclip._native.ffi as ffi
 
     lines = Path(log).read_text().splitlines()
     column = "\n".join(line.split(",")[1] for line in lines) + "\n"

@@ -22,7 +22,7 @@ from trees import (  # noqa: E402
 )
 
 import gradclip  # noqa: E402
-from gradclip._tensors import Tensors  # noqa: E402
+from gradclip._gradients.rows import Tensors  # noqa: E402
 
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 

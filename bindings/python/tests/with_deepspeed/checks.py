@@ -9,12 +9,12 @@ import os
 import time
 
 os.environ["DS_ACCELERATOR"] = "cpu"
+import deepspeed  # noqa: E402
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
-
-import deepspeed  # noqa: E402
-import gradclip.deepspeed  # noqa: E402
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer  # noqa: E402
+
+import gradclip.deepspeed  # noqa: E402
 
 
 def engine(clipping, stage=2, width=64, dtype="bf16"):

@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import gradclip.torch as gt  # noqa: E402
-from gradclip import _dlpack  # noqa: E402
-from gradclip.torch import _at_once  # noqa: E402
+from gradclip._gradients import dlpack  # noqa: E402
+from gradclip.torch import _fast  # noqa: E402
 
 HAS_EXCHANGE = hasattr(torch.Tensor, "__dlpack_c_exchange_api__")  # 2.13 has it
 
@@ -20,20 +20,20 @@ def way(request, monkeypatch):
     if request.param.startswith("exchange") and not HAS_EXCHANGE:
         pytest.skip("this torch has no DLPack exchange API")
     if "listed" in request.param:
-        monkeypatch.setattr(_dlpack, "_tuples_end_in_their_items", False)
+        monkeypatch.setattr(dlpack, "_tuples_end_in_their_items", False)
     if "asked" in request.param:
-        monkeypatch.setattr(_at_once, "_reader", None)
+        monkeypatch.setattr(_fast, "_reader", None)
     return request.param
 
 
 def test_the_fast_way_is_there_where_torch_has_it():
-    assert (_at_once._reader is not None) == HAS_EXCHANGE
-    assert _dlpack._tuples_end_in_their_items
+    assert (_fast._reader is not None) == HAS_EXCHANGE
+    assert dlpack._tuples_end_in_their_items
 
 
 def rows_of(*tensors):
     """(address, length, dtype) of each, or None if they were not taken."""
-    rows = _at_once.RowsAtOnce(len(tensors) + 3)
+    rows = _fast.RowsAtOnce(len(tensors) + 3)
     if not rows.take(tuple(tensors)):
         return None
     table = rows.found().table
@@ -60,7 +60,7 @@ TAKEN = {
 def test_rows_are_what_torch_says(way, name):
     tensor = TAKEN[name]
     (row,) = rows_of(tensor)
-    assert row == (tensor.data_ptr(), tensor.numel(), _at_once.DTYPES[tensor.dtype])
+    assert row == (tensor.data_ptr(), tensor.numel(), _fast.DTYPES[tensor.dtype])
 
 
 def test_a_lazy_copy_is_made_before_its_memory_is_taken(way):
@@ -110,17 +110,17 @@ def test_what_a_transform_wraps_is_left_to_the_slow_way(way):
 
 def test_many_tensors_of_many_sizes(way):
     rng = random.Random(5)
-    dtypes = list(_at_once.DTYPES)
+    dtypes = list(_fast.DTYPES)
     tensors = [torch.ones(rng.randrange(1, 40), dtype=rng.choice(dtypes)) for _ in range(3000)]
-    expected = [(t.data_ptr(), t.numel(), _at_once.DTYPES[t.dtype]) for t in tensors]
+    expected = [(t.data_ptr(), t.numel(), _fast.DTYPES[t.dtype]) for t in tensors]
     assert rows_of(*tensors) == expected
-    grads = gt._gradients.gradients_in(tensors)  # in portions
+    grads = gt._rows.gradients_in(tensors)  # in portions
     words = grads.rows.found().table.words
     assert list(zip(words[0::4], words[1::4], words[2::4])) == expected
 
 
 def test_shared_memory_is_noticed(way):
-    rows = _at_once.RowsAtOnce(2)
+    rows = _fast.RowsAtOnce(2)
     assert rows.take((x, x[1:2]))
     assert rows.found() is None
 
@@ -151,7 +151,7 @@ def test_functions_and_plans_follow_new_gradients(way):
 
 
 def exchange_of(major, function, name=b"dlpack_exchange_api"):
-    api = _dlpack._DLPackExchangeAPI(major, 3, None, 1, 1, 1, function, 1)
+    api = dlpack._DLPackExchangeAPI(major, 3, None, 1, 1, 1, function, 1)
     new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)(
         ("PyCapsule_New", ctypes.pythonapi)
     )
@@ -160,18 +160,18 @@ def exchange_of(major, function, name=b"dlpack_exchange_api"):
 
 
 def test_only_readers_of_the_known_protocol_are_taken():
-    assert _dlpack.reader_of(exchange_of(1, 1234)) is not None
-    assert _dlpack.reader_of(exchange_of(2, 1234)) is None
-    assert _dlpack.reader_of(exchange_of(1, None)) is None
-    assert _dlpack.reader_of(exchange_of(1, 1234, b"something_else")) is None
-    assert _dlpack.reader_of(list) is None
+    assert dlpack.reader_of(exchange_of(1, 1234)) is not None
+    assert dlpack.reader_of(exchange_of(2, 1234)) is None
+    assert dlpack.reader_of(exchange_of(1, None)) is None
+    assert dlpack.reader_of(exchange_of(1, 1234, b"something_else")) is None
+    assert dlpack.reader_of(list) is None
 
 
 def test_what_a_reader_raises_is_raised():
-    @_dlpack._ffi.gradclip_dlpack_reader
+    @dlpack.ffi.gradclip_dlpack_reader
     def read(thing, out):
         return -1
 
-    row = _dlpack._ffi.gradclip_tensor()
-    assert not _dlpack.read((x,), read, row)
-    assert b"objects[0] must be readable: read() must return 0 (got -1)" in _dlpack._ffi.gradclip_last_error()
+    row = dlpack.ffi.gradclip_tensor()
+    assert not dlpack.read((x,), read, row)
+    assert b"objects[0] must be readable: read() must return 0 (got -1)" in dlpack.ffi.gradclip_last_error()

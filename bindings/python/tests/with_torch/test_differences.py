@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import gradclip.torch as gt  # noqa: E402
-from gradclip.torch import _original  # noqa: E402
+from gradclip.torch import _fallback  # noqa: E402
 
 INF, NAN = math.inf, math.nan
 
@@ -36,7 +36,7 @@ def test_finite_gradients_do_not_overflow(norm_type):
     norm = gt.clip_grad_norm_([ours], 1, norm_type, error_if_nonfinite=True)
     assert norm.item() == pytest.approx(2e200 * 10 ** (1 / norm_type), rel=1e-12)
     assert ours.grad.norm(1).item() == pytest.approx(10 * 10 ** (-1 / norm_type), rel=1e-9)
-    assert not math.isfinite(_original.get_total_norm([torch.tensor([2e200] * 10).double()], 2))
+    assert not math.isfinite(_fallback.get_total_norm([torch.tensor([2e200] * 10).double()], 2))
 
 
 def test_gradients_whose_norm_no_float64_can_hold_are_clipped():
@@ -53,7 +53,7 @@ def test_a_norm_beyond_float32_comes_as_float64():
         math.hypot(3e38, 3e38), 1e-6
     )
     assert ours.grad.tolist() == pytest.approx([0.5**0.5] * 2, rel=1e-6)
-    assert _original.clip_grad_norm_([theirs], 1.0) == INF
+    assert _fallback.clip_grad_norm_([theirs], 1.0) == INF
     assert theirs.grad.tolist() == [0, 0]
 
 
@@ -61,7 +61,7 @@ def test_an_infinite_max_norm_never_makes_nan():
     ours, theirs = parameter([3e38, 3e38]), parameter([3e38, 3e38])
     gt.clip_grad_norm_([ours], INF)
     assert ours.grad.tolist() == theirs.grad.tolist()
-    _original.clip_grad_norm_([theirs], INF)
+    _fallback.clip_grad_norm_([theirs], INF)
     assert theirs.grad.isnan().all()
     ours.grad[0] = INF
     assert gt.clip_grad_norm_([ours], INF) == INF and ours.grad[1] > 1e38
@@ -80,7 +80,7 @@ def test_a_max_norm_below_0_is_an_error(value):
     with pytest.raises(ValueError, match=r"^max_norm must be"):
         gt.clip_grads_with_norm_([ours], value, torch.tensor(NAN))
     assert ours.grad.tolist() == [3, 4]
-    _original.clip_grad_norm_([theirs], -1.0)
+    _fallback.clip_grad_norm_([theirs], -1.0)
     assert theirs.grad[0] < 0
 
 
@@ -112,7 +112,7 @@ def test_the_same_parameter_twice_counts_and_is_scaled_once():
     tied.grad = gapped
     assert gt.clip_grad_norm_([tied, tied], 1.0).item() == pytest.approx(20**0.5)
     assert gapped.norm().item() == pytest.approx(1)
-    assert _original.get_total_norm([gapped, gapped]) == pytest.approx(2**0.5)
+    assert _fallback.get_total_norm([gapped, gapped]) == pytest.approx(2**0.5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -121,10 +121,10 @@ def test_the_norm_is_never_of_half_precision(dtype):
     norm = gt.get_total_norm(grads)
     assert norm.dtype == torch.float32
     assert norm.item() == pytest.approx((100_000 * 49 + 1) ** 0.5, rel=1e-7)
-    assert _original.get_total_norm(grads).dtype == dtype
+    assert _fallback.get_total_norm(grads).dtype == dtype
     large = torch.full((10_000,), 60000.0, dtype=torch.float16)
     assert gt.get_total_norm([large]) == 6e6
-    assert _original.get_total_norm([large]) == INF
+    assert _fallback.get_total_norm([large]) == INF
 
 
 @pytest.mark.parametrize("norm_type", [0, 1, 2, 3.5, INF, -1, -INF])
@@ -135,7 +135,7 @@ def test_empty_gradients_are_fine_for_every_order(norm_type):
     assert gt.clip_grad_norm_([empty], 1.0, norm_type) == 0
     if norm_type in (-1, INF, -INF):
         with pytest.raises(RuntimeError, match="empty tensor"):
-            _original.get_total_norm([empty.grad, weight.grad], norm_type)
+            _fallback.get_total_norm([empty.grad, weight.grad], norm_type)
 
 
 def test_a_clip_value_beyond_the_dtype_and_no_gradients_at_all():

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 import gradclip  # noqa: E402
 import gradclip.torch as gt  # noqa: E402
-from gradclip.torch import _original  # noqa: E402
+from gradclip.torch import _fallback  # noqa: E402
 
 NAMES = ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm")
 
@@ -24,7 +24,7 @@ def calls(monkeypatch):
         return call
 
     for name in NAMES:
-        monkeypatch.setattr(_original, name, spy(name, getattr(_original, name)))
+        monkeypatch.setattr(_fallback, name, spy(name, getattr(_fallback, name)))
     return seen
 
 
@@ -96,7 +96,7 @@ def test_gives_what_torch_gives(name, calls):
         calls.clear()
         mine = outcome(lambda: getattr(gt, function)(ours, *arguments))  # noqa: B023
         assert calls == [function]
-        same(mine, outcome(lambda: getattr(_original, function)(theirs, *arguments)))  # noqa: B023
+        same(mine, outcome(lambda: getattr(_fallback, function)(theirs, *arguments)))  # noqa: B023
         for p, q in zip(ours, theirs):
             assert p.grad.layout == q.grad.layout
             if p.grad.layout == torch.strided:
@@ -104,14 +104,14 @@ def test_gives_what_torch_gives(name, calls):
     calls.clear()
     mine = outcome(lambda: gt.get_total_norm(LISTS[name](), norm_type))
     assert calls == ["get_total_norm"]
-    same(mine, outcome(lambda: _original.get_total_norm(LISTS[name](), norm_type)))
+    same(mine, outcome(lambda: _fallback.get_total_norm(LISTS[name](), norm_type)))
 
 
 def test_complex_gradients_cannot_be_clipped_by_value_as_in_torch(calls):
     ours, theirs = parameter(torch.tensor([3 + 4j])), parameter(torch.tensor([3 + 4j]))
     mine = outcome(lambda: gt.clip_grad_value_([ours], 1.0))
     assert isinstance(mine, RuntimeError)
-    same(mine, outcome(lambda: _original.clip_grad_value_([theirs], 1.0)))
+    same(mine, outcome(lambda: _fallback.clip_grad_value_([theirs], 1.0)))
 
 
 def test_dtensor(calls, tmp_path):
@@ -186,5 +186,5 @@ def test_a_total_norm_that_is_no_number_in_cpu_memory(calls):
 def test_none_among_tensors(calls):
     same(
         outcome(lambda: gt.get_total_norm([torch.ones(2), None])),
-        outcome(lambda: _original.get_total_norm([torch.ones(2), None])),
+        outcome(lambda: _fallback.get_total_norm([torch.ones(2), None])),
     )

@@ -11,7 +11,7 @@ from torch.nn import utils  # noqa: E402
 from torch.nn.utils import clip_grad  # noqa: E402
 
 import gradclip.torch as gt  # noqa: E402
-from gradclip.torch import _original  # noqa: E402
+from gradclip.torch import _fallback  # noqa: E402
 
 PLACES = [
     (utils, "clip_grad_norm_"),
@@ -27,7 +27,7 @@ def held():
     return [getattr(module, name) for module, name in PLACES]
 
 
-ORIGINALS = [getattr(_original, name) for _, name in PLACES]
+ORIGINALS = [getattr(_fallback, name) for _, name in PLACES]
 OURS = [getattr(gt, name) for _, name in PLACES]
 
 
@@ -72,7 +72,7 @@ def test_what_somebody_else_has_bound_meanwhile_stays(monkeypatch):
     with gt.patch():
         utils.clip_grad_norm_ = len
     assert utils.clip_grad_norm_ is len
-    assert clip_grad.clip_grad_norm_ is _original.clip_grad_norm_
+    assert clip_grad.clip_grad_norm_ is _fallback.clip_grad_norm_
 
 
 def test_a_library_that_looks_the_function_up_uses_ours():

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 import gradclip  # noqa: E402
 import gradclip.torch as gt  # noqa: E402
-from gradclip.torch import _original  # noqa: E402
+from gradclip.torch import _fallback  # noqa: E402
 
 INF = math.inf
 
@@ -21,7 +21,7 @@ def no_torch(monkeypatch):
         raise AssertionError("handed to torch's own function")
 
     for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"):
-        monkeypatch.setattr(_original, name, refuse)
+        monkeypatch.setattr(_fallback, name, refuse)
 
 
 def parameter(grad):

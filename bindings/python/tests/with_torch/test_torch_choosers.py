@@ -104,7 +104,7 @@ def test_gradients_that_the_library_has_no_code_for():
 def test_what_torch_measures_the_chooser_decides(monkeypatch):
     """Gradients elsewhere: torch's functions do the work, here on the CPU."""
     from gradclip.torch import _choosers
-    from gradclip.torch._gradients import ForTorch
+    from gradclip.torch._rows import ForTorch
 
     monkeypatch.setattr(_choosers, "look_at", lambda *_, **__: ForTorch(0, "is elsewhere"))
     weight = torch.nn.Parameter(torch.zeros(2))
@@ -120,7 +120,7 @@ def test_what_torch_measures_the_chooser_decides(monkeypatch):
 
 def test_torch_measures_a_nan_and_it_is_named(monkeypatch):
     from gradclip.torch import _choosers
-    from gradclip.torch._gradients import ForTorch
+    from gradclip.torch._rows import ForTorch
 
     monkeypatch.setattr(_choosers, "look_at", lambda *_, **__: ForTorch(0, "is elsewhere"))
     weight = torch.nn.Parameter(torch.zeros(3))

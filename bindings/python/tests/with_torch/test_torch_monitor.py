@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 import gradclip  # noqa: E402
 import gradclip.torch as gt  # noqa: E402
-from gradclip.torch import _elsewhere  # noqa: E402
+from gradclip.torch import _fallback  # noqa: E402
 
 
 class Subclass(torch.Tensor):
@@ -195,9 +195,9 @@ def diagonal(*values):
 def elsewhere(request, monkeypatch):
     """Makes gradients that the library does not take; each test must have used torch."""
     used = []
-    measure = _elsewhere.InTorch.measure
+    measure = _fallback.InTorch.measure
     monkeypatch.setattr(
-        _elsewhere.InTorch, "measure", lambda self, *a: used.append(1) or measure(self, *a)
+        _fallback.InTorch, "measure", lambda self, *a: used.append(1) or measure(self, *a)
     )
     yield ELSEWHERE[request.param]
     assert used

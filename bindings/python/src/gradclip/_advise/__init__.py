@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._errors import InvalidArgumentError
+from .._native.errors import InvalidArgumentError
 from .extra import MissingPackageError, require
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import InvalidArgumentError
+from .._native.errors import InvalidArgumentError
 from .asked import is_number
 from .log import Log, Tensors
 

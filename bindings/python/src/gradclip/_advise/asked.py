@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import InvalidArgumentError
+from .._native.errors import InvalidArgumentError
 from .optimizers import family_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from .._errors import GradClipError
+from .._native.errors import GradClipError
 
 EXTRA = "pip install 'gradclip[cli]'"
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
-from .._errors import GradClipError
+from .._native.errors import GradClipError
 
 Array = npt.NDArray[Any]  # one dimension, floats
 

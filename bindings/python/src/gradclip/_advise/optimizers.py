@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .._errors import InvalidArgumentError
+from .._native.errors import InvalidArgumentError
 
 # A name belongs to the first family of which it holds a word: "adamw_torch_fused",
 # "DeepSpeedCPUAdam", "paged_lion_8bit".

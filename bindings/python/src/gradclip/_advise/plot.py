@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import InvalidArgumentError
+from .._native.errors import InvalidArgumentError
 from .advice import Advice
 from .extra import require
 from .log import Array, Log

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .._errors import GradClipError
+from .._native.errors import GradClipError
 from . import advise, article, inspect
 
 _COMMANDS = {"advise": advise, "article": article, "inspect": inspect}
@@ -53,9 +53,10 @@ class _Version(argparse.Action):
         )
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from .. import __version__, _ffi
+        from .. import __version__
+        from .._native import ffi
 
-        library = _ffi.gradclip_version_string().decode()
+        library = ffi.gradclip_version_string().decode()
         print(f"gradclip {__version__}")
-        print(f"libgradclip {library} ({_ffi.gradclip_isa().decode()}) from {_ffi.library_path}")
+        print(f"libgradclip {library} ({ffi.gradclip_isa().decode()}) from {ffi.library_path}")
         parser.exit()

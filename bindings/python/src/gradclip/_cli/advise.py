@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a row stands for, if the log does not tell",
     )
     reading.add_argument(
-        "--loss", metavar="none", choices=("none",), help="do not judge by the loss: it says nothing"
+        "--loss",
+        metavar="none",
+        choices=("none",),
+        help="do not judge by the loss: it says nothing",
     )
     reading.add_argument(
         "--better", choices=("lower", "higher"), default="lower", help="which losses are better"
@@ -50,9 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asking = parser.add_argument_group("what is asked")
     asking.add_argument("--lr", type=float, metavar="X", help="the log's learning rate")
     asking.add_argument("--next-lr", type=float, metavar="X", help="that of the run to come")
-    asking.add_argument("--optimizer", metavar="NAME", help="SGD, AdamW, adamw_torch, Lion, Muon, ...")
     asking.add_argument(
-        "--was", type=float, metavar="MAX_NORM", help="what the run that wrote the log was clipped with"
+        "--optimizer", metavar="NAME", help="SGD, AdamW, adamw_torch, Lion, Muon, ..."
+    )
+    asking.add_argument(
+        "--was",
+        type=float,
+        metavar="MAX_NORM",
+        help="what the run that wrote the log was clipped with",
     )
     asking.add_argument(
         "--pilot", metavar="PILOT_LOG", help="the log of a run that trained: is this one lost?"

@@ -12,7 +12,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 
-from .._clip import clip_grad_norm, get_total_norm
+from .._methods.whole import clip_grad_norm, get_total_norm
 
 HELP = "gradient clipping step by step, on a small example"
 

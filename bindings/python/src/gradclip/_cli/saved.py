@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._advise.extra import MissingPackageError, require
-from .._errors import BadDataError
+from .._native.errors import BadDataError
 
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}

@@ -14,16 +14,16 @@ cannot overflow, and error_if_nonfinite names the parameter.
 what went wrong; `AutoClip`, `ZClip`, `AdaGC` and `SkipStep` choose max_norm themselves.
 """
 
-from ._adaptive import adaptive_clip_grad
 from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
 from ._clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from ._dispatch import dispatch_clip_grad
+from ._examples import clip_per_example
 from ._monitor import Monitor
 from ._parts import clip_by_block_rms_, clip_by_group_, clip_by_norm_
 from ._patch import Patch, patch
-from ._per_example import clip_per_example
 from ._plan import Plan
 from ._step import clip_and_step
+from ._units import adaptive_clip_grad
 
 __all__ = [
     "AdaGC",

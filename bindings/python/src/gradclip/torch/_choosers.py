@@ -10,16 +10,16 @@ from torch import Tensor
 
 import gradclip
 
-from .._calls import new_result, norm_of
-from .._errors import UnsupportedError
+from .._native.call import new_result, norm_of
+from .._native.errors import UnsupportedError
 from .._norm import ALL_FINITE
-from . import _jobs, _original
-from ._elsewhere import nonfinite_in
-from ._gradients import ForTorch, Gradients, checked_names, gradients_of, look_at
+from . import _fallback, _whole
+from ._fallback import nonfinite_in
+from ._rows import ForTorch, Gradients, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
-    from .._chooser import Decision, GlobalChooser
-    from .._types import NonFinitePolicy
+    from .._choosers.chooser import Decision, GlobalChooser
+    from .._gradients.types import NonFinitePolicy
     from ._clip import TensorOrTensors
 
     _Base = GlobalChooser
@@ -67,7 +67,7 @@ class _ByTotalNorm(_Base):
         owners, seen = _look(parameters, norm_type, names)
         if isinstance(seen, ForTorch):
             policy = "propagate" if nonfinite == "leave" else nonfinite
-            _jobs.refuse_options(seen, eps, policy, grad_scale)
+            _whole.refuse_options(seen, eps, policy, grad_scale)
             return self._clip_in_torch(owners, float(norm_type), loss, names)
         decision = self._clip(
             seen,
@@ -90,10 +90,10 @@ class _ByTotalNorm(_Base):
         names: list[str] | None,
     ) -> Decision:
         grads = [(place, p.grad) for place, p in enumerate(owners) if p.grad is not None]
-        total = _original.get_total_norm([grad for _, grad in grads], norm_type)
+        total = _fallback.get_total_norm([grad for _, grad in grads], norm_type)
         decision = self._feed(float(total), None if loss is None else float(loss))
         if decision.clipped:
-            _original.clip_grads_with_norm_(owners, decision.threshold, total)
+            _fallback.clip_grads_with_norm_(owners, decision.threshold, total)
         result = new_result()
         result.total_norm = float(total)
         result.clip_coef = result.factor = decision.clip_coef

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from . import _jobs, _original
-from ._gradients import ForTorch, Gradients, checked_names, gradients_in, gradients_of, look_at
+from . import _fallback, _whole
+from ._rows import ForTorch, Gradients, checked_names, gradients_in, gradients_of, look_at
 
 if TYPE_CHECKING:
     from typing_extensions import TypeAlias
 
-    from .._types import NonFinitePolicy
+    from .._gradients.types import NonFinitePolicy
 
 TensorOrTensors: TypeAlias = "Tensor | Iterable[Tensor]"
 
@@ -83,7 +83,7 @@ def clip_grad_norm_(
     tensor([0.6000, 0.8000])
     """
     if torch.compiler.is_compiling():
-        return _original.clip_grad_norm_(
+        return _fallback.clip_grad_norm_(
             parameters, max_norm, norm_type, error_if_nonfinite, foreach
         )
     if isinstance(parameters, Tensor):
@@ -102,7 +102,7 @@ def clip_grad_norm_(
         checked_names(names, len(parameters)),
         complex_too=norm_type == 2,
     )
-    return _jobs.clip_grad_norm_(
+    return _whole.clip_grad_norm_(
         parameters,
         seen,
         max_norm,
@@ -138,7 +138,7 @@ def get_total_norm(
     tensor(5.)
     """
     if torch.compiler.is_compiling():
-        return _original.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)
+        return _fallback.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)
     listed: list[Tensor] = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     norm_type = float(norm_type)
     seen: Gradients | ForTorch
@@ -148,7 +148,7 @@ def get_total_norm(
         seen = look_at(
             gradients_in(listed), checked_names(names, len(listed)), complex_too=norm_type == 2
         )
-    return _jobs.get_total_norm(
+    return _whole.get_total_norm(
         listed, seen, norm_type, error_if_nonfinite, foreach, nonfinite, grad_scale
     )
 
@@ -182,11 +182,11 @@ def clip_grads_with_norm_(
     tensor([0.6000, 0.8000])
     """
     if torch.compiler.is_compiling():
-        _original.clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)
+        _fallback.clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)
         return
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     seen = look_at(gradients_of(parameters))
-    _jobs.clip_grads_with_norm_(
+    _whole.clip_grads_with_norm_(
         parameters, seen, float(max_norm), total_norm, foreach, eps, nonfinite, grad_scale
     )
 
@@ -210,8 +210,8 @@ def clip_grad_value_(
     tensor([ 1.0000, -0.5000])
     """
     if torch.compiler.is_compiling():
-        _original.clip_grad_value_(parameters, clip_value, foreach)
+        _fallback.clip_grad_value_(parameters, clip_value, foreach)
         return
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     seen = look_at(gradients_of(parameters), complex_too=False)
-    _jobs.clip_grad_value_(parameters, seen, float(clip_value), foreach)
+    _whole.clip_grad_value_(parameters, seen, float(clip_value), foreach)

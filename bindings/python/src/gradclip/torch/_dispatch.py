@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._adaptive import adaptive_clip_grad
 from ._clip import clip_grad_norm_, clip_grad_value_
 from ._parts import clip_by_block_rms_, clip_by_group_, clip_by_norm_
+from ._units import adaptive_clip_grad
 
 
 def dispatch_clip_grad(

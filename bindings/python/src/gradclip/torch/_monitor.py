@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .._monitor import InLibrary
-from .._recorder import Recorder, Step, Work, given_number
-from ._at_once import Memo
-from ._elsewhere import InTorch, elements
-from ._gradients import ForTorch, checked_names, gradients_of, look_at
+from .._monitor.monitor import InLibrary
+from .._monitor.recorder import Recorder, Step, Work, given_number
+from ._fallback import InTorch, elements
+from ._fast import Memo
+from ._rows import ForTorch, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
-    from .._types import NonFinitePolicy
+    from .._gradients.types import NonFinitePolicy
 
 
 class Monitor(Recorder):

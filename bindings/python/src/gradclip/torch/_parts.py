@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from .. import _family
-from .._calls import options_of
-from .._errors import UnsupportedError
-from .._family import PartsNorm
-from .._parts import by_name, limits_of_groups, parts_norm
-from ._gradients import ForTorch, Gradients, checked_names, gradients_of, look_at
+from .._methods.parts import (
+    Parts,
+    PartsNorm,
+    by_name,
+    clip_by_group,
+    clip_by_norm,
+    limits_of_groups,
+    parts_norm,
+)
+from .._native.call import options_of
+from .._native.errors import UnsupportedError
+from ._rows import ForTorch, Gradients, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
     from typing_extensions import TypeAlias
 
-    from .._types import NonFinitePolicy
+    from .._gradients.types import NonFinitePolicy
 
 Parameters: TypeAlias = "Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]"
 
@@ -65,7 +71,7 @@ def clip_by_norm_(
     seen = look_at_all(listed, names)
     limits = _limits(seen, max_norm, len(listed))
     options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite)
-    found = _family.clip_by_norm(seen, limits, float(norm_type), options)
+    found = clip_by_norm(seen, limits, float(norm_type), options)
     return _of_parameters(seen, found, len(listed), error_if_nonfinite, nonfinite, grad_scale)
 
 
@@ -91,7 +97,7 @@ def clip_by_block_rms_(
     listed, names = listed_of(parameters, names)
     seen = look_at_all(listed, names)
     options = options_of(0.0, nonfinite, grad_scale, error_if_nonfinite)
-    found = _family.clip_by_norm(seen, [threshold], 2.0, options, rms=True)
+    found = clip_by_norm(seen, [threshold], 2.0, options, rms=True)
     return _of_parameters(seen, found, len(listed), error_if_nonfinite, nonfinite, grad_scale)
 
 
@@ -142,9 +148,7 @@ def clip_by_group_(
         of_row[row] = of_place[place]
     options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite)
     limits = limits_of_groups(list(groups), max_norm)
-    found = _family.clip_by_group(
-        seen, [group or 0 for group in of_row], limits, float(norm_type), options
-    )
+    found = clip_by_group(seen, [group or 0 for group in of_row], limits, float(norm_type), options)
     norm = _of_parameters(seen, found, len(listed), error_if_nonfinite, nonfinite, grad_scale)
     norm.clip_coefs = dict(zip(groups, found.coefs))
     norm.group_norms = dict(zip(groups, found.part_norms))
@@ -229,7 +233,7 @@ def _limits(
 
 def _of_parameters(
     seen: Gradients,
-    found: _family.Parts,
+    found: Parts,
     count: int,
     error_if_nonfinite: bool,
     nonfinite: str,

@@ -11,7 +11,7 @@ from torch.nn import utils
 from torch.nn.utils import clip_grad
 
 from .._rebinding import Place, Rebinding
-from . import _clip, _original
+from . import _clip, _fallback
 
 _OURS = {
     "clip_grad_norm_": _clip.clip_grad_norm_,
@@ -19,7 +19,7 @@ _OURS = {
     "clip_grads_with_norm_": _clip.clip_grads_with_norm_,
     "get_total_norm": _clip.get_total_norm,
 }
-_ORIGINALS: dict[int, str] = {id(getattr(_original, name)): name for name in _OURS}
+_ORIGINALS: dict[int, str] = {id(getattr(_fallback, name)): name for name in _OURS}
 
 
 class Patch:
@@ -110,7 +110,7 @@ def _holders() -> list[str]:
     """Where loaded modules hold torch's own functions under a global name."""
     found = []
     for module_name, module in sorted(sys.modules.items()):
-        if module is _original or module is clip_grad:
+        if module is _fallback or module is clip_grad:
             continue
         # The dictionary, because asking a lazy module for a name would load it.
         names: dict[str, Any] = getattr(module, "__dict__", {})

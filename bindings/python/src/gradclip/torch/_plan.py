@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from . import _jobs
-from ._at_once import Memo
-from ._gradients import ForTorch, Gradients, checked_names, gradients_of, look_at
+from . import _whole
+from ._fast import Memo
+from ._rows import ForTorch, Gradients, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
-    from .._types import NonFinitePolicy
+    from .._gradients.types import NonFinitePolicy
     from ._clip import TensorOrTensors
 
 
@@ -75,7 +75,7 @@ class Plan:
     ) -> Tensor:
         """gradclip.torch.clip_grad_norm_ of the plan's parameters."""
         norm_type = float(norm_type)
-        return _jobs.clip_grad_norm_(
+        return _whole.clip_grad_norm_(
             self._parameters,
             self._look(norm_type == 2),
             float(max_norm),
@@ -99,7 +99,7 @@ class Plan:
         """gradclip.torch.get_total_norm of the gradients of the plan's parameters."""
         norm_type = float(norm_type)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        return _jobs.get_total_norm(
+        return _whole.get_total_norm(
             gradients,
             self._look(norm_type == 2),
             norm_type,
@@ -120,7 +120,7 @@ class Plan:
         grad_scale: float = 1.0,
     ) -> None:
         """gradclip.torch.clip_grads_with_norm_ of the plan's parameters."""
-        _jobs.clip_grads_with_norm_(
+        _whole.clip_grads_with_norm_(
             self._parameters,
             self._look(True),
             float(max_norm),
@@ -133,4 +133,4 @@ class Plan:
 
     def clip_grad_value_(self, clip_value: float, foreach: bool | None = None) -> None:
         """gradclip.torch.clip_grad_value_ of the plan's parameters."""
-        _jobs.clip_grad_value_(self._parameters, self._look(False), float(clip_value), foreach)
+        _whole.clip_grad_value_(self._parameters, self._look(False), float(clip_value), foreach)

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.optim import optimizer as _hooks
 
-from .. import _calls
-from . import _jobs, _original
-from ._gradients import ForTorch, checked_names, gradients_of, look_at
+from .._methods import on_rows
+from . import _fallback, _whole
+from ._rows import ForTorch, checked_names, gradients_of, look_at
 
 # The optimizers whose fused kernels divide gradients by optimizer.grad_scale. A
 # subclass may do more in its step() than they do, and look at the gradients.
@@ -78,26 +78,26 @@ def clip_and_step(
     )
     scale = getattr(optimizer, "grad_scale", None)
     if isinstance(seen, ForTorch):
-        _jobs.refuse_options(seen, eps, "propagate", 1.0)
-        _jobs.check_max_norm(max_norm)
+        _whole.refuse_options(seen, eps, "propagate", 1.0)
+        _whole.check_max_norm(max_norm)
         return _by_torch(optimizer, parameters, max_norm, norm_type, error_if_nonfinite, foreach)
     scaled_by = 1.0 if scale is None else float(scale)
     if _divides(optimizer) and not seen.wide:
-        norm = _jobs.measure(seen, norm_type, error_if_nonfinite, "leave", scaled_by)
-        clip_coef = _calls.clip_coef(max_norm, norm, eps) if not norm.nonfinite else 1.0
+        norm = _whole.measure(seen, norm_type, error_if_nonfinite, "leave", scaled_by)
+        clip_coef = on_rows.clip_coef(max_norm, norm, eps) if not norm.nonfinite else 1.0
         if clip_coef * _FLOAT32_MAX > scaled_by:
             if not norm.nonfinite:
                 with _divisor(optimizer, scaled_by, clip_coef):
                     optimizer.step()
-            return _jobs.as_tensor(norm, seen)
+            return _whole.as_tensor(norm, seen)
     # The optimizer will divide by its grad_scale afterwards: clip as if it had.
     unit = 1.0 if norm_type == 0 else scaled_by
-    norm = _jobs.clip_by_norm(
+    norm = _whole.clip_by_norm(
         seen, max_norm * unit, norm_type, error_if_nonfinite, eps * unit, "leave", 1.0
     )
     if not norm.nonfinite:
         optimizer.step()
-    return _jobs.as_tensor(norm / unit, seen)
+    return _whole.as_tensor(norm / unit, seen)
 
 
 def _divides(optimizer: Optimizer) -> bool:
@@ -137,11 +137,11 @@ def _by_torch(
     foreach: bool | None,
 ) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = _original.get_total_norm(gradients, norm_type, error_if_nonfinite, foreach)
+    norm = _fallback.get_total_norm(gradients, norm_type, error_if_nonfinite, foreach)
     scale = getattr(optimizer, "grad_scale", None)
     if scale is not None and norm_type != 0:
         norm = norm / scale.to(norm.device)
     if torch.isfinite(norm):
-        _original.clip_grads_with_norm_(parameters, max_norm, norm, foreach)
+        _fallback.clip_grads_with_norm_(parameters, max_norm, norm, foreach)
         optimizer.step()
     return norm

@@ -29,17 +29,17 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from .. import _distributed
-from .._accumulator import Accumulator
-from .._errors import UnsupportedError
+from .._methods import ranks
+from .._methods.accumulator import Accumulator
+from .._native.errors import UnsupportedError
 from .._norm import Norm
-from . import _jobs
-from ._gradients import ForTorch, Gradients, checked_names, gradients_in, look_at
+from . import _whole
+from ._rows import ForTorch, Gradients, checked_names, gradients_in, look_at
 
 if TYPE_CHECKING:
     from typing_extensions import TypeAlias
 
-    from .._types import NonFinitePolicy
+    from .._gradients.types import NonFinitePolicy
     from ._clip import TensorOrTensors
 
 __all__ = ["clip_grad_norm_", "finish", "get_total_norm"]
@@ -99,11 +99,11 @@ def clip_grad_norm_(
     What torch.distributed raises for a rank that is gone is passed on; nothing was
     written then.
     """
-    settings = _distributed.Settings(
+    settings = ranks.Settings(
         float(max_norm), float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
     )
     norm, gradients = _run(parameters, settings, group, uncounted, names, writes=True)
-    if _jobs.has_written(norm, nonfinite, grad_scale):
+    if _whole.has_written(norm, nonfinite, grad_scale):
         gradients.written()
     return _tensor(norm)
 
@@ -124,7 +124,7 @@ def get_total_norm(
 
     Unlike torch.nn.utils.get_total_norm it takes parameters, not gradients.
     """
-    settings = _distributed.Settings(
+    settings = ranks.Settings(
         inf, float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64
     )
     norm, _ = _run(parameters, settings, group, uncounted, names, writes=False)
@@ -144,14 +144,12 @@ def finish(
     backward pass makes them; then only the message is left to wait for. The accumulators
     stay as they are.
     """
-    return _distributed.finish(
-        _Groups(_groups(group, [])), accumulator, max_norm, error_if_nonfinite
-    )
+    return ranks.finish(_Groups(_groups(group, [])), accumulator, max_norm, error_if_nonfinite)
 
 
 def _run(
     parameters: TensorOrTensors,
-    settings: _distributed.Settings,
+    settings: ranks.Settings,
     group: Group | None,
     uncounted: Iterable[Tensor],
     names: Iterable[str] | None,
@@ -165,7 +163,7 @@ def _run(
         seen.append(_collected(listed, uncounted, names, settings.norm_type == 2))
         return seen[0]
 
-    norm, _ = _distributed.clip(transport, collect, settings, writes)
+    norm, _ = ranks.clip(transport, collect, settings, writes)
     return norm, seen[0]
 
 
@@ -207,7 +205,7 @@ def _collected(
     for i in range(len(gradients.tensors)):
         if not is_counted[i if gradients.place_of is None else gradients.place_of[i]]:
             rows.add(i if gradients.row_of is None else gradients.row_of[i])
-    gradients.table = _distributed.without(gradients.table, rows)
+    gradients.table = ranks.without(gradients.table, rows)
     return gradients
 
 

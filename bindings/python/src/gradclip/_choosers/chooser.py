@@ -1,0 +1,332 @@
+"""What all choosers have in common: a handle of the library's, fed and asked."""
+
+from __future__ import annotations
+
+import base64
+import operator
+from _thread import allocate_lock
+from collections.abc import Iterable, Sequence
+from ctypes import (
+    byref,
+    c_double,
+    c_size_t,
+    c_void_p,
+    create_string_buffer,
+    sizeof,
+)
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .._gradients.rows import Rows, Table, Tensors
+from .._native import ffi
+from .._native.call import call, new_result, norm_of, options_of
+from .._native.errors import BadDataError, InvalidArgumentError
+from .._norm import ALL_FINITE, Norm
+
+if TYPE_CHECKING:
+    from .._gradients.types import Grads, NonFinitePolicy
+
+
+class Decision:
+    """What a chooser decided about a step.
+
+    Attributes:
+        threshold: max_norm for this step; infinite if there is none. Of SkipStep the
+            norm above which the step is skipped.
+        clip_coef: what the gradients are multiplied by, between 0 and 1; of AdaGC's
+            coefficients the smallest.
+        clipped: whether clip_coef is not 1.
+        skip: whether to leave the step out: its norm or its loss is not finite, or
+            SkipStep's outlier. Nothing was written.
+        recorded: whether the norm entered the history; one that is not finite never
+            does.
+        steps: how many norms entered it so far.
+        mean, deviation: ZClip's moving mean and standard deviation after this step;
+            SkipStep's of the norms before it, and 0 and infinity while there are too
+            few. Otherwise 0.
+        tensor_thresholds, tensor_coefs: AdaGC's for each gradient, in the order given;
+            otherwise None.
+        norm: after clip_() the total norm before clipping, with all that clip_grad_norm_
+            tells; otherwise None.
+    """
+
+    __module__ = "gradclip"  # where users know it from
+
+    __slots__ = (
+        "clip_coef",
+        "clipped",
+        "deviation",
+        "mean",
+        "norm",
+        "recorded",
+        "skip",
+        "steps",
+        "tensor_coefs",
+        "tensor_thresholds",
+        "threshold",
+    )
+
+    def __init__(
+        self,
+        decision: ffi.gradclip_decision,
+        tensor_thresholds: tuple[float, ...] | None = None,
+        tensor_coefs: tuple[float, ...] | None = None,
+        norm: Norm | None = None,
+    ) -> None:
+        self.threshold: float = decision.threshold
+        self.clip_coef: float = decision.clip_coef
+        self.clipped: bool = self.clip_coef != 1.0
+        self.skip: bool = decision.action == ffi.GRADCLIP_ACTION_SKIP
+        self.recorded: bool = bool(decision.recorded)
+        self.steps: int = decision.steps
+        self.mean: float = decision.mean
+        self.deviation: float = decision.deviation
+        self.tensor_thresholds = tensor_thresholds
+        self.tensor_coefs = tensor_coefs
+        self.norm = norm
+
+    def __repr__(self) -> str:
+        what = "skip" if self.skip else f"clip_coef={self.clip_coef:.6g}"
+        return f"<gradclip.Decision threshold={self.threshold:.6g} {what} steps={self.steps}>"
+
+
+class Chooser:
+    """The base of AutoClip, ZClip, AdaGC and SkipStep."""
+
+    __slots__ = ("__weakref__", "_handle", "_lock", "_settings")
+
+    per_tensor = False
+    """Whether feed() takes the norm of each gradient, a list, rather than that of all."""
+
+    _kind = 0
+    _names: ClassVar[
+        dict[str, str]
+    ] = {}  # what the library calls a setting, and what it is called here
+
+    def __init__(self, settings: dict[str, Any], **fields: Any) -> None:
+        self._handle = c_void_p()
+        self._lock = allocate_lock()
+        self._settings = settings
+        options = ffi.gradclip_chooser_options()
+        call(ffi.gradclip_chooser_options_init, options, sizeof(options), self._kind)
+        for name, value in fields.items():
+            try:
+                setattr(options, name, value)
+            except TypeError:
+                name = self._names.get(name, name)
+                raise TypeError(f"{name} must be a number (got {value!r})") from None
+        try:
+            call(ffi.gradclip_chooser_create, options, self._handle)
+        except InvalidArgumentError as error:
+            name, _, rest = str(error).partition(" ")
+            raise InvalidArgumentError(f"{self._names.get(name, name)} {rest}") from None
+
+    def __del__(self, _free: Any = ffi.gradclip_chooser_free) -> None:
+        _free(getattr(self, "_handle", None))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self._settings.items())
+        return f"{self.__class__.__module__}.{self.__class__.__name__}({arguments})"
+
+    # ------------------------------------------------------------------ steps --
+
+    def _feed(self, norm: float, loss: float | None) -> Decision:
+        decision = new_decision()
+        with self._lock:
+            call(ffi.gradclip_chooser_feed, self._handle, norm, _reference(loss), decision)
+        return Decision(decision)
+
+    def _clip(
+        self,
+        tensors: Rows,
+        table: Table,
+        norm_type: float,
+        loss: float | None,
+        eps: float,
+        nonfinite: str,
+        grad_scale: float,
+        exact_f64: bool,
+        rows: Sequence[int | None] | None = None,
+    ) -> Decision:
+        """`rows`: which row of tensors each row of the table is, if it is not the same."""
+        options = options_of(eps, nonfinite, grad_scale, False, exact_f64)
+        result, decision = new_result(), new_decision()
+        count = len(table.words) // 4
+        each = None if rows is None else PerTensor(decision, count)
+        with self._lock:
+            call(
+                ffi.gradclip_chooser_clip,
+                self._handle,
+                table.first,
+                count,
+                norm_type,
+                _reference(loss),
+                options,
+                result,
+                decision,
+            )
+        found = ALL_FINITE
+        if result.nonfinite_count:
+            if rows is not None:
+                result.first_tensor = rows[result.first_tensor]
+            found = tensors.nonfinite(result)
+        norm = norm_of(result, found, None)
+        if each is None:
+            return Decision(decision, norm=norm)
+        return Decision(decision, *each.of(rows), norm=norm)
+
+    # ------------------------------------------------------------------ state --
+
+    def reset(self) -> None:
+        """Forgets all norms."""
+        with self._lock:
+            call(ffi.gradclip_chooser_reset, self._handle)
+
+    def to_bytes(self) -> bytes:
+        """Settings and history as bytes, the same on every machine, with a checksum."""
+        with self._lock:
+            size = c_size_t()
+            call(ffi.gradclip_chooser_export, self._handle, None, byref(size))
+            state = create_string_buffer(size.value)
+            call(ffi.gradclip_chooser_export, self._handle, state, byref(size))
+        return state.raw
+
+    def _load(self, state: bytes) -> None:
+        with self._lock:
+            call(ffi.gradclip_chooser_import, self._handle, state, len(state))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Settings and history, of plain strings and numbers: for json, pickle and torch.save.
+
+        It grows with the history: about 11 bytes a norm, up to a million of them.
+        """
+        return {
+            "chooser": self._kind_name(),
+            "settings": dict(self._settings),
+            "state": base64.b64encode(self.to_bytes()).decode("ascii"),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on where state_dict() was: decides as that chooser would have, to the bit.
+
+        The settings become those of state_dict too.
+
+        Raises:
+            BadDataError: it is that of another kind of chooser, or damaged. Nothing
+                has changed then.
+        """
+        try:
+            settings = dict(state_dict["settings"])
+            state = base64.b64decode(state_dict["state"], validate=True)
+        except (TypeError, KeyError, ValueError) as error:
+            raise BadDataError(f"state_dict is none of a chooser's ({error!r})") from None
+        self._load(state)
+        self._settings = settings
+
+    @classmethod
+    def _kind_name(cls) -> str:
+        return cls.__name__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.__class__, self._settings, self.to_bytes())
+
+
+class GlobalChooser(Chooser):
+    """A chooser that decides by the total norm."""
+
+    __slots__ = ()
+
+    def clip_(
+        self,
+        grads: Grads,
+        *,
+        loss: float | None = None,
+        norm_type: float = 2.0,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        exact_f64: bool = False,
+        names: Iterable[str] | None = None,
+    ) -> Decision:
+        """Measures gradients, takes their norm in, and clips them in place as it decides.
+
+        Call it between the backward pass and the optimizer's step, and leave that step
+        out if the result says .skip.
+
+        Args:
+            loss: the step's loss, for SkipStep; others do not look at it.
+            grads, norm_type, eps, nonfinite, grad_scale, exact_f64, names: as for
+                clip_grad_norm_. Under "propagate" the norm of gradients that are not
+                finite does not enter the history; under "zero" that of the rest does.
+
+        Returns:
+            The decision, with the norm before clipping in .norm.
+        """
+        tensors = Tensors(grads, names, writable=True)
+        return self._clip(
+            tensors, tensors.table, norm_type, loss, eps, nonfinite, grad_scale, exact_f64
+        )
+
+
+class PerTensor:
+    """Room for what a decision says of each tensor."""
+
+    def __init__(self, decision: ffi.gradclip_decision, count: int) -> None:
+        self._thresholds = (c_double * count)()
+        self._coefs = (c_double * count)()
+        decision.tensor_thresholds = self._thresholds
+        decision.tensor_coefs = self._coefs
+
+    def of(self, rows: Sequence[int | None] | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Of each gradient: one that is the same memory as another has what that one has."""
+        if rows is None:
+            return tuple(self._thresholds), tuple(self._coefs)
+        first: dict[int, int] = {}
+        places = [i if row is None else first.setdefault(row, i) for i, row in enumerate(rows)]
+        return (
+            tuple(self._thresholds[i] for i in places),
+            tuple(self._coefs[i] for i in places),
+        )
+
+
+def new_decision() -> ffi.gradclip_decision:
+    return ffi.gradclip_decision(sizeof(ffi.gradclip_decision))
+
+
+def _reference(loss: float | None) -> Any:
+    if loss is None:
+        return None
+    try:
+        return byref(c_double(float(loss)))
+    except (TypeError, ValueError):
+        raise TypeError(f"loss must be a number or None (got {loss!r})") from None
+
+
+def whole_number(value: Any) -> int | None:
+    """An integer of any library (numpy.int64) as an int; None of what is no integer."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def checked_count(name: str, value: int) -> int:
+    """What ctypes would wrap around."""
+    whole = whole_number(value)
+    if whole is None or not 0 <= whole < 2**64:
+        raise InvalidArgumentError(f"{name} must be an integer >= 0 (got {value!r})")
+    return whole
+
+
+def checked_window(window: int, least: int) -> int:
+    whole = whole_number(window)
+    if whole is None or not least <= whole <= 1_000_000:
+        raise InvalidArgumentError(
+            f"window must be an integer from {least} to 1000000 (got {window!r})"
+        )
+    return whole
+
+
+def _restored(kind: type[Any], settings: dict[str, Any], state: bytes) -> Any:
+    made = kind(**settings)
+    made._load(state)
+    return made

@@ -1,0 +1,1 @@
+"""Whatever was given, as rows of the list that the library takes."""

@@ -1,0 +1,128 @@
+"""Where a list of arrays lies in memory, column by column.
+
+A call without a plan finds this out anew for every array it is given, so it must
+cost little. Three ways, from the fastest to the one that knows every reason:
+
+1. writable C-ordered NumPy arrays: map() over C functions, without a loop in
+   Python (ctypes' from_buffer checks writability and order on the way; the
+   attribute ndarray.ctypes alone costs four times as much);
+2. NumPy arrays of which some are in Fortran order or bfloat16: a loop;
+3. everything else, and all that turns out to be wrong: `array`.
+"""
+
+from __future__ import annotations
+
+import sys
+from ctypes import addressof, c_char
+from operator import attrgetter
+from typing import Any, Callable, NamedTuple
+
+from .._native import ffi
+from .array import ITEMSIZES, Block, block
+
+_from_buffer = c_char.from_buffer
+_dtype_of = attrgetter("dtype")
+_size_of = attrgetter("size")
+
+
+class Memory(NamedTuple):
+    """One entry an array in each column. An empty array may have any address."""
+
+    addresses: list[int]
+    lengths: list[int]
+    dtypes: list[int]  # GRADCLIP_F32, ...
+    # The block of each array that went the third way, None for the others;
+    # None for the whole column if all went the first.
+    blocks: list[Block | None] | None
+    keep: Any  # holds the memory, and keeps it from being resized
+
+    def nbytes(self, i: int) -> int:
+        return self.lengths[i] * ITEMSIZES[self.dtypes[i]]
+
+
+def memory_of(
+    arrays: list[Any], kinds: set[type], label: Callable[[int], str], writable: bool
+) -> Memory:
+    """Where arrays lie, kinds being the set of their types; errors name array i label(i)."""
+    numpy = sys.modules.get("numpy")
+    ndarray = getattr(numpy, "ndarray", None)
+    if ndarray is not None and kinds == {ndarray}:
+        memory = _all_at_once(arrays)
+        if memory is not None:
+            return memory
+    found = Memory([], [], [], [], [])
+    for i, array in enumerate(arrays):
+        if type(array) is ndarray and _append_ndarray(found, array):
+            continue
+        one = block(array, label(i), writable)
+        _append(found, one.address, one.length, one.dtype, one)
+        found.keep.append(one.keep)
+    return found
+
+
+def _all_at_once(arrays: list[Any]) -> Memory | None:
+    """The memory of ndarrays that are writable, in C order and not empty, else None."""
+    try:
+        exports = list(map(_from_buffer, arrays))
+    except (TypeError, ValueError, BufferError):
+        return None
+    dtypes: list[Any] = list(map(_dtypes.get, map(_dtype_of, arrays)))
+    if None in dtypes:
+        dtypes = [_dtype(array.dtype) for array in arrays]
+        if None in dtypes:
+            return None
+    return Memory(
+        list(map(addressof, exports)),
+        list(map(_size_of, arrays)),
+        dtypes,
+        None,
+        exports,
+    )
+
+
+def _append_ndarray(memory: Memory, array: Any) -> bool:
+    """Appends a writable ndarray in C or Fortran order; False if it is none."""
+    dtype = _dtype(array.dtype)
+    if dtype is None:
+        return False
+    if dtype == ffi.GRADCLIP_BF16:
+        # ml_dtypes' bfloat16 has no format character, and so no buffer of its own.
+        array = array.view("u2")
+    try:
+        export = _from_buffer(array)
+    except (TypeError, ValueError, BufferError):
+        try:
+            export = _from_buffer(array.T)
+        except (TypeError, ValueError, BufferError):
+            return False
+    _append(memory, addressof(export), array.size, dtype, None)
+    memory.keep.append(export)
+    return True
+
+
+def _append(memory: Memory, address: int, length: int, dtype: int, one: Block | None) -> None:
+    memory.addresses.append(address)
+    memory.lengths.append(length)
+    memory.dtypes.append(dtype)
+    if memory.blocks is not None:
+        memory.blocks.append(one)
+
+
+# NumPy's dtypes in the library's terms, each looked at once. A dtype of another
+# byte order is another dtype.
+_dtypes: dict[Any, int] = {}
+_KNOWN = {
+    "float32": ffi.GRADCLIP_F32,
+    "float64": ffi.GRADCLIP_F64,
+    "float16": ffi.GRADCLIP_F16,
+    "bfloat16": ffi.GRADCLIP_BF16,
+}
+
+
+def _dtype(dtype: Any) -> int | None:
+    known = _dtypes.get(dtype)
+    if known is None and dtype.isnative:
+        known = _KNOWN.get(dtype.name)
+        if known is not None:
+            _dtypes[dtype] = known
+    return known

@@ -1,0 +1,1 @@
+"""What is done to gradients, once, for arrays and torch."""

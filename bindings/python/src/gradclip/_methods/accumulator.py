@@ -1,0 +1,299 @@
+"""Accumulator: a norm that is added up piece by piece."""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from collections.abc import Iterable
+from ctypes import byref, c_size_t, c_void_p, create_string_buffer
+from math import inf
+from operator import index as operator_index
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._gradients.rows import Tensors
+from .._native import ffi
+from .._native.call import call, new_result, norm_of, options_of
+from .._native.errors import NonFiniteGradientError
+from .._norm import ALL_FINITE, NonFinite, Norm
+from . import on_rows
+
+if TYPE_CHECKING:
+    from .._gradients.types import Grads, NonFinitePolicy
+
+
+class _Settings(NamedTuple):
+    """What an accumulator was made with."""
+
+    norm_type: float
+    eps: float
+    nonfinite: str
+    grad_scale: float
+    exact_f64: bool
+
+
+class _Place(NamedTuple):
+    """Where the first NaN or infinity is in its gradient, and that gradient's name."""
+
+    name: str | None
+    element: int | None
+    place: tuple[int, ...] | None  # the n-dimensional index
+
+
+class Accumulator:
+    """A norm that is added up piece by piece.
+
+    Add gradients as the backward pass makes them, while they are still in the
+    processor's cache; parts of them in several threads, each with an accumulator
+    of its own, and merge those; shards in several processes, which exchange
+    to_bytes(). For norm_type 1 and 2 over float32, float16 and bfloat16 (over
+    float64 too with exact_f64) and for infinity the norm has the bits of one call
+    on all gradients, however they were cut and merged. For other orders that
+    holds if gradients are cut at multiples of 4096 elements only; for norm_type 0
+    every gradient that is added counts as one.
+
+    What was added is not kept: only the sum is, in a few hundred bytes.
+
+    An accumulator may be used from any thread; calls on the same one take turns.
+    It can be copied and pickled.
+
+    Args:
+        norm_type, eps, nonfinite, grad_scale, exact_f64: as for clip_grad_norm_;
+            they hold for all that is done with the accumulator.
+
+    >>> import array
+    >>> accumulator = Accumulator()
+    >>> for grad in (array.array("f", [3.0]), array.array("f", [4.0])):
+    ...     accumulator.add(grad)
+    >>> norm = accumulator.finish(max_norm=2.5)
+    >>> norm, round(norm.factor, 6)
+    (5.0, 0.5)
+    """
+
+    __module__ = "gradclip"  # where users know it from
+
+    __slots__ = (
+        "__weakref__",
+        "_first",
+        "_first_tensor",
+        "_handle",
+        "_is_finite",
+        "_lock",
+        "_settings",
+    )
+
+    def __init__(
+        self,
+        norm_type: float = 2.0,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        exact_f64: bool = False,
+    ) -> None:
+        self._handle = c_void_p()
+        self._lock = allocate_lock()
+        # The first non-finite element's place is noted while its gradient is at hand.
+        self._is_finite = True
+        self._first: _Place | None = None
+        self._first_tensor = ffi.GRADCLIP_NONE
+        options = options_of(eps, nonfinite, grad_scale, False, exact_f64)
+        call(ffi.gradclip_accumulator_create, norm_type, options, self._handle)
+        self._settings = _Settings(norm_type, eps, nonfinite, grad_scale, bool(exact_f64))
+
+    def __del__(self, _free: Any = ffi.gradclip_accumulator_free) -> None:
+        _free(getattr(self, "_handle", None))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self._settings._asdict().items())
+        return f"<gradclip.Accumulator({arguments})>"
+
+    # ---------------------------------------------------------------- adding --
+
+    def add(
+        self, grads: Grads, *, names: Iterable[str] | None = None, index: int | None = None
+    ) -> None:
+        """Adds gradients: an array or any nesting of arrays, which are only read.
+
+        grads and names are those of clip_grad_norm_. index is the number of the first
+        gradient, from 0, for .nonfinite.tensor of the result: a backward pass makes gradients
+        in the reverse order. With it .nonfinite is that of the lowest number that is not
+        finite, whichever was added first. Without it they are numbered as they are added.
+        Gradients that are the same memory count once within a call, but again in
+        the next. NaN and infinities are reported by finish().
+        """
+        tensors = Tensors(grads, names, writable=False)
+        if index is not None:
+            index = operator_index(index)
+            if not 0 <= index < 2**63:
+                raise ValueError(f"index must be from 0 to 2**63 - 1 (got {index})")
+        with self._lock:
+            if index is not None:
+                call(ffi.gradclip_accumulator_set_next_tensor, self._handle, index)
+            call(ffi.gradclip_accumulator_add, self._handle, tensors.table.first, tensors.count)
+            if self._has_another_first(index is not None):
+                # Rarely: a second look, for names and indices.
+                found = on_rows.get_total_norm(tensors, 2.0, False, "leave", 1.0, False).nonfinite
+                self._first = _Place(found.name, found.element, found.index)
+
+    def merge(self, other: Accumulator | bytes) -> None:
+        """Adds what another accumulator, or the bytes of one, holds, as if added after this.
+
+        The other one is left as it is, and may be the same. norm_type and exact_f64
+        must agree: InvalidArgumentError if those of an accumulator do not, BadDataError
+        for bytes of others, damaged bytes, and anything else. Then nothing was added.
+        """
+        if not isinstance(other, Accumulator):
+            with self._lock:
+                self._merge_bytes(other)
+            return
+        # In one order everywhere, so that two threads cannot wait for each other.
+        locks = {id(one): one._lock for one in (self, other)}
+        for key in sorted(locks):
+            locks[key].acquire()
+        try:
+            call(ffi.gradclip_accumulator_merge, self._handle, other._handle)
+            if self._turned_nonfinite():
+                self._first = other._first
+        finally:
+            for lock in locks.values():
+                lock.release()
+
+    def _merge_bytes(self, data: bytes) -> None:
+        try:
+            state = bytes(memoryview(data))
+        except TypeError:
+            raise TypeError(
+                f"an Accumulator or the bytes of one are needed (got {data!r})"
+            ) from None
+        call(ffi.gradclip_accumulator_import, self._handle, state, len(state))
+        self._turned_nonfinite()
+
+    def _turned_nonfinite(self) -> bool:
+        """Whether the first non-finite elements came with what was just added."""
+        if not self._is_finite:
+            return False
+        result = new_result()
+        call(ffi.gradclip_accumulator_finish, self._handle, inf, result)
+        self._is_finite = result.nonfinite_count == 0
+        self._first_tensor = result.first_tensor
+        return not self._is_finite
+
+    def _has_another_first(self, is_numbered: bool) -> bool:
+        """Whether what was just added has the first non-finite element of all."""
+        if not is_numbered or self._is_finite:
+            return self._turned_nonfinite()
+        before = self._first_tensor
+        result = new_result()
+        call(ffi.gradclip_accumulator_finish, self._handle, inf, result)
+        self._first_tensor = result.first_tensor
+        return self._first_tensor != before
+
+    def reset(self) -> None:
+        """Forgets all that was added."""
+        with self._lock:
+            call(ffi.gradclip_accumulator_reset, self._handle)
+            self._is_finite = True
+            self._first = None
+
+    # ---------------------------------------------------------------- asking --
+
+    def finish(self, max_norm: float = inf, error_if_nonfinite: bool = False) -> Norm:
+        """The norm of all that was added, with clip_coef and factor for max_norm.
+
+        Nothing is written: multiply the gradients by .factor of the result, or let
+        the optimizer do it; if .nonfinite is true, skip the step, under nonfinite="zero" too,
+        for nothing was replaced. More may be added afterwards.
+
+        Of the result's .nonfinite, tensor is the number of the gradient: its index in add(), or
+        in the order in which all were added, None left out; name and index are None if
+        that gradient came as bytes.
+
+        Raises:
+            NonFiniteGradientError: an element is NaN or infinite, and
+                error_if_nonfinite is true.
+        """
+        result = new_result()
+        with self._lock:
+            call(ffi.gradclip_accumulator_finish, self._handle, max_norm, result)
+            first = self._first
+        nonfinite = ALL_FINITE
+        if result.nonfinite_count:
+            nonfinite = NonFinite(
+                count=result.nonfinite_count,
+                nan_count=result.nan_count,
+                tensor=_known(result.first_tensor),
+                name=None if first is None else first.name,
+                element=_known(result.first_element) if first is None else first.element,
+                index=None if first is None else first.place,
+            )
+            if error_if_nonfinite:
+                raise NonFiniteGradientError(nonfinite)
+        return norm_of(result, nonfinite, None)
+
+    # -------------------------------------------------------------- as bytes --
+
+    def to_bytes(self) -> bytes:
+        """The state as bytes, for another process: merge() and from_bytes() read them.
+
+        At most 192 bytes for norm_type 1 and 2 over float32, float16 and bfloat16, at
+        most 1024 otherwise. They are the same on every machine and carry a
+        checksum. Names of gradients, eps, nonfinite and grad_scale are not in them.
+        """
+        with self._lock:
+            size = c_size_t()
+            call(ffi.gradclip_accumulator_export, self._handle, None, byref(size))
+            state = create_string_buffer(size.value)
+            call(ffi.gradclip_accumulator_export, self._handle, state, byref(size))
+        return state.raw
+
+    @classmethod
+    def from_bytes(
+        cls,
+        data: bytes,
+        norm_type: float = 2.0,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        exact_f64: bool = False,
+    ) -> Accumulator:
+        """A new accumulator with the state that to_bytes() gave.
+
+        Raises:
+            BadDataError: the bytes are damaged, foreign, or of another norm_type or
+                exact_f64.
+
+        >>> import array
+        >>> accumulator = Accumulator(norm_type=1.0)
+        >>> accumulator.add(array.array("f", [3.0, -4.0]))
+        >>> Accumulator.from_bytes(accumulator.to_bytes(), norm_type=1.0).finish()
+        7.0
+        """
+        made = cls(
+            norm_type, eps=eps, nonfinite=nonfinite, grad_scale=grad_scale, exact_f64=exact_f64
+        )
+        made._merge_bytes(data)
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            first = self._first
+        return _restored, (self._settings, self.to_bytes(), first)
+
+
+def _known(number: int) -> int | None:
+    """None where the bytes came from a sum over ranks, which does not say which was first."""
+    return None if number == ffi.GRADCLIP_NONE else number
+
+
+def _restored(settings: Any, state: bytes, first: Any) -> Accumulator:
+    norm_type, eps, nonfinite, grad_scale, exact_f64 = settings
+    made = Accumulator.from_bytes(
+        state,
+        norm_type,
+        eps=eps,
+        nonfinite=nonfinite,
+        grad_scale=grad_scale,
+        exact_f64=exact_f64,
+    )
+    made._first = first
+    return made

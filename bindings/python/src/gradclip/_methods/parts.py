@@ -1,0 +1,361 @@
+"""Clipping in parts: each gradient by its own norm, or each group by the norm of the group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ctypes import c_double, c_uint32
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._gradients.rows import Rows, Tensors
+from .._gradients.tree import flatten
+from .._native import ffi
+from .._native.call import call, new_result, options_of, real
+from .._native.errors import NonFiniteGradientError
+from .._norm import ALL_FINITE, Norm
+
+if TYPE_CHECKING:
+    from .._gradients.types import Grads, NonFinitePolicy
+
+
+def clip_by_norm_(
+    grads: Grads,
+    max_norm: float | Sequence[float] | Mapping[str, Any],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    *,
+    eps: float = 0.0,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+    exact_f64: bool = False,
+) -> PartsNorm:
+    """Scales each gradient in place so that its own norm is at most max_norm.
+
+    g * min(1, max_norm / (||g|| + eps)) for each gradient g: tf.clip_by_norm, Keras's
+    clipnorm, burn's clipping. The norms are as exact as those of clip_grad_norm_.
+
+    Args:
+        grads: as for clip_grad_norm_.
+        max_norm: the largest norm allowed, >= 0; or one for each gradient: a sequence (None
+            entries counted too), or a dictionary by the gradients' names.
+        eps: added to the norm, >= 0. 0 is TensorFlow's and Keras's.
+        norm_type, error_if_nonfinite, nonfinite, grad_scale, names, exact_f64: as for
+            clip_grad_norm_. With nonfinite="leave" one element that is not finite
+            leaves every gradient alone.
+
+    Returns:
+        The norm of all gradients together, a float, with tensor_norms, clip_coefs
+        and the other attributes of `PartsNorm`.
+
+    Raises:
+        As clip_grad_norm_ does.
+
+    >>> import array
+    >>> a, b = array.array("d", [3.0, 4.0]), array.array("d", [0.3, 0.4])
+    >>> norm = clip_by_norm_([a, b], max_norm=1.0)
+    >>> a, b, norm.clip_coefs
+    (array('d', [0.6000000000000001, 0.8]), array('d', [0.3, 0.4]), (0.2, 1.0))
+    """
+    tensors = Tensors(grads, names, writable=True)
+    options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
+    limits = limits_of_rows(tensors, max_norm)
+    return _of_tensors(
+        tensors, clip_by_norm(tensors, limits, norm_type, options), error_if_nonfinite
+    )
+
+
+def clip_by_block_rms_(
+    grads: Grads,
+    threshold: float = 1.0,
+    error_if_nonfinite: bool = False,
+    *,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+    exact_f64: bool = False,
+) -> PartsNorm:
+    """Scales each gradient in place so that its root mean square is at most threshold.
+
+    g / max(1, rms(g) / threshold), rms(g) = ||g||_2 / sqrt(number of elements), for each
+    gradient g: optax.clip_by_block_rms, and, of updates, the d of Adafactor (arXiv
+    1804.04235, section 6).
+
+    Args:
+        threshold: the largest root mean square allowed, >= 0; 1 is Adafactor's.
+        The others: as for clip_by_norm_.
+
+    Returns:
+        As clip_by_norm_; tensor_norms are norms, not root mean squares.
+
+    Raises:
+        InvalidArgumentError: a threshold that is negative or NaN, and as clip_by_norm_ does.
+
+    >>> import array
+    >>> grad = array.array("d", [2.0, -2.0, 2.0, 2.0])
+    >>> clip_by_block_rms_([grad], threshold=1.0).clip_coefs, grad
+    ((0.5,), array('d', [1.0, -1.0, 1.0, 1.0]))
+    """
+    tensors = Tensors(grads, names, writable=True)
+    options = options_of(0.0, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
+    return _of_tensors(
+        tensors,
+        clip_by_norm(tensors, [threshold], 2.0, options, rms=True),
+        error_if_nonfinite,
+    )
+
+
+def clip_by_group_(
+    groups: Mapping[str, Grads],
+    max_norm: float | Mapping[str, float],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    *,
+    eps: float = 0.0,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    exact_f64: bool = False,
+) -> PartsNorm:
+    """Scales each group of gradients in place so that its norm is at most its max_norm.
+
+    What Megatron does for parts of a model, and optax with clip_by_global_norm inside
+    masked or multi_transform.
+
+    Args:
+        groups: a dictionary from the names of groups to gradients, each as for
+            clip_grad_norm_. No gradient may be in two groups.
+        max_norm: the largest norm allowed, >= 0, for all groups or for each by name;
+            infinity only measures.
+        The others: as for clip_by_norm_.
+
+    Returns:
+        The norm of all gradients together, a float, with group_norms and clip_coefs,
+        dictionaries by name, and the other attributes of `PartsNorm`.
+
+    Raises:
+        KeyError: max_norm has no entry for a group, or one for a group that is none.
+        ValueError: a gradient is in two groups, and as clip_grad_norm_ does.
+
+    >>> import array
+    >>> encoder, head = array.array("d", [3.0, 4.0]), array.array("d", [8.0])
+    >>> norm = clip_by_group_({"encoder": encoder, "head": head}, {"encoder": 1.0, "head": 10.0})
+    >>> norm.group_norms, encoder, head
+    ({'encoder': 5.0, 'head': 8.0}, array('d', [0.6000000000000001, 0.8]), array('d', [8.0]))
+    """
+    leaves: list[Any] = []
+    names: list[str] = []
+    of_leaf: list[int] = []
+    for place, (name, grads) in enumerate(groups.items()):
+        flat = flatten(grads)
+        leaves += flat.leaves
+        names += [f"{name}.{path}" for path in flat.names or map(str, range(len(flat.leaves)))]
+        of_leaf += [place] * len(flat.leaves)
+    tensors = Tensors(leaves, names, writable=True)
+    of_row = groups_of_rows(tensors, of_leaf)
+    options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
+    limits = limits_of_groups(list(groups), max_norm)
+    found = clip_by_group(tensors, of_row, limits, norm_type, options)
+    norm = _of_tensors(tensors, found, error_if_nonfinite)
+    norm.clip_coefs = dict(zip(groups, found.coefs))
+    norm.group_norms = dict(zip(groups, found.part_norms))
+    return norm
+
+
+# ------------------------------------------------------------------------- parts --
+
+
+def limits_of_groups(groups: list[str], max_norm: float | Mapping[str, float]) -> list[float]:
+    if not isinstance(max_norm, Mapping):
+        return [max_norm] * len(groups)
+    unknown = [name for name in max_norm if name not in groups]
+    if unknown:
+        raise KeyError(f"max_norm names a group that is not there: {unknown[0]!r}")
+    missing = [name for name in groups if name not in max_norm]
+    if missing:
+        raise KeyError(f"max_norm has no entry for the group {missing[0]!r}")
+    return [max_norm[name] for name in groups]
+
+
+def by_name(what: str, given: Mapping[str, Any], names: list[str] | None) -> list[Any]:
+    """The values of a dictionary, nested or with paths for keys, in the order of names."""
+    if names is None:
+        raise ValueError(
+            f"{what} is by name, and the gradients have no names: pass a dictionary, or names"
+        )
+    flat = flatten(given)
+    values = dict(zip(flat.names or (), flat.leaves))
+    for name in names:
+        if name not in values:
+            raise ValueError(f"{what} has none for the gradient {name!r}")
+    for name in values:
+        if name not in names:
+            raise ValueError(f"{what} names a gradient that is not there: {name!r}")
+    return [values[name] for name in names]
+
+
+def limits_of_rows(
+    tensors: Tensors, max_norm: float | Sequence[float] | Mapping[str, Any]
+) -> list[float]:
+    """One max_norm for all rows, or one each."""
+    if isinstance(max_norm, Mapping):
+        max_norm = by_name("max_norm", max_norm, tensors.names)
+    if not isinstance(max_norm, Sequence):
+        return [max_norm]
+    if len(max_norm) != len(tensors.leaves):
+        raise ValueError(
+            f"max_norm must be a number or have one a gradient: {len(tensors.leaves)} "
+            f"(got {len(max_norm)})"
+        )
+    if tensors.count == 0:
+        return [0.0]
+    limits: list[float | None] = [None] * tensors.count
+    for i in range(len(tensors.arrays)):
+        row = i if tensors.row_of is None else tensors.row_of[i]
+        limit = max_norm[tensors.leaf(i)]
+        if limits[row] is not None and limits[row] != limit:
+            raise ValueError(f"{tensors.label(i)} is given twice, with another max_norm")
+        limits[row] = limit
+    return [0.0 if limit is None else limit for limit in limits]
+
+
+def groups_of_rows(tensors: Tensors, of_leaf: list[int]) -> list[int]:
+    groups: list[int | None] = [None] * tensors.count
+    for i in range(len(tensors.arrays)):
+        row = i if tensors.row_of is None else tensors.row_of[i]
+        group = of_leaf[tensors.leaf(i)]
+        if groups[row] not in (None, group):
+            raise ValueError(f"{tensors.label(i)} is in two groups")
+        groups[row] = group
+    return [group or 0 for group in groups]
+
+
+def _of_tensors(tensors: Tensors, found: Parts, error_if_nonfinite: bool) -> PartsNorm:
+    norm = parts_norm(tensors, found.result, error_if_nonfinite)
+    norm.tensor_norms = tensors.norms(found.norms)
+    if len(found.coefs) == tensors.count:
+        of_leaves = [1.0] * len(tensors.leaves)
+        for i in range(len(tensors.arrays)):
+            of_leaves[tensors.leaf(i)] = found.coefs[
+                i if tensors.row_of is None else tensors.row_of[i]
+            ]
+        norm.clip_coefs = tuple(of_leaves)
+    norm.clipped_count = sum(1 for coef in found.coefs if coef != 1.0)
+    return norm
+
+
+def parts_norm(tensors: Any, result: Any, error_if_nonfinite: bool) -> PartsNorm:
+    """What every call of this kind returns, without what belongs to its parts."""
+    nonfinite = ALL_FINITE
+    if result.nonfinite_count:
+        nonfinite = tensors.nonfinite(result)
+        if error_if_nonfinite:
+            raise NonFiniteGradientError(nonfinite)
+    norm = PartsNorm(result.total_norm)
+    norm.clip_coef = result.clip_coef
+    norm.clipped = result.clip_coef != 1.0
+    norm.factor = result.factor
+    norm.nonfinite = nonfinite
+    norm.tensor_norms = None
+    norm.clip_coefs = ()
+    norm.clipped_count = 0
+    norm.group_norms = None
+    return norm
+
+
+# -------------------------------------------------------------- on rows --
+
+
+class Parts(NamedTuple):
+    """What clipping in parts found."""
+
+    result: ffi.gradclip_result
+    norms: list[float]  # of the rows
+    coefs: list[float]  # of the parts
+    part_norms: list[float]  # of groups
+
+
+class PartsNorm(Norm):
+    """A total norm, before clipping, and what each part was clipped by.
+
+    The attributes of `Norm`, and:
+
+    Attributes:
+        clip_coef: the smallest coefficient.
+        factor: what belongs to it.
+        tensor_norms: the norm of each gradient (None where units are measured).
+        clip_coefs: the coefficient of each gradient, in the order given (1 for None);
+            a dictionary of the groups' for clip_by_group_; for adaptive_clip_grad_
+            of each gradient the coefficients of its units, as an array of float64
+            (None for gradients that were left out).
+        group_norms: the norm of each group, for clip_by_group_; else None.
+        clipped_count: how many gradients, groups or units were scaled down.
+    """
+
+    __module__ = "gradclip"
+
+    __slots__ = ("clip_coefs", "clipped_count", "group_norms")
+
+    clip_coefs: Any
+    clipped_count: int
+    group_norms: dict[str, float] | None
+
+
+def clip_by_norm(
+    rows: Rows, max_norms: Sequence[float], norm_type: float, options: Any, rms: bool = False
+) -> Parts:
+    """One max_norm for all rows, or one each; with rms, of their root mean squares."""
+    coefs = (c_double * rows.count)()
+    result, norms = _with_norms(rows)
+    limits = (c_double * len(max_norms))(*[real("max_norm", limit) for limit in max_norms])
+    if rms:
+        call(
+            ffi.gradclip_clip_by_block_rms,
+            rows.table.first,
+            rows.count,
+            limits[0],
+            options,
+            result,
+            coefs,
+        )
+    else:
+        call(
+            ffi.gradclip_clip_by_norm,
+            rows.table.first,
+            rows.count,
+            limits,
+            len(limits),
+            norm_type,
+            options,
+            result,
+            coefs,
+        )
+    return Parts(result, list(norms), list(coefs), [])
+
+
+def clip_by_group(
+    rows: Rows, groups: list[int], max_norms: list[float], norm_type: float, options: Any
+) -> Parts:
+    count = len(max_norms)
+    coefs, group_norms = (c_double * count)(), (c_double * count)()
+    result, norms = _with_norms(rows)
+    call(
+        ffi.gradclip_clip_by_group,
+        rows.table.first,
+        rows.count,
+        (c_uint32 * rows.count)(*groups),
+        (c_double * count)(*[real("max_norm", limit) for limit in max_norms]),
+        count,
+        norm_type,
+        options,
+        result,
+        group_norms,
+        coefs,
+    )
+    return Parts(result, list(norms), list(coefs), list(group_norms))
+
+
+def _with_norms(rows: Rows) -> tuple[ffi.gradclip_result, Any]:
+    result = new_result()
+    norms = (c_double * rows.count)()
+    if rows.count:
+        result.tensor_norms = norms
+    return result, norms

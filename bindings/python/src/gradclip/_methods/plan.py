@@ -1,0 +1,196 @@
+"""Plan: gradients that are looked at once and clipped every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .._gradients.array import forbid_resizing
+from .._gradients.rows import Tensors
+from .._norm import Norm
+from . import on_rows
+from .inspect import inspection_of
+from .whole import clipped_copies
+
+if TYPE_CHECKING:
+    from .._gradients.types import Grads, NonFinitePolicy
+    from .report import Inspection
+
+
+class Plan:
+    """The functions of this package for gradients that stay where they are between steps.
+
+    A plan looks at the arrays once, and keeps their addresses, so that a step
+    costs one call into the library, however many arrays there are. It holds the
+    arrays' buffers: they stay alive, and resizing one raises (BufferError or
+    ValueError) until the plan is closed; resizing a torch tensor, from then on
+    (RuntimeError). An optimizer that puts a *new* array in a gradient's place is
+    not followed; write into the array that is there.
+
+    Args:
+        grads: as for clip_grad_norm_; all must be writable.
+        names: as for clip_grad_norm_.
+
+    >>> import array
+    >>> grad = array.array("d", [3.0, 4.0])
+    >>> with Plan([grad]) as plan:
+    ...     for step in range(2):
+    ...         print(plan.clip_grad_norm_(max_norm=1.0, eps=0))
+    5.0
+    1.0
+    """
+
+    __module__ = "gradclip"  # where users know it from
+
+    def __init__(self, grads: Grads, names: Iterable[str] | None = None) -> None:
+        self._tensors: Tensors | None = Tensors(grads, names, writable=True)
+        forbid_resizing(self._tensors.arrays)
+
+    def close(self) -> None:
+        """Lets the arrays go; the plan cannot be used any more. Closing twice is fine."""
+        self._tensors = None
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """How many gradients there are, None included."""
+        return len(self._open().leaves)
+
+    def __repr__(self) -> str:
+        if self._tensors is None:
+            return "<gradclip.Plan, closed>"
+        elements = sum(self._tensors.table.words[1::4])
+        return f"<gradclip.Plan of {len(self)} gradients, {elements} elements>"
+
+    def _open(self) -> Tensors:
+        if self._tensors is None:
+            raise ValueError("the plan is closed")
+        return self._tensors
+
+    def clip_grad_norm_(
+        self,
+        max_norm: float,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        tensor_norms: bool = False,
+        exact_f64: bool = False,
+    ) -> Norm:
+        """gradclip.clip_grad_norm_ of the plan's gradients."""
+        return on_rows.clip_grad_norm_(
+            self._tensors or self._open(),
+            max_norm,
+            norm_type,
+            error_if_nonfinite,
+            eps,
+            nonfinite,
+            grad_scale,
+            tensor_norms,
+            exact_f64,
+        )
+
+    def clip_grad_norm(
+        self,
+        max_norm: float,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        tensor_norms: bool = False,
+        exact_f64: bool = False,
+    ) -> tuple[Any, Norm]:
+        """gradclip.clip_grad_norm of the plan's gradients: new arrays, and the norm."""
+        return clipped_copies(
+            self._tensors or self._open(),
+            max_norm,
+            norm_type,
+            error_if_nonfinite,
+            eps,
+            nonfinite,
+            grad_scale,
+            tensor_norms,
+            exact_f64,
+        )
+
+    def defer_clip(
+        self,
+        max_norm: float,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        tensor_norms: bool = False,
+        exact_f64: bool = False,
+    ) -> Norm:
+        """gradclip.defer_clip of the plan's gradients."""
+        return on_rows.defer_clip(
+            self._tensors or self._open(),
+            max_norm,
+            norm_type,
+            error_if_nonfinite,
+            eps,
+            nonfinite,
+            grad_scale,
+            tensor_norms,
+            exact_f64,
+        )
+
+    def get_total_norm(
+        self,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,
+        *,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        tensor_norms: bool = False,
+        exact_f64: bool = False,
+    ) -> Norm:
+        """gradclip.get_total_norm of the plan's gradients."""
+        return on_rows.get_total_norm(
+            self._tensors or self._open(),
+            norm_type,
+            error_if_nonfinite,
+            nonfinite,
+            grad_scale,
+            tensor_norms,
+            exact_f64,
+        )
+
+    def inspect(self, norm_type: float = 2.0, grad_scale: float = 1.0) -> Inspection:
+        """gradclip.inspect of the plan's gradients."""
+        return inspection_of(self._tensors or self._open(), norm_type, grad_scale)
+
+    def clip_grads_with_norm_(
+        self,
+        max_norm: float,
+        total_norm: float,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+    ) -> Norm:
+        """gradclip.clip_grads_with_norm_ of the plan's gradients."""
+        return on_rows.clip_grads_with_norm_(
+            self._tensors or self._open(), max_norm, total_norm, eps, nonfinite, grad_scale
+        )
+
+    def clip_grad_value_(self, clip_value: float) -> None:
+        """gradclip.clip_grad_value_ of the plan's gradients."""
+        on_rows.clip_grad_value_(self._tensors or self._open(), clip_value)

@@ -1,0 +1,287 @@
+"""The functions that users call: gradients in, norm out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .._gradients.outputs import Outputs
+from .._gradients.rows import Tensors
+from .._native import ffi
+from .._norm import Norm
+from . import on_rows
+
+if TYPE_CHECKING:
+    from .._gradients.types import Grads, GradsT, NonFinitePolicy
+
+
+def clip_grad_norm_(
+    grads: Grads,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    *,
+    eps: float = 1e-6,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+    tensor_norms: bool = False,
+    exact_f64: bool = False,
+) -> Norm:
+    """Scales gradients in place so that their norm, taken together, is at most max_norm.
+
+    The formula is that of torch.nn.utils.clip_grad_norm_: each element is
+    multiplied by clip_coef = min(1, max_norm / (total_norm + eps)). Nothing is
+    written where nothing needs clipping.
+
+    Args:
+        grads: an array or any nesting of lists, tuples, dictionaries and other
+            iterables of arrays: writable arrays in CPU memory with the buffer
+            protocol (NumPy, array.array, memoryview, ctypes) or DLPack, of
+            float32, float64, float16 or bfloat16, dense in any order of their
+            axes. None entries are passed over. Two that are the same memory
+            count, and are scaled, once; two that overlap otherwise are an error.
+        max_norm: the largest norm allowed, >= 0. 0 gives zeros; infinity only
+            measures.
+        norm_type: the order p of the norm, any number but NaN: 2 is usual,
+            math.inf takes the largest magnitude.
+        error_if_nonfinite: raise NonFiniteGradientError, before anything is
+            written, if an element is NaN or infinite.
+        eps: added to the norm in clip_coef, >= 0. 1e-6 is torch's; 0 is that of
+            optax, TensorFlow and the textbooks.
+        nonfinite: what to do when elements are NaN or infinite. "leave": write
+            nothing, and report them. "propagate": what torch does, multiply by
+            the coefficient that follows from the non-finite norm. "zero": set
+            them to 0 and clip the rest by the norm of the rest.
+        grad_scale: what the gradients are still multiplied by (loss scaling),
+            > 2**-1024. The norm is that of grads / grad_scale, and the gradients are
+            divided by it in the same pass.
+        names: names of the gradients for reports and errors, one each (one for
+            None too); by default the keys of dictionaries.
+        tensor_norms: also return the norm of each gradient.
+        exact_f64: sum float64 gradients exactly too, for norm_type 1 and 2 (those of
+            the other dtypes always are): the norm is correctly rounded, and its
+            bits do not depend on the order. Without it the norm of float64
+            gradients is within one unit in the last place.
+
+    Returns:
+        The norm of all gradients before clipping, in float64: a float with the
+        attributes clip_coef, clipped, factor, nonfinite and tensor_norms.
+
+    Raises:
+        TypeError: something is no array, has the wrong dtype, or is a torch
+            parameter (see gradclip.torch).
+        ValueError: an array is read-only or not dense, arrays overlap, or an
+            argument is outside its range.
+        NonFiniteGradientError: see error_if_nonfinite.
+        UnsupportedError: the library has no code for a dtype or device.
+
+    >>> import array
+    >>> grad = array.array("d", [3.0, 4.0])
+    >>> norm = clip_grad_norm_([grad], max_norm=1.0, eps=0)
+    >>> norm, norm.clip_coef, grad
+    (5.0, 0.2, array('d', [0.6000000000000001, 0.8]))
+    """
+    return on_rows.clip_grad_norm_(
+        Tensors(grads, names, writable=True),
+        max_norm,
+        norm_type,
+        error_if_nonfinite,
+        eps,
+        nonfinite,
+        grad_scale,
+        tensor_norms,
+        exact_f64,
+    )
+
+
+def clip_grad_norm(
+    grads: GradsT,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    *,
+    eps: float = 1e-6,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+    tensor_norms: bool = False,
+    exact_f64: bool = False,
+) -> tuple[GradsT, Norm]:
+    """Like clip_grad_norm_, but leaves the gradients alone and returns clipped new arrays.
+
+    The arguments are those of clip_grad_norm_; gradients may be read-only.
+
+    Returns:
+        The new arrays, in containers of the kinds given (an iterator becomes a
+        list; one that cannot be made again is a TypeError), each of the kind, shape, dtype and memory order of its gradient
+        (a memoryview for other objects with the buffer protocol); and the norm.
+        Gradients that are left alone for being non-finite are copied.
+
+    >>> import array
+    >>> grad = array.array("d", [3.0, 4.0])
+    >>> clip_grad_norm([grad], max_norm=10.0)
+    ([array('d', [3.0, 4.0])], 5.0)
+    """
+    return clipped_copies(
+        Tensors(grads, names, writable=False),
+        max_norm,
+        norm_type,
+        error_if_nonfinite,
+        eps,
+        nonfinite,
+        grad_scale,
+        tensor_norms,
+        exact_f64,
+    )
+
+
+def clipped_copies(
+    tensors: Tensors,
+    max_norm: float,
+    norm_type: float,
+    error_if_nonfinite: bool,
+    eps: float,
+    nonfinite: str,
+    grad_scale: float,
+    tensor_norms: bool,
+    exact_f64: bool,
+) -> tuple[GradsT, Norm]:
+    outputs = Outputs(tensors)
+    norm, status = on_rows.clip_grad_norm(
+        tensors,
+        outputs.table,
+        max_norm,
+        norm_type,
+        error_if_nonfinite,
+        eps,
+        nonfinite,
+        grad_scale,
+        tensor_norms,
+        exact_f64,
+    )
+    if status == ffi.GRADCLIP_NON_FINITE:
+        outputs.copy_sources()
+    clipped: GradsT = outputs.finish()
+    return clipped, norm
+
+
+def defer_clip(
+    grads: Grads,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    *,
+    eps: float = 1e-6,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+    tensor_norms: bool = False,
+    exact_f64: bool = False,
+) -> Norm:
+    """Everything of clip_grad_norm_ but the write: for an optimizer that multiplies by itself.
+
+    The arguments are those of clip_grad_norm_; gradients may be read-only. Multiply
+    every gradient by .factor of the result where it is used anyway, for one pass
+    over the gradients less. If .nonfinite is true, skip the step: nothing was replaced,
+    under nonfinite="zero" either, and whatever a NaN is multiplied by, the optimizer
+    would read it. (Under "zero" norm and factor are those of the finite elements;
+    clip_grads_with_norm_ replaces the others.)
+
+    >>> import array
+    >>> grad = array.array("d", [3.0, 4.0])
+    >>> norm = defer_clip([grad], max_norm=1.0, eps=0)
+    >>> norm, norm.clip_coef, norm.factor, grad
+    (5.0, 0.2, 0.2, array('d', [3.0, 4.0]))
+    """
+    return on_rows.defer_clip(
+        Tensors(grads, names, writable=False),
+        max_norm,
+        norm_type,
+        error_if_nonfinite,
+        eps,
+        nonfinite,
+        grad_scale,
+        tensor_norms,
+        exact_f64,
+    )
+
+
+def get_total_norm(
+    grads: Grads,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    *,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+    tensor_norms: bool = False,
+    exact_f64: bool = False,
+) -> Norm:
+    """The norm of all gradients, taken together; nothing is written.
+
+    The arguments are those of clip_grad_norm_; gradients may be read-only.
+    nonfinite="zero" leaves NaN and infinities out of the norm.
+
+    >>> import array
+    >>> get_total_norm({"w": array.array("f", [3.0]), "b": array.array("d", [-4.0])})
+    5.0
+    """
+    return on_rows.get_total_norm(
+        Tensors(grads, names, writable=False),
+        norm_type,
+        error_if_nonfinite,
+        nonfinite,
+        grad_scale,
+        tensor_norms,
+        exact_f64,
+    )
+
+
+def clip_grads_with_norm_(
+    grads: Grads,
+    max_norm: float,
+    total_norm: float,
+    *,
+    eps: float = 1e-6,
+    nonfinite: NonFinitePolicy = "leave",
+    grad_scale: float = 1.0,
+    names: Iterable[str] | None = None,
+) -> Norm:
+    """Scales gradients in place by min(1, max_norm / (total_norm + eps)), for a norm known already.
+
+    The second half of clip_grad_norm_, for a total_norm (>= 0, of grads /
+    grad_scale) that other processes had a part in, say. The gradients are not
+    looked at: of the policies only what they do about an infinite total_norm
+    counts ("leave" writes nothing), and that "zero" sets NaN and infinities to 0.
+
+    Returns:
+        total_norm, as the same kind of float as clip_grad_norm_; nothing is
+        reported as non-finite.
+
+    >>> import array
+    >>> grad = array.array("d", [3.0, 4.0])
+    >>> clip_grads_with_norm_([grad], max_norm=1.0, total_norm=10.0, eps=0).clip_coef, grad
+    (0.1, array('d', [0.30000000000000004, 0.4]))
+    """
+    return on_rows.clip_grads_with_norm_(
+        Tensors(grads, names, writable=True), max_norm, total_norm, eps, nonfinite, grad_scale
+    )
+
+
+def clip_grad_value_(
+    grads: Grads, clip_value: float, *, names: Iterable[str] | None = None
+) -> None:
+    """Clamps every element to [-clip_value, clip_value], in place.
+
+    NaN stays NaN; infinities become clip_value or -clip_value. clip_value is
+    >= 0 and is rounded to each gradient's dtype. grads and names are those of
+    clip_grad_norm_.
+
+    >>> import array
+    >>> grad = array.array("f", [-3.0, 0.25])
+    >>> clip_grad_value_([grad], 0.5)
+    >>> grad
+    array('f', [-0.5, 0.25])
+    """
+    on_rows.clip_grad_value_(Tensors(grads, names, writable=True), clip_value)

@@ -1,0 +1,1 @@
+"""Monitor: clips, remembers the norms, writes them down, and says what went wrong."""

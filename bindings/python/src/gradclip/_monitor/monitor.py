@@ -1,0 +1,198 @@
+"""Monitor: clips, remembers the norms, writes them down, and says what went wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Callable
+
+from .._gradients.rows import Rows, Tensors
+from .._methods import on_rows
+from .._methods.inspect import inspection_of
+from .._methods.plan import Plan
+from .._norm import Norm
+from .recorder import Recorder, Step
+
+if TYPE_CHECKING:
+    from .._gradients.types import Grads, NonFinitePolicy
+
+
+class InLibrary:
+    """The gradients of a step as rows of the library's list: the Work of both Monitors."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        names: Sequence[str] | None,
+        norm_type: float,
+        eps: float,
+        grad_scale: float,
+        look: Callable[[], tuple[list[tuple[int, int]], int]],
+        count: int,
+        place_of_row: Callable[[], list[int]],
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.names = names
+        self._rows = rows
+        self._norm_type = norm_type
+        self._eps = eps
+        self._grad_scale = grad_scale
+        self.culprits = look
+        self._count = count
+        self._place_of_row = place_of_row
+        self._written = written
+
+    def clip(self, max_norm: float, nonfinite: str) -> Norm:
+        norm = on_rows.clip_grad_norm_(
+            self._rows,
+            max_norm,
+            self._norm_type,
+            False,
+            self._eps,
+            nonfinite,
+            self._grad_scale,
+            True,
+        )
+        if nonfinite == "zero" or norm.factor != 1.0:
+            self._written()
+        return norm
+
+    def measure(self) -> Norm:
+        return on_rows.get_total_norm(
+            self._rows, self._norm_type, False, "leave", self._grad_scale, True
+        )
+
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        norm.clip_coef = clip_coef
+        norm.clipped = clip_coef != 1.0
+        norm.factor = clip_coef / self._grad_scale
+        if each is None:
+            on_rows.scale(self._rows, norm.factor)
+        else:
+            for row, place in enumerate(self._place_of_row()):
+                on_rows.scale(self._rows, each[place] / self._grad_scale, row)
+        if norm.factor != 1.0:
+            self._written()
+        return norm
+
+    def places(self) -> tuple[list[int], int]:
+        lengths = self._rows.table.words[1::4]
+        return [p for p, length in zip(self._place_of_row(), lengths) if length], self._count
+
+
+class Monitor(Recorder):
+    """Clips the gradients of every step, keeps their norms, and says what went wrong.
+
+    Args:
+        max_norm: the largest norm allowed, >= 0 (infinity: only watch), or a chooser, which
+            is fed the norm of each step and decides about it: gradclip.AutoClip(), ZClip,
+            AdaGC, SkipStep, or any object whose feed(norm) returns an object with
+            threshold, clip_coef and skip.
+        norm_type: as for clip_grad_norm_.
+        eps: the same; a chooser has its own.
+        nonfinite: what to do about NaNs and infinities, as for clip_grad_norm_: "leave"
+            leaves the gradients as they are, and says to skip the step. With a chooser
+            nothing else is possible.
+        names: names of the gradients, one each; by default the keys of dictionaries.
+        log: a file for a line a step: CSV (.csv) with the columns step, grad_norm,
+            clip_coef, learning_rate, loss, nonfinite_count, first_tensor and first_element,
+            or JSON lines of these (.jsonl, .ndjson). Each line is written as its step ends;
+            a file that is there is gone on with.
+        tensorboard: a SummaryWriter of yours, for grad_norm, clip_coef, max_norm and
+            nonfinite_count under `tag`.
+        history: how many of the last steps to keep in memory, at 40 bytes each.
+
+    A Monitor is used by one thread at a time. It warns with a MonitorWarning, once for each
+    cause: gradients that are not finite (for each one that is the first), a loss that is
+    not, gradients that are all zero, and more than half of 100 or more steps clipped.
+
+    Attributes:
+        step: the number of the last step.
+        history: the last steps: history["grad_norm"], and "step", "clip_coef",
+            "learning_rate" and "loss", arrays of float64.
+        clipped, skipped: how many steps were, since this Monitor was made.
+        diagnosis: a Diagnosis of the first step with gradients that were not finite; None.
+        culprits: the gradients that ever were not finite, who went first first.
+
+    Raises:
+        ValueError: an argument is outside its range, or the log's file is something else's.
+        TypeError: an argument is of the wrong kind.
+
+    >>> import array
+    >>> monitor = Monitor(max_norm=1.0)
+    >>> weight, grad = [0.0, 0.0], array.array("d", [3.0, 4.0])
+    >>> done = monitor.clip_({"weight": grad}, learning_rate=0.1, loss=2.5)
+    >>> if not done.skip:
+    ...     weight = [w - 0.1 * g for w, g in zip(weight, grad)]
+    >>> done, round(done.clip_coef, 6), monitor.clipped
+    (5.0, 0.2, 1)
+    """
+
+    __module__ = "gradclip"  # where users know it from
+
+    def __init__(
+        self,
+        max_norm: Any,
+        norm_type: float = 2.0,
+        *,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        names: Iterable[str] | None = None,
+        log: str | os.PathLike[str] | None = None,
+        tensorboard: Any = None,
+        tag: str = "gradclip",
+        history: int = 1_000_000,
+    ) -> None:
+        super().__init__(max_norm, norm_type, eps, nonfinite, log, tensorboard, tag, history)
+        self._names = names if names is None or isinstance(names, str) else list(names)
+
+    def clip_(
+        self,
+        grads: Grads | Plan,
+        *,
+        learning_rate: float | None = None,
+        loss: float | None = None,
+        grad_scale: float = 1.0,
+        step: int | None = None,
+    ) -> Step:
+        """Clips the gradients of a step in place: once, after the last backward pass of it.
+
+        Args:
+            grads: as for clip_grad_norm_, or a Plan.
+            learning_rate, loss: of this step, for the log, the advice and the diagnosis.
+            grad_scale: as for clip_grad_norm_.
+            step: the number of the step; by default one more than the last.
+
+        Returns:
+            The norm before clipping, a Step: leave the step out if its .skip is true.
+
+        Raises:
+            As clip_grad_norm_; nothing is then recorded.
+        """
+        tensors = (
+            grads._open() if isinstance(grads, Plan) else Tensors(grads, self._names, writable=True)
+        )
+
+        def look() -> tuple[list[tuple[int, int]], int]:
+            reports = inspection_of(tensors, self._norm_type, grad_scale)
+            found = [(r.tensor, r.nonfinite_count) for r in reports if r.nonfinite_count]
+            return found, sum(report.shape is not None for report in reports)
+
+        def place_of_row() -> list[int]:
+            rows = tensors.row_of or range(len(tensors.arrays))
+            first: dict[int, int] = {}
+            for i, row in enumerate(rows):
+                first.setdefault(row, tensors.leaf(i))
+            return [first[row] for row in range(tensors.count)]
+
+        work = InLibrary(
+            tensors,
+            tensors.names,
+            self._norm_type,
+            self._eps,
+            grad_scale,
+            look,
+            len(tensors.leaves),
+            place_of_row,
+        )
+        return self._step(work, step, learning_rate, loss, grad_scale)

@@ -1,0 +1,360 @@
+"""What the Monitors for arrays and for torch have in common: all but the gradients."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+import os
+import warnings
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .._methods import on_rows
+from .._norm import NonFinite, Norm
+from .diagnosis import Culprit, Diagnosis, Trail
+from .history import History, Row
+from .steplog import StepLog
+
+if TYPE_CHECKING:
+    from .._advise.advice import Advice
+
+_POLICIES = ("leave", "propagate", "zero")
+_ENOUGH = 100  # steps before a Monitor says that it clips most of them
+
+
+class MonitorWarning(UserWarning):
+    """What a Monitor warns of: once for each cause."""
+
+    __module__ = "gradclip"  # where users know it from
+
+
+class Step(Norm):
+    """What Monitor.clip_ returns: the norm before clipping, a Norm, and what became of the step.
+
+    Attributes:
+        step: its number.
+        max_norm: the threshold that held.
+        skip: whether to leave out the optimizer's step: gradients are not finite (and were
+            left as they are), or the chooser says so.
+        learning_rate, loss: as given.
+    """
+
+    __module__ = "gradclip"
+
+    __slots__ = ("learning_rate", "loss", "max_norm", "skip", "step")
+
+    step: int
+    max_norm: float
+    skip: bool
+    learning_rate: float | None
+    loss: float | None
+
+
+class Work(Protocol):
+    """The gradients of one step, and what a Monitor does with them."""
+
+    names: Sequence[str] | None
+
+    def clip(self, max_norm: float, nonfinite: str) -> Norm: ...
+
+    def measure(self) -> Norm: ...
+
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        """Clips as a chooser decided, and returns the norm with that filled in."""
+
+    def places(self) -> tuple[list[int], int]:
+        """Where in the list the gradients are, same memory once; how long the list is."""
+
+    def culprits(self) -> tuple[list[tuple[int, int]], int]:
+        """Place and number of non-finite elements of each that has some; how many there are."""
+
+
+class Recorder:
+    """A Monitor without its gradients."""
+
+    _noun = "gradient"
+
+    def __init__(
+        self,
+        max_norm: Any,
+        norm_type: float,
+        eps: float,
+        nonfinite: str,
+        log: str | os.PathLike[str] | None,
+        tensorboard: Any,
+        tag: str,
+        history: int,
+    ) -> None:
+        self._chooser: Any = None
+        self._max_norm = math.nan
+        if isinstance(max_norm, type):
+            raise TypeError(f"max_norm must be a number or a chooser (got the class {max_norm!r})")
+        if callable(getattr(max_norm, "feed", None)):
+            self._chooser = max_norm
+            self._takes_loss = "loss" in inspect.signature(max_norm.feed).parameters
+        else:
+            self._max_norm = given_number(max_norm, "max_norm")
+        if nonfinite not in _POLICIES:
+            raise ValueError(
+                f"nonfinite must be one of {', '.join(map(repr, _POLICIES))} (got {nonfinite!r})"
+            )
+        if tensorboard is not None and not callable(getattr(tensorboard, "add_scalar", None)):
+            raise TypeError(f"tensorboard must have a method add_scalar (got {tensorboard!r})")
+        self._norm_type = given_number(norm_type, "norm_type")
+        self._eps = given_number(eps, "eps")
+        if self._chooser is None:  # the library says what is wrong with a number, before a step
+            on_rows.clip_coef(self._max_norm, 0.0, self._eps)
+        elif nonfinite != "leave":
+            raise ValueError(f"nonfinite must be 'leave' with a chooser (got {nonfinite!r})")
+        self._nonfinite = nonfinite
+        self._tensorboard = tensorboard
+        self._tag = tag.rstrip("/") + "/" if tag else ""
+        self.history = History(history)
+        self.step = 0
+        self.clipped = 0
+        self.skipped = 0
+        self._steps = 0  # of this Monitor: history.total has those of its log too
+        self.diagnosis: Diagnosis | None = None
+        self._trail = Trail()
+        self._culprits: dict[int, Culprit] = {}
+        self._warned: set[Any] = set()
+        self._log: StepLog | None = None
+        if log is not None:
+            self._log = StepLog(log)
+            for row in self._log.rows():
+                self.history.add(row)
+                self.step = row.step
+            self._log.open()
+
+    @property
+    def culprits(self) -> tuple[Culprit, ...]:
+        """The gradients that ever had NaNs or infinities, who went first first."""
+        return tuple(self._culprits.values())
+
+    def close(self) -> None:
+        """Closes the log. The TensorBoard writer is its owner's."""
+        if self._log is not None:
+            self._log.close()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        by = f"max_norm {self._max_norm:g}" if self._chooser is None else repr(self._chooser)
+        return (
+            f"<{type(self).__module__}.Monitor, {by}: {self._steps} steps, "
+            f"{self.clipped} clipped, {self.skipped} skipped>"
+        )
+
+    def advise(self, **options: Any) -> Advice:
+        """What gradclip.advise says to the norms of this run so far.
+
+        Steps, learning rates and losses are those that clip_ was given, if it was;
+        `next_lr` and the other options of gradclip.advise may be given here.
+        """
+        from .. import advise
+
+        steps = self.history["step"]
+        if all(map(operator.lt, steps, steps[1:])):  # as advise demands it
+            options.setdefault("steps", steps)
+        for name in ("learning_rate", "loss", "clip_coef"):
+            values = self.history[name]
+            if name not in options and not all(map(math.isnan, values)):
+                options[name] = values
+        return advise(self.history["grad_norm"], **options)
+
+    # ------------------------------------------------------------------- a step --
+
+    def _step(
+        self,
+        work: Work,
+        step: int | None,
+        learning_rate: Any,
+        loss: Any,
+        grad_scale: float,
+    ) -> Step:
+        learning_rate = optional_number(learning_rate, "learning_rate")
+        loss = optional_number(loss, "loss")
+        number = self.step + 1 if step is None else int(step)
+        if self._chooser is None:
+            max_norm, skip = self._max_norm, False
+            # Written is only what is finite, until it is known who is not.
+            norm = work.clip(max_norm, "leave")
+        else:
+            norm, max_norm, skip = self._choose(work, loss)
+        found = norm.nonfinite
+        if found:
+            self._diagnose(work, number, loss, found, grad_scale)
+            skip = self._nonfinite == "leave"
+            if not skip:
+                norm = work.clip(max_norm, self._nonfinite)
+        done = _step_of(norm, number, max_norm, skip, learning_rate, loss, found)
+        self._note(done, work.names)
+        return done
+
+    def _choose(self, work: Work, loss: float | None) -> tuple[Norm, float, bool]:
+        """The norm, the threshold that the chooser sets for it, and whether it says to skip."""
+        norm = work.measure()
+        fed: Any = float(norm)
+        if getattr(self._chooser, "per_tensor", False):
+            places, count = work.places()
+            fed = [None] * count
+            for place in places:
+                fed[place] = norm.tensor_norms[place] if norm.tensor_norms else 0.0
+        options = {"loss": loss} if self._takes_loss else {}
+        decision = self._chooser.feed(fed, **options)
+        threshold = float(decision.threshold)
+        if decision.skip or norm.nonfinite:
+            return norm, threshold, True
+        each = getattr(decision, "tensor_coefs", None)
+        return work.multiply(norm, float(decision.clip_coef), each), threshold, False
+
+    def _diagnose(
+        self, work: Work, step: int, loss: float | None, found: NonFinite, grad_scale: float
+    ) -> None:
+        pairs, tensors = work.culprits()
+        names = work.names
+        culprits = [
+            Culprit(place, None if names is None else names[place], count, step)
+            for place, count in pairs
+        ]
+        for culprit in culprits:
+            self._culprits.setdefault(culprit.tensor, culprit)
+        diagnosis = Diagnosis(
+            step,
+            loss,
+            found,
+            culprits,
+            tensors,
+            self._trail.spikes(step),
+            self._trail.norms(),
+            self._noun,
+            grad_scale,
+        )
+        if self.diagnosis is None:
+            self.diagnosis = diagnosis
+        self._warn(("nonfinite", found.tensor), str(diagnosis))
+
+    def _note(self, done: Step, names: Sequence[str] | None) -> None:
+        found = done.nonfinite
+        row = Row(
+            done.step,
+            float(done),
+            done.clip_coef,
+            done.learning_rate,
+            done.loss,
+            found.count,
+            _name_of(found),
+            found.element,
+        )
+        self.step = done.step
+        self.history.add(row)
+        self._steps += 1
+        self.clipped += done.clipped
+        self.skipped += done.skip
+        if not found and done.tensor_norms is not None and math.isfinite(done):
+            self._trail.add(done.step, float(done), done.loss, done.tensor_norms, names)
+        failed = self._write(row, done)
+        if failed is not None:
+            self._warn("log", f"step {row.step}: nothing more is logged: {failed}")
+        if found:
+            return
+        if done.loss is not None and not math.isfinite(done.loss):
+            self._warn(
+                "loss", f"step {done.step}: the loss is {done.loss}, the gradients are finite"
+            )
+        if float(done) == 0:
+            self._warn(
+                "zero",
+                f"step {done.step}: all gradients are zero, or there are none; "
+                "is this called after backward(), and before zero_grad()?",
+            )
+        steps = self._steps
+        if self._chooser is None and steps >= _ENOUGH and self.clipped > 0.5 * steps:
+            self._warn(
+                "normalised",
+                f"{self.clipped} of {steps} steps were clipped: with this max_norm "
+                f"({done.max_norm:g}) nearly every step has the same length, and the learning "
+                "rate is really learning_rate * max_norm / norm",
+            )
+
+    def _write(self, row: Row, done: Step) -> str | None:
+        """What went wrong, if the log cannot be written: training goes on without it."""
+        failed = None
+        if self._log is not None:
+            try:
+                self._log.write(row)
+            except OSError as error:
+                failed = f"{self._log.path}: {error}"
+                self._log.close()
+                self._log = None
+        writer = self._tensorboard
+        if writer is not None:
+            for name, value in (
+                ("grad_norm", row.grad_norm),
+                ("clip_coef", row.clip_coef),
+                ("max_norm", done.max_norm),
+                ("nonfinite_count", row.nonfinite_count),
+            ):
+                if name == "max_norm" and math.isinf(value):
+                    continue  # no threshold, and no number that writers take
+                writer.add_scalar(self._tag + name, value, row.step)
+        return failed
+
+    def _warn(self, cause: Any, text: str) -> None:
+        if cause in self._warned:
+            return
+        self._warned.add(cause)
+        # To whoever called clip_: _warn, its caller, _step and clip_ lie between.
+        warnings.warn(text, MonitorWarning, stacklevel=5)
+
+
+def _step_of(
+    norm: Norm,
+    step: int,
+    max_norm: float,
+    skip: bool,
+    learning_rate: float | None,
+    loss: float | None,
+    found: NonFinite,
+) -> Step:
+    done = Step(norm)
+    done.clip_coef = norm.clip_coef
+    done.clipped = norm.clipped and not skip
+    done.factor = norm.factor
+    done.nonfinite = found
+    done.tensor_norms = norm.tensor_norms
+    done.step = step
+    done.max_norm = max_norm
+    done.skip = skip
+    done.learning_rate = learning_rate
+    done.loss = loss
+    return done
+
+
+def _name_of(found: NonFinite) -> str | None:
+    if not found:
+        return None
+    return str(found.tensor) if found.name is None else found.name
+
+
+def given_number(value: Any, name: str) -> float:
+    """A number that a user gave, a tensor or array of one element included, as a float."""
+    try:
+        return float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a number (got {value!r})") from None
+
+
+def optional_number(value: Any, name: str) -> float | None:
+    return None if value is None else given_number(value, name)

@@ -1,0 +1,1 @@
+"""libgradclip: found, loaded, declared, called."""

@@ -1,0 +1,93 @@
+"""The gradients of examples as tensors, each clipped by itself, and their sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from .._gradients.array import wrong_dtype
+from .._gradients.rows import Table
+from .._methods.examples import PerExample, clipped, count_examples, per_example
+from .._native.errors import UnsupportedError
+from ._fast import DTYPES
+from ._rows import not_plain
+
+
+def clip_per_example(
+    grads: Tensor | Iterable[Tensor],
+    max_norm: float | Sequence[float],
+    *,
+    rule: str = "clip",
+    eps: float = 0.0,
+    grad_scale: float = 1.0,
+    dtype: torch.dtype | None = None,
+) -> PerExample:
+    """Clips the gradient of every example by its own norm, and adds the clipped gradients up.
+
+    gradclip.clip_per_example for tensors: the arguments and what is returned are those,
+    but that the sums are tensors. Privacy rests on each contribution's exact norm being
+    at most max_norm; see there.
+
+    Args:
+        grads: tensors of shape [examples, ...] in CPU memory; or parameters, whose
+            .grad_sample (Opacus) is taken. Those that are not contiguous are copied.
+        dtype: of the sums: torch.float32 or torch.float64.
+
+    Raises:
+        UnsupportedError: a tensor that is no plain one in CPU memory.
+        ValueError, TypeError: as gradclip.clip_per_example does.
+
+    >>> found = clip_per_example([torch.tensor([[3.0, 4.0], [0.3, 0.4]])], max_norm=1.0)
+    >>> found.clipped, found.sums[0]
+    (1, tensor([0.9000, 1.2000]))
+    """
+    given = [grads] if isinstance(grads, Tensor) else list(grads)
+    tensors = []
+    for i, tensor in enumerate(given):
+        sample = tensor.grad_sample if hasattr(tensor, "grad_sample") else tensor
+        if not isinstance(sample, Tensor):
+            raise TypeError(f"grads[{i}] must be a tensor [examples, ...] (got {type(sample)})")
+        tensors.append(sample.detach())
+    examples = count_examples(
+        (f"grads[{i}]", tuple(tensor.shape)) for i, tensor in enumerate(tensors)
+    )
+    for i, tensor in enumerate(tensors):
+        what = not_plain(tensor)
+        if what is not None:
+            raise UnsupportedError(f"grads[{i}] {what}: only plain tensors on the CPU are summed")
+        if tensor.dtype not in DTYPES:
+            raise TypeError(f"grads[{i}] {wrong_dtype(str(tensor.dtype))}")
+    tensors = [tensor.contiguous() for tensor in tensors]
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float32 or torch.float64 (got {dtype})")
+    wide = any(tensor.dtype == torch.float64 for tensor in tensors)
+    kind = dtype or (torch.float64 if wide else torch.float32)
+    sums = [torch.empty(tensor.shape[1:], dtype=kind, device="cpu") for tensor in tensors]
+    rows = _Rows(_table(tensors))
+    limits = [max_norm] if not isinstance(max_norm, Sequence) else max_norm
+    if isinstance(max_norm, Sequence) and len(limits) != len(tensors):
+        raise ValueError(
+            f"max_norm must be a number or have one a gradient: {len(tensors)} (got {len(limits)})"
+        )
+    found, norms, factors = clipped(
+        rows, _table(sums), examples, limits, rule, eps, grad_scale, False
+    )
+    return per_example(sums, found, norms, factors)
+
+
+class _Rows:
+    """Tensors as rows, one each."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.count = len(table.words) // 4
+
+
+def _table(tensors: list[Tensor]) -> Table:
+    return Table.of(
+        [tensor.data_ptr() for tensor in tensors],
+        [tensor.numel() for tensor in tensors],
+        [DTYPES[tensor.dtype] for tensor in tensors],
+    )

@@ -1,0 +1,173 @@
+"""What the library has no code for: torch does the work.
+
+torch's own functions are kept here as they are when this package is first imported:
+patch() replaces them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable
+
+import torch
+from torch import Tensor
+from torch.nn import utils
+
+from .._methods import on_rows
+from .._native.errors import UnsupportedError
+from .._norm import ALL_FINITE, NonFinite, Norm
+from ._rows import NOTHING
+
+if not hasattr(utils, "get_total_norm"):
+    raise ImportError(f"gradclip.torch needs torch 2.6 or newer (found {torch.__version__})")
+
+clip_grad_norm_: Callable[..., torch.Tensor] = utils.clip_grad_norm_
+clip_grad_value_: Callable[..., None] = utils.clip_grad_value_
+clip_grads_with_norm_: Callable[..., None] = utils.clip_grads_with_norm_
+get_total_norm: Callable[..., torch.Tensor] = utils.get_total_norm
+
+
+class InTorch:
+    """What _monitor.InLibrary does, on any device and in any layout that torch can multiply.
+
+    Norms are summed in float64 where the device has it.
+    """
+
+    def __init__(
+        self,
+        parameters: list[Any],
+        names: Sequence[str] | None,
+        norm_type: float,
+        eps: float,
+        grad_scale: float,
+        look: Callable[[], tuple[list[tuple[int, int]], int]],
+    ) -> None:
+        self.names = names
+        self.culprits = look
+        self._grads = [(i, p.grad) for i, p in enumerate(parameters) if p.grad is not None]
+        self._count = len(parameters)
+        self._norm_type = norm_type
+        self._eps = eps
+        self._grad_scale = grad_scale
+        # Refuses what the library would: it is not asked again.
+        on_rows.get_total_norm(NOTHING, norm_type, False, "leave", grad_scale, False)
+
+    @torch.no_grad()
+    def clip(self, max_norm: float, nonfinite: str) -> Norm:
+        norm = self.measure()
+        if norm.nonfinite and nonfinite == "leave":
+            return norm
+        if norm.nonfinite and nonfinite == "zero":
+            self._zero()
+            found, norm = norm.nonfinite, self.measure()
+            norm.nonfinite = found
+        coef = math.nan
+        if not math.isnan(norm):
+            coef = on_rows.clip_coef(max_norm, norm, self._eps)
+        return self.multiply(norm, coef, None)
+
+    @torch.no_grad()
+    def measure(self) -> Norm:
+        norms = self._norms([elements(grad) for _, grad in self._grads])
+        tensor_norms = [0.0] * self._count
+        for (place, _), each in zip(self._grads, norms):
+            tensor_norms[place] = each
+        total = torch.linalg.vector_norm(torch.tensor(norms, dtype=torch.float64), self._norm_type)
+        norm = Norm(total.item() if norms else 0.0)
+        norm.clip_coef, norm.clipped, norm.factor = 1.0, False, 1.0
+        norm.nonfinite = (
+            ALL_FINITE if all(map(math.isfinite, norms)) else nonfinite_in(self._grads, self.names)
+        )
+        norm.tensor_norms = tuple(tensor_norms)
+        return norm
+
+    @torch.no_grad()
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        norm.clip_coef = clip_coef
+        norm.clipped = clip_coef != 1.0
+        norm.factor = clip_coef / self._grad_scale
+        for place, grad in self._grads:
+            factor = norm.factor if each is None else each[place] / self._grad_scale
+            if factor != 1.0:
+                grad.mul_(factor)
+        return norm
+
+    def places(self) -> tuple[list[int], int]:
+        return [place for place, grad in self._grads if grad.numel()], self._count
+
+    def _zero(self) -> None:
+        for place, grad in self._grads:
+            if grad.layout != torch.strided:
+                label = f"parameter {place}" if self.names is None else repr(self.names[place])
+                raise UnsupportedError(
+                    "nonfinite='zero' needs gradients that are not sparse, and that of "
+                    f"{label} has the layout {grad.layout}"
+                )
+        for _, grad in self._grads:
+            torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0, out=grad)
+
+    def _norms(self, tensors: list[Tensor]) -> list[float]:
+        norms: list[Tensor] = []
+        for tensor in tensors:
+            dtype = None
+            if tensor.device.type != "mps":
+                dtype = torch.complex128 if tensor.is_complex() else torch.float64
+            norm = torch.linalg.vector_norm(tensor, self._norm_type, dtype=dtype)
+            norms.append(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+        if not norms:
+            return []
+        # One wait for the device, not one for each.
+        device = norms[0].device
+        listed: list[float] = torch.stack([norm.to(device) for norm in norms]).tolist()
+        unit = 1.0 if self._norm_type == 0 else self._grad_scale
+        return [norm / unit for norm in listed]
+
+
+@torch.no_grad()
+def nonfinite_in(grads: Iterable[tuple[int, Tensor]], names: Sequence[str] | None) -> NonFinite:
+    """The NaNs and infinities of gradients, each with its place in the list that has names."""
+    count = nan_count = 0
+    first: tuple[int, int, tuple[int, ...]] | None = None
+    for place, whole in grads:
+        grad: Any = whole.full_tensor() if hasattr(whole, "full_tensor") else whole
+        values = elements(grad)
+        wrong = ~torch.isfinite(values)
+        found = int(wrong.sum())
+        if not found:
+            continue
+        count += found
+        nan_count += int(torch.isnan(values).sum())
+        if first is None:
+            index = _first(grad, wrong)
+            element = 0
+            for i, length in zip(index, grad.shape):
+                element = element * length + i
+            first = (place, element, index)
+    if first is None:
+        return ALL_FINITE
+    place, element, index = first
+    name = None if names is None else names[place]
+    return NonFinite(count, nan_count, place, name, element, index)
+
+
+def elements(grad: Tensor) -> Tensor:
+    """The elements that a gradient holds: a dense tensor."""
+    if grad.layout == torch.strided:
+        return grad
+    return _coalesced(grad).values()
+
+
+def _coalesced(grad: Tensor) -> Tensor:
+    if grad.layout != torch.sparse_coo:
+        grad = grad.to_sparse(layout=torch.sparse_coo)
+    return grad.coalesce()
+
+
+def _first(grad: Tensor, wrong: Tensor) -> tuple[int, ...]:
+    """The index in a gradient of the first that is true of its elements."""
+    index: list[int] = wrong.nonzero()[0].tolist()
+    if grad.layout == torch.strided:
+        return tuple(index)
+    place: list[int] = _coalesced(grad).indices()[:, index[0]].tolist()
+    return (*place, *index[1:])
