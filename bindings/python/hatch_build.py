@@ -2,13 +2,18 @@
 
 The library is the one named by GRADCLIP_PREBUILT, or what `make lib` builds from
 its sources: those of the checkout that this package lies in, or those that the
-sdist carries in library/. It goes beside the package's modules as
-libgradclip.so.1 (its soname), where gradclip._native.load looks for it first.
+sdist carries in library/. It goes beside the package's modules under the name that
+its system has for it, where gradclip._native.load looks first.
+
+The wheel is for this machine, or for the platform tag that GRADCLIP_WHEEL_PLATFORM names
+(`make cross`); a library of another machine is refused.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -16,12 +21,39 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SONAME = "libgradclip.so.1"
 BUILT = Path("build", "lib", "libgradclip.so")
 # What `make lib` needs, and Tests: the package manifest names the Swift tests, and
 # the Python tests use the oracle.
 SOURCES = ("Makefile", "Package.swift", "Sources", "Tests", "exports.map", "include", "packaging")
 CARRIED = "library"  # where the sdist has them
+# How platform tags begin, the system, the libc.
+SYSTEMS = (
+    ("manylinux", "Linux", "glibc"),
+    ("musllinux", "Linux", "musl"),
+    ("linux_", "Linux", ""),
+    ("macosx_", "macOS", ""),
+    ("win", "Windows", ""),
+)
+
+
+def this_platform() -> str:
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    if platform.endswith("universal2"):  # Python is one file for two processors, the library is not
+        platform = platform.replace("universal2", os.uname().machine)
+    return platform
+
+
+def machine_of(platform: str, own: str | None) -> str:
+    """The machine that a platform tag is for, in the words of gradclip._native.binary."""
+    for prefix, system, libc in SYSTEMS:
+        if platform.startswith(prefix):
+            # manylinux_2_17_x86_64, manylinux2014_aarch64, macosx_11_0_arm64, win_amd64
+            last = re.sub(r"^[a-z]+\d*_(\d+_\d+_)?", "", platform)
+            words = [system, {"amd64": "x86_64", "win32": "i686"}.get(last, last), libc]
+            if prefix == "linux_" and own is not None:
+                words += own.split()[2:]  # this Python's
+            return " ".join(word for word in words if word)
+    raise ValueError(f"GRADCLIP_WHEEL_PLATFORM is no platform tag that is known (got {platform})")
 
 
 class LibraryHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -29,11 +61,24 @@ class LibraryHook(BuildHookInterface):  # type: ignore[type-arg]
         if self.target_name == "sdist":
             build_data["force_include"].update(self.carried())
         elif version != "editable":  # which finds build/lib of its own checkout
-            build_data["force_include"][str(self.library())] = f"gradclip/{SONAME}"
+            library = self.library()
+            platform = os.environ.get("GRADCLIP_WHEEL_PLATFORM") or this_platform()
+            name = self.name_in_wheel(library, platform)
+            build_data["force_include"][str(library)] = f"gradclip/{name}"
             # The library does not know Python's ABI, only the machine's.
-            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["tag"] = f"py3-none-{platform}"
             build_data["pure_python"] = False
+
+    def name_in_wheel(self, library: Path, platform: str) -> str:
+        binary = runpy.run_path(os.path.join(self.root, "src", "gradclip", "_native", "binary.py"))
+        found, wanted = binary["machine"](str(library)), machine_of(platform, binary["own"]())
+        if found is None:
+            raise ValueError(f"{library} is no shared library of Linux, macOS or Windows")
+        if not binary["fits"](found, wanted):
+            raise ValueError(
+                f"{library} is for {found}, and a wheel for {platform} needs one for {wanted}"
+            )
+        return str(binary["NAMES"][found.split()[0]])
 
     def carried(self) -> dict[str, str]:
         sources = self.sources()

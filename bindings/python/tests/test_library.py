@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT
+from other_machines import OTHER_MACHINES, of_macos, of_windows
 
 import gradclip
-from gradclip._native import ffi
+from gradclip._native import binary, ffi
 
 IMPORT = "import gradclip; from gradclip._native import ffi; print(ffi.library_path)"
 PACKAGE = Path(gradclip.__file__).parent
@@ -102,6 +103,96 @@ def test_a_file_that_does_not_load_is_told_and_the_next_is_tried(
     assert "libgradclip.so.1: file too short" in run(check=False).stderr
     shutil.copy(ffi.library_path, tmp_path / "libgradclip.so.1")
     assert run().stdout.strip() == "libgradclip.so.1"
+
+
+# ------------------------------------------------------- of another machine --
+
+
+@pytest.mark.parametrize("said", OTHER_MACHINES)
+def test_a_library_of_another_machine_is_refused_by_name(run, monkeypatch, tmp_path, said):
+    library = tmp_path / "libgradclip.so"
+    library.write_bytes(OTHER_MACHINES[said])
+    assert binary.machine(str(library)) == said
+    monkeypatch.setenv("GRADCLIP_LIBRARY", str(library))
+    done = run(check=False)
+    own = binary.machine(str(Path(ffi.library_path).resolve()))
+    assert f"GRADCLIP_LIBRARY: {library} is for {said}, and this Python needs {own}" in done.stderr
+
+
+def test_a_library_of_another_machine_is_passed_over_where_there_is_another(
+    run, monkeypatch, package, tmp_path
+):
+    monkeypatch.delenv("GRADCLIP_LIBRARY")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    (package / "gradclip" / "libgradclip.so.1").write_bytes(of_windows("x86_64"))
+    shutil.copy(ffi.library_path, tmp_path / "libgradclip.so.1")
+    assert run().stdout.strip() == "libgradclip.so.1"
+
+
+@pytest.mark.parametrize("size", [0, 3, 19, 62, 64, 100, 500, 3000])
+def test_a_part_of_a_file_says_nothing_or_the_truth(tmp_path, size):
+    whole = binary.machine(str(Path(ffi.library_path).resolve()))
+    own = Path(ffi.library_path).read_bytes()
+    for said, code in [(whole, own), *OTHER_MACHINES.items()]:
+        part = tmp_path / "part"
+        part.write_bytes(code[:size])
+        assert binary.machine(str(part)) in (None, said, " ".join(said.split()[:2]))
+    assert binary.machine(str(tmp_path / "none")) is None
+
+
+# A stand-in for Python on another system: what it says of itself, and its loader, which loads the
+# library of this system for every path and tells which it was.
+STAND_IN = """
+import ctypes, os, sys, types
+sys.platform, sys.executable, real = sys.argv[1:4]
+if sys.platform == "darwin":
+    os.uname = lambda: types.SimpleNamespace(machine="arm64")
+dlopen = ctypes.CDLL
+def loader(path):
+    if not os.path.isfile(path):
+        raise OSError(path + ": cannot open")
+    return dlopen(real)
+ctypes.CDLL = loader
+from gradclip._native import load
+print(load.load()[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "right", "wrong"),
+    [
+        ("darwin", "libgradclip.1.dylib", of_macos("arm64"), of_macos("x86_64")),
+        ("win32", "gradclip.dll", of_windows("x86_64"), of_windows("arm64")),
+        ("linux", "libgradclip.so.1", None, of_windows("x86_64")),
+    ],
+    ids=["macos", "windows", "linux"],
+)
+def test_each_systems_layout(monkeypatch, python, package, tmp_path, platform, name, right, wrong):
+    monkeypatch.setenv("PYTHONPATH", str(package))
+    # Only what loads, of which nothing else of the package is needed.
+    (package / "gradclip" / "__init__.py").write_text("")
+    (package / "gradclip" / "_native" / "__init__.py").write_text("")
+    executable = tmp_path / "python.exe"
+    executable.write_bytes(of_windows("x86_64"))
+    real = str(Path(ffi.library_path).resolve())
+    monkeypatch.delenv("GRADCLIP_LIBRARY")
+
+    def stand_in(check=True):
+        return python("-c", STAND_IN, platform, str(executable), real, check=check)
+
+    message = stand_in(check=False).stderr
+    assert f"ImportError: {name} could not be loaded. Tried, in this order:" in message
+    # The checkout's, and before that the package's own.
+    checkout = package.parents[2]
+    (checkout / "include").mkdir()
+    (checkout / "include" / "gradclip.h").touch()
+    (checkout / "build" / "lib").mkdir(parents=True)
+    for place in (checkout / "build" / "lib" / name, package / "gradclip" / name):
+        place.write_bytes(right or Path(real).read_bytes())
+        assert stand_in().stdout.strip() == str(place)
+    (package / "gradclip" / name).write_bytes(wrong)
+    (checkout / "build" / "lib" / name).unlink()
+    assert f"inside the package: {package / 'gradclip' / name} is for " in stand_in(False).stderr
 
 
 MAJOR, MINOR, PATCH = (int(part) for part in gradclip.__version__.split("."))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT
+from other_machines import of_linux, of_macos, of_windows
 
 from gradclip._native import ffi
 
@@ -17,9 +18,9 @@ PROJECT = Path(__file__).parents[1]
 LIBRARY = Path(ffi.library_path).resolve()
 
 
-def build(directory, prebuilt):
+def build(directory, prebuilt, **environment):
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
-    environment = {"GRADCLIP_PREBUILT": str(prebuilt)}
+    environment["GRADCLIP_PREBUILT"] = str(prebuilt)
     return subprocess.run(
         command, cwd=PROJECT, env={**os.environ, **environment}, capture_output=True, text=True
     )
@@ -89,3 +90,50 @@ def test_a_prebuilt_library_that_is_not_there_is_an_error(tmp_path, prebuilt, me
     done = build(tmp_path, prebuilt)
     assert done.returncode != 0
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("platform", "code", "name"),
+    [
+        ("manylinux2014_x86_64", of_linux("x86_64", "glibc"), "libgradclip.so.1"),
+        ("manylinux_2_17_aarch64", of_linux("aarch64", "glibc"), "libgradclip.so.1"),
+        ("musllinux_1_2_x86_64", of_linux("x86_64", "musl"), "libgradclip.so.1"),
+        ("musllinux_1_2_aarch64", of_linux("aarch64", "musl"), "libgradclip.so.1"),
+        ("macosx_11_0_arm64", of_macos("arm64"), "libgradclip.1.dylib"),
+        ("win_amd64", of_windows("x86_64"), "gradclip.dll"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wheel_for_another_system(tmp_path, platform, code, name):
+    library = tmp_path / "prebuilt"
+    library.write_bytes(code)
+    done = build(tmp_path / "dist", library, GRADCLIP_WHEEL_PLATFORM=platform)
+    assert done.returncode == 0, done.stderr
+    (built,) = (tmp_path / "dist").iterdir()
+    assert built.name.endswith(f"-py3-none-{platform}.whl")
+    with zipfile.ZipFile(built) as archive:
+        libraries = [n for n in archive.namelist() if n.endswith((".so.1", ".dylib", ".dll"))]
+        assert libraries == [f"gradclip/{name}"]
+        assert archive.read(libraries[0]) == code
+
+
+@pytest.mark.parametrize(
+    ("platform", "code", "message"),
+    [
+        ("win_amd64", of_windows("arm64"), "is for Windows arm64, and a wheel for win_amd64"),
+        ("macosx_11_0_arm64", of_macos("x86_64"), "needs one for macOS arm64"),
+        ("musllinux_1_2_x86_64", of_linux("x86_64", "glibc"), "needs one for Linux x86_64 musl"),
+        ("manylinux2014_x86_64", of_linux("aarch64", "glibc"), "is for Linux aarch64 glibc"),
+        ("manylinux2014_x86_64", b"text", "is no shared library of Linux, macOS or Windows"),
+        ("beos_x86", of_windows("x86_64"), "no platform tag that is known (got beos_x86)"),
+        ("", of_windows("x86_64"), "is for Windows x86_64, and a wheel for linux_"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_library_of_another_machine_is_refused(tmp_path, platform, code, message):
+    library = tmp_path / "prebuilt"
+    library.write_bytes(code)
+    done = build(tmp_path / "dist", library, GRADCLIP_WHEEL_PLATFORM=platform)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert not list(tmp_path.glob("dist/*.whl"))
