@@ -10,11 +10,17 @@ overflow, and NaN or infinite gradients are reported with their place.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+from ._choosers import AdaGC, AutoClip, Decision, SkipStep, ZClip
 from ._methods.accumulator import Accumulator
+from ._methods.examples import PerExample, adapt_max_norm, clip_per_example
 from ._methods.inspect import inspect
+from ._methods.parts import PartsNorm, clip_by_block_rms_, clip_by_group_, clip_by_norm_
 from ._methods.plan import Plan
+from ._methods.report import Inspection, Report
+from ._methods.units import adaptive_clip_grad_
 from ._methods.whole import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -23,30 +29,26 @@ from ._methods.whole import (
     defer_clip,
     get_total_norm,
 )
+from ._monitor.diagnosis import Culprit, Diagnosis, Spike
+from ._monitor.monitor import Monitor
+from ._monitor.recorder import MonitorWarning, Step
 from ._native.errors import (
     BadDataError,
     GradClipError,
     InvalidArgumentError,
+    LogError,
+    MissingPackageError,
     NonFiniteGradientError,
     OutOfMemoryError,
     UnsupportedError,
 )
+from ._native.threads import get_num_threads, set_num_threads
 from ._norm import NonFinite, Norm
 from ._version import __version__
 
 if TYPE_CHECKING:
     from ._advise import advise
     from ._advise.advice import Advice
-    from ._advise.extra import MissingPackageError
-    from ._advise.log import LogError
-    from ._choosers import AdaGC, AutoClip, Decision, SkipStep, ZClip
-    from ._methods.examples import PerExample, adapt_max_norm, clip_per_example
-    from ._methods.parts import PartsNorm, clip_by_block_rms_, clip_by_group_, clip_by_norm_
-    from ._methods.report import Inspection, Report
-    from ._methods.units import adaptive_clip_grad_
-    from ._monitor.diagnosis import Culprit, Diagnosis, Spike
-    from ._monitor.monitor import Monitor
-    from ._monitor.recorder import MonitorWarning, Step
 
 __all__ = [
     "Accumulator",
@@ -90,44 +92,34 @@ __all__ = [
     "clip_grads_with_norm_",
     "clip_per_example",
     "defer_clip",
+    "get_num_threads",
     "get_total_norm",
     "inspect",
+    "set_num_threads",
 ]
 
+# What needs NumPy is loaded when it is first used.
+_LATER = {"Advice": "_advise.advice", "advise": "_advise"}
+_MODULES = ("deepspeed", "flower", "mpi", "torch")
 
-# What is loaded when it is first used, and where it is.
-_LATER = {
-    "AdaGC": "_choosers",
-    "Advice": "_advise.advice",
-    "AutoClip": "_choosers",
-    "Culprit": "_monitor.diagnosis",
-    "Decision": "_choosers",
-    "Diagnosis": "_monitor.diagnosis",
-    "Inspection": "_methods.report",
-    "LogError": "_advise.log",
-    "MissingPackageError": "_advise.extra",
-    "Monitor": "_monitor.monitor",
-    "MonitorWarning": "_monitor.recorder",
-    "PartsNorm": "_methods.parts",
-    "PerExample": "_methods.examples",
-    "Report": "_methods.report",
-    "SkipStep": "_choosers",
-    "Spike": "_monitor.diagnosis",
-    "Step": "_monitor.recorder",
-    "ZClip": "_choosers",
-    "adapt_max_norm": "_methods.examples",
-    "adaptive_clip_grad_": "_methods.units",
-    "advise": "_advise",
-    "clip_by_block_rms_": "_methods.parts",
-    "clip_by_group_": "_methods.parts",
-    "clip_by_norm_": "_methods.parts",
-    "clip_per_example": "_methods.examples",
-}
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         from importlib import import_module
 
-        return getattr(import_module(f".{_LATER[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r} before it is imported: "
+            f"import {__name__}.{name}"
+        )
+    # With its name and obj Python itself adds "Did you mean", from what dir() lists.
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+    )

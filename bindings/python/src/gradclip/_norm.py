@@ -119,3 +119,7 @@ class Norm(float):
     factor: float
     nonfinite: NonFinite
     tensor_norms: tuple[float, ...] | None
+
+    def item(self) -> float:
+        """The norm as a plain float, as a tensor's item() gives it."""
+        return float(self)

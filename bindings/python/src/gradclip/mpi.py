@@ -21,18 +21,16 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mpi4py import MPI
 
 from ._gradients.rows import Tensors
 from ._gradients.tree import flatten
+from ._gradients.types import Grads, NonFinitePolicy
 from ._methods import ranks
 from ._methods.accumulator import Accumulator
 from ._norm import Norm
-
-if TYPE_CHECKING:
-    from ._gradients.types import Grads, NonFinitePolicy
 
 __all__ = ["clip_grad_norm_", "defer_clip", "finish", "get_total_norm"]
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._native.errors import InvalidArgumentError
+from .advice import Advice, Rows
 from .extra import MissingPackageError, require
 
 if TYPE_CHECKING:
-    from .advice import Advice
-    from .log import Log, Rows
+    from .log import Log
 
 __all__ = ["MissingPackageError", "advise", "advise_log"]
 
@@ -110,7 +110,6 @@ def advise_log(
     """advise() for a Log; learning_rate is one number, and goes before the log's own."""
     import numpy as np
 
-    from .advice import Advice
     from .asked import Asked, one_of, positive
     from .caveats import warnings_of
     from .choosers import replay

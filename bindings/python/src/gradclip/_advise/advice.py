@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+# What a row of the log stands for. "every": each optimizer step has one; "sampled":
+# one step of several was kept; "averaged": the mean over several steps; "thinned":
+# one of the last two, and the log does not say which; "epoch": one an epoch, a mean or its
+# last step; "unknown": the log numbers no steps.
+Rows = Literal["every", "sampled", "averaged", "thinned", "epoch", "unknown"]
 
 
 class WhatIf(NamedTuple):
@@ -108,8 +114,6 @@ class Advice:
         next: what to do now.
     """
 
-    __module__ = "gradclip"
-
     source: str
     format: str
     taken: list[str]
@@ -183,6 +187,9 @@ class Advice:
         from .report import screen
 
         return screen(self)
+
+
+Advice.__module__ = "gradclip"  # where users know it from
 
 
 def _plain(value: Any) -> Any:

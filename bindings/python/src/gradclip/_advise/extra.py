@@ -5,15 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from .._native.errors import GradClipError
+from .._native.errors import MissingPackageError as MissingPackageError
 
 EXTRA = "pip install 'gradclip[cli]'"
-
-
-class MissingPackageError(GradClipError, ImportError):
-    """A package of the extra `gradclip[cli]` is not installed; the message says how to get it."""
-
-    __module__ = "gradclip"
 
 
 def require(module: str, purpose: str) -> Any:

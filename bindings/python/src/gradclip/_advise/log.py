@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 
-from .._native.errors import GradClipError
+from .._native.errors import LogError as LogError
+from .advice import Rows as Rows
 
 Array = npt.NDArray[Any]  # one dimension, floats
-
-# What a row of the log stands for. "every": each optimizer step has one; "sampled":
-# one step of several was kept; "averaged": the mean over several steps; "thinned":
-# one of the last two, and the log does not say which; "epoch": one an epoch, a mean or its
-# last step; "unknown": the log numbers no steps.
-Rows = Literal["every", "sampled", "averaged", "thinned", "epoch", "unknown"]
-
-
-class LogError(GradClipError, ValueError):
-    """A file holds no log of gradient norms that could be read; the message says why."""
-
-    __module__ = "gradclip"
 
 
 @dataclass

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ctypes import c_double
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from .._gradients.rows import Rows, Table, Tensors
+from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import call
 from .chooser import Chooser, Decision, PerTensor, checked_count, new_decision
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads, NonFinitePolicy
 
 
 class AdaGC(Chooser):

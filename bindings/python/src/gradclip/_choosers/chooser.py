@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import operator
 from _thread import allocate_lock
 from collections.abc import Iterable, Sequence
@@ -14,16 +14,14 @@ from ctypes import (
     create_string_buffer,
     sizeof,
 )
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from .._gradients.rows import Rows, Table, Tensors
+from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import call, new_result, norm_of, options_of
 from .._native.errors import BadDataError, InvalidArgumentError
 from .._norm import ALL_FINITE, Norm
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads, NonFinitePolicy
 
 
 class Decision:
@@ -202,7 +200,7 @@ class Chooser:
         return {
             "chooser": self._kind_name(),
             "settings": dict(self._settings),
-            "state": base64.b64encode(self.to_bytes()).decode("ascii"),
+            "state": binascii.b2a_base64(self.to_bytes(), newline=False).decode("ascii"),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -216,7 +214,7 @@ class Chooser:
         """
         try:
             settings = dict(state_dict["settings"])
-            state = base64.b64decode(state_dict["state"], validate=True)
+            state = binascii.a2b_base64(state_dict["state"], strict_mode=True)
         except (TypeError, KeyError, ValueError) as error:
             raise BadDataError(f"state_dict is none of a chooser's ({error!r})") from None
         self._load(state)

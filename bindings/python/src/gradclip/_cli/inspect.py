@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import asdict
 from typing import Any
 
 from .._advise.extra import require
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             "total_norm": found.total_norm,
             "norm_type": found.norm_type,
             "problems": found.problems,
-            "gradients": [asdict(report) for report in found],
+            "gradients": [report.to_dict() for report in found],
             "skipped": skipped,
         }
         print(json.dumps(_plain(out), indent=2, allow_nan=False))

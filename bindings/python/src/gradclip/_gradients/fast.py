@@ -13,9 +13,10 @@ cost little. Three ways, from the fastest to the one that knows every reason:
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from ctypes import addressof, c_char
 from operator import attrgetter
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from .._native import ffi
 from .array import ITEMSIZES, Block, block

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Callable, NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 
 class Node(NamedTuple):

@@ -7,17 +7,15 @@ from collections.abc import Iterable
 from ctypes import byref, c_size_t, c_void_p, create_string_buffer
 from math import inf
 from operator import index as operator_index
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .._gradients.rows import Tensors
+from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import call, new_result, norm_of, options_of
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, NonFinite, Norm
 from . import on_rows
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads, NonFinitePolicy
 
 
 class _Settings(NamedTuple):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from ctypes import byref, c_double, sizeof
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .._gradients.rows import Rows, Table, Tensors
 from .._gradients.tree import rebuild
+from .._gradients.types import Grads
 from .._native import ffi
 from .._native.call import call, options_of, real
 from .parts import limits_of_rows
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads
 
 
 class PerExample(NamedTuple):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from ctypes import sizeof
-from typing import TYPE_CHECKING, Any
+from math import fsum, isinf
+from typing import Any
 
 from .._gradients.array import DTYPE_NAMES
 from .._gradients.layout import flat_index
 from .._gradients.rows import Tensors
+from .._gradients.types import Grads
 from .._native import ffi
 from .._native.call import call, new_result, options_of
 from .._norm import ALL_FINITE
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads
-    from .report import Inspection, Report
+from .report import Inspection, Report
 
 
 def inspect(
@@ -56,9 +55,6 @@ def inspect(
 
 
 def inspection_of(tensors: Tensors, norm_type: float, grad_scale: float) -> Inspection:
-    # A dataclass takes as long to import as the rest of the package.
-    from .report import Inspection
-
     rows, result = _look(tensors, norm_type, grad_scale)
     norms = [row.norm for row in rows]
     if max(norms, default=0.0) > sys.float_info.max:
@@ -93,8 +89,6 @@ def _look(
 
 
 def _report(tensors: Tensors, i: int, row: ffi.gradclip_report, share: float) -> Report:
-    from .report import Report
-
     leaf, order = tensors.leaf(i), tensors.layout(i)
     found = row.first_nonfinite != ffi.GRADCLIP_NONE
     index = order.index_of(row.first_nonfinite) if found else None
@@ -119,8 +113,6 @@ def _report(tensors: Tensors, i: int, row: ffi.gradclip_report, share: float) ->
 
 
 def _no_gradient(tensors: Tensors, leaf: int) -> Any:
-    from .report import Report
-
     name = None if tensors.names is None else tensors.names[leaf]
     return Report(leaf, name, None, None, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, None, None)
 
@@ -128,8 +120,6 @@ def _no_gradient(tensors: Tensors, leaf: int) -> Any:
 def _shares(norms: list[float], has_elements: list[bool], norm_type: float) -> list[float]:
     """What each norm contributes: n^p / sum n^p, and for an infinite p how near it comes
     to the norm that decides."""
-    from math import fsum, isinf
-
     counted = [norm for norm, counts in zip(norms, has_elements) if counts]
     if norm_type > 0:
         largest = max(counted, default=0.0)

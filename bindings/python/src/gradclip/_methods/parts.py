@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from ctypes import c_double, c_uint32
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .._gradients.rows import Rows, Tensors
 from .._gradients.tree import flatten
+from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import call, new_result, options_of, real
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, Norm
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads, NonFinitePolicy
 
 
 def clip_by_norm_(

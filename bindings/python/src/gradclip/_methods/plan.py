@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._gradients.array import forbid_resizing
 from .._gradients.rows import Tensors
+from .._gradients.types import Grads, NonFinitePolicy
 from .._norm import Norm
 from . import on_rows
 from .inspect import inspection_of
+from .report import Inspection
 from .whole import clipped_copies
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads, NonFinitePolicy
-    from .report import Inspection
 
 
 class Plan:

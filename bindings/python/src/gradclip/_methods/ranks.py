@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ctypes import byref, c_int64, c_size_t, c_void_p, create_string_buffer
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
 from .._gradients.rows import Rows, Table
 from .._native import ffi

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from .._norm import NonFinite
 
@@ -12,8 +11,7 @@ _MOST_NAMED = 10  # gradients in a line of names, and lines of what is not finit
 _MOST_ROWS = 40  # of a table that is printed
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What inspect() tells of one gradient.
 
     norm, max_abs and mean are of its finite elements, and of gradient / grad_scale.
@@ -39,27 +37,6 @@ class Report:
         index: the same as an n-dimensional index.
     """
 
-    __module__ = "gradclip"  # where users know it from
-
-    __slots__ = (
-        "dtype",
-        "first_nonfinite",
-        "index",
-        "length",
-        "max_abs",
-        "mean",
-        "name",
-        "nan_count",
-        "negative_infinity_count",
-        "norm",
-        "positive_infinity_count",
-        "shape",
-        "share",
-        "subnormal_count",
-        "tensor",
-        "zero_count",
-    )
-
     tensor: int
     name: str | None
     shape: tuple[int, ...] | None
@@ -75,10 +52,14 @@ class Report:
     zero_count: int
     subnormal_count: int
     first_nonfinite: int | None
-    index: tuple[int, ...] | None
+    index: tuple[int, ...] | None  # type: ignore[assignment]  # not tuple.index
 
-    def __reduce__(self) -> tuple[Any, ...]:  # a frozen class with slots needs it before 3.11
-        return type(self), tuple(getattr(self, name) for name in type(self).__annotations__)
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes by name, of plain numbers and strings."""
+        return self._asdict()
+
+    def __repr__(self) -> str:
+        return f"<gradclip.Report of {self._label()}: norm {self.norm:.6g}, {self.share:.1%}>"
 
     @property
     def nonfinite_count(self) -> int:
@@ -89,6 +70,9 @@ class Report:
         if self.name is None:
             return f"gradient {self.tensor}"
         return f"{self.name!r} (gradient {self.tensor})"
+
+
+Report.__module__ = "gradclip"  # where users know it from
 
 
 class Inspection(Sequence[Report]):

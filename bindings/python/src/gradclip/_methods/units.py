@@ -7,21 +7,17 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from ctypes import c_double
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import Any, NamedTuple, TypeAlias
 
 from .._gradients.layout import Layout, c_order, flat_index
 from .._gradients.rows import Rows, Table, Tensors
+from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import call, new_result, options_of
 from .._norm import NonFinite
 from .parts import PartsNorm, parts_norm
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeAlias
-
-    from .._gradients.types import Grads, NonFinitePolicy
-
-Exclude: TypeAlias = "Union[Iterable[str], Callable[[str], bool], None]"
+Exclude: TypeAlias = "Iterable[str] | Callable[[str], bool] | None"
 
 
 def adaptive_clip_grad_(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from .._gradients.outputs import Outputs
 from .._gradients.rows import Tensors
+from .._gradients.types import Grads, GradsT, NonFinitePolicy
 from .._native import ffi
 from .._norm import Norm
 from . import on_rows
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads, GradsT, NonFinitePolicy
 
 
 def clip_grad_norm_(

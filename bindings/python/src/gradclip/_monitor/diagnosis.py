@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Sequence
-from statistics import median
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .._norm import NonFinite
@@ -171,7 +170,7 @@ class Trail:
         names: Sequence[str] | None,
     ) -> None:
         if self._norms:
-            level = median(before for _, before in self._norms)
+            level = _median(before for _, before in self._norms)
             if 0 < _SPIKE * level <= norm and tensor_norms:
                 self._spikes.append(self._spike(step, norm, loss, level, tensor_norms, names))
         self._norms.append((step, norm))
@@ -202,6 +201,14 @@ class Trail:
         return Spike(
             step, norm, loss, level, tensor, name, since, before[tensor], tensor_norms[tensor]
         )
+
+
+def _median(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _label(tensor: int, name: str | None) -> str:

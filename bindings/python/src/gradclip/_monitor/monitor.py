@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from .._gradients.rows import Rows, Tensors
+from .._gradients.types import Grads, NonFinitePolicy
 from .._methods import on_rows
 from .._methods.inspect import inspection_of
 from .._methods.plan import Plan
 from .._norm import Norm
 from .recorder import Recorder, Step
-
-if TYPE_CHECKING:
-    from .._gradients.types import Grads, NonFinitePolicy
 
 
 class InLibrary:

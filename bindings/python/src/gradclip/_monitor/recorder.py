@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import operator
 import os
@@ -15,10 +14,12 @@ from .._methods import on_rows
 from .._norm import NonFinite, Norm
 from .diagnosis import Culprit, Diagnosis, Trail
 from .history import History, Row
-from .steplog import StepLog
 
 if TYPE_CHECKING:
     from .._advise.advice import Advice
+    from .steplog import StepLog
+else:
+    Advice = Any  # is loaded when it is asked for
 
 _POLICIES = ("leave", "propagate", "zero")
 _ENOUGH = 100  # steps before a Monitor says that it clips most of them
@@ -93,6 +94,8 @@ class Recorder:
             raise TypeError(f"max_norm must be a number or a chooser (got the class {max_norm!r})")
         if callable(getattr(max_norm, "feed", None)):
             self._chooser = max_norm
+            import inspect  # takes as long as the rest of the package
+
             self._takes_loss = "loss" in inspect.signature(max_norm.feed).parameters
         else:
             self._max_norm = given_number(max_norm, "max_norm")
@@ -122,6 +125,8 @@ class Recorder:
         self._warned: set[Any] = set()
         self._log: StepLog | None = None
         if log is not None:
+            from .steplog import StepLog
+
             self._log = StepLog(log)
             for row in self._log.rows():
                 self.history.add(row)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from .._norm import NonFinite
 from . import ffi
-
-if TYPE_CHECKING:
-    from .._norm import NonFinite
 
 
 class GradClipError(Exception):
@@ -36,6 +32,18 @@ class OutOfMemoryError(GradClipError, MemoryError):
 
     __module__ = "gradclip"
     status = ffi.GRADCLIP_ERROR_OUT_OF_MEMORY
+
+
+class LogError(GradClipError, ValueError):
+    """A file holds no log of gradient norms that could be read; the message says why."""
+
+    __module__ = "gradclip"
+
+
+class MissingPackageError(GradClipError, ImportError):
+    """A package of the extra `gradclip[cli]` is not installed; the message says how to get it."""
+
+    __module__ = "gradclip"
 
 
 class BadDataError(GradClipError, ValueError):

@@ -8,6 +8,7 @@ status into an exception. The header's own comments are the documentation.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import (
     POINTER,
     c_char_p,
@@ -21,7 +22,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from typing import Any, Callable, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from .load import load
 

@@ -10,18 +10,17 @@ from torch import Tensor
 
 import gradclip
 
+from .._choosers.chooser import Decision, GlobalChooser
+from .._gradients.types import NonFinitePolicy
 from .._native.call import new_result, norm_of
 from .._native.errors import UnsupportedError
 from .._norm import ALL_FINITE
 from . import _fallback, _whole
+from ._clip import TensorOrTensors
 from ._fallback import nonfinite_in
 from ._rows import ForTorch, Gradients, checked_names, gradients_of, look_at
 
 if TYPE_CHECKING:
-    from .._choosers.chooser import Decision, GlobalChooser
-    from .._gradients.types import NonFinitePolicy
-    from ._clip import TensorOrTensors
-
     _Base = GlobalChooser
 else:
     _Base = object

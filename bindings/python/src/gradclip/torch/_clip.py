@@ -5,18 +5,14 @@ from __future__ import annotations
 import types
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from .._gradients.types import NonFinitePolicy
 from . import _fallback, _whole
 from ._rows import ForTorch, Gradients, checked_names, gradients_in, gradients_of, look_at
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeAlias
-
-    from .._gradients.types import NonFinitePolicy
 
 TensorOrTensors: TypeAlias = "Tensor | Iterable[Tensor]"
 

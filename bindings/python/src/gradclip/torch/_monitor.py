@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .._gradients.types import NonFinitePolicy
 from .._monitor.monitor import InLibrary
 from .._monitor.recorder import Recorder, Step, Work, given_number
 from ._fallback import InTorch, elements
 from ._fast import Memo
 from ._rows import ForTorch, checked_names, gradients_of, look_at
-
-if TYPE_CHECKING:
-    from .._gradients.types import NonFinitePolicy
 
 
 class Monitor(Recorder):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from .._gradients.types import NonFinitePolicy
 from .._methods.parts import (
     Parts,
     PartsNorm,
@@ -19,11 +20,6 @@ from .._methods.parts import (
 from .._native.call import options_of
 from .._native.errors import UnsupportedError
 from ._rows import ForTorch, Gradients, checked_names, gradients_of, look_at
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeAlias
-
-    from .._gradients.types import NonFinitePolicy
 
 Parameters: TypeAlias = "Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]"
 

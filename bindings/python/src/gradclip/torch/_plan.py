@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from .._gradients.types import NonFinitePolicy
 from . import _whole
+from ._clip import TensorOrTensors
 from ._fast import Memo
 from ._rows import ForTorch, Gradients, checked_names, gradients_of, look_at
-
-if TYPE_CHECKING:
-    from .._gradients.types import NonFinitePolicy
-    from ._clip import TensorOrTensors
 
 
 class Plan:

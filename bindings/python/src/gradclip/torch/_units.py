@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._gradients.layout import c_order
 from .._gradients.rows import Table
+from .._gradients.types import NonFinitePolicy
 from .._methods import units as by_unit
 from .._methods.parts import PartsNorm, parts_norm
 from .._methods.units import Exclude, coefs_of_rows, excluded
@@ -18,12 +19,8 @@ from .._native.call import options_of
 from .._native.errors import UnsupportedError
 from .._norm import NonFinite
 from ._fast import DTYPES
-from ._parts import listed_of, look_at_all, places_and_rows, writes
+from ._parts import Parameters, listed_of, look_at_all, places_and_rows, writes
 from ._rows import Gradients, dense_layout, not_plain
-
-if TYPE_CHECKING:
-    from .._gradients.types import NonFinitePolicy
-    from ._parts import Parameters
 
 
 def adaptive_clip_grad(

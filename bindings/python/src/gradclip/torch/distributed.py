@@ -21,7 +21,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -29,18 +29,14 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
+from .._gradients.types import NonFinitePolicy
 from .._methods import ranks
 from .._methods.accumulator import Accumulator
 from .._native.errors import UnsupportedError
 from .._norm import Norm
 from . import _whole
+from ._clip import TensorOrTensors
 from ._rows import ForTorch, Gradients, checked_names, gradients_in, look_at
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeAlias
-
-    from .._gradients.types import NonFinitePolicy
-    from ._clip import TensorOrTensors
 
 __all__ = ["clip_grad_norm_", "finish", "get_total_norm"]
 
