@@ -157,6 +157,10 @@ test-wheel: wheel ## the wheel on every Python from 3.9 to 3.13 and 3.13t that i
 bench: lib ## measure against torch, NumPy and others, and memory's bandwidth (QUICK=1: a minute, NumPy only)
 	@$(MAKE) --no-print-directory -C Benchmarks bench BUILD=$(CURDIR)/$(BUILD) PYTHON=$(PYTHON) QUICK=$(QUICK)
 
+.PHONY: skeletons
+skeletons: ## after gradclip.h declares FUNCTION=gradclip_...: its place in the exports, the ABI and every binding
+	@$(PYTHON) packaging/skeletons.py $(FUNCTION)
+
 format: ## format the Swift code
 	swift format format --in-place --recursive Package.swift Sources/GradClip Sources/GradClipABI Sources/GradClipKernels Tests/GradClipTests
 

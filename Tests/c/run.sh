@@ -1,6 +1,7 @@
 #!/bin/sh
-# Tests/c/run.sh BUILD_DIR: compile and run every C test against the library in
-# BUILD_DIR/lib; then again under valgrind where that says something more.
+# Tests/c/run.sh BUILD_DIR [TEST...]: compile and run every C test against the library in
+# BUILD_DIR/lib; then again under valgrind where that says something more. With names (choosers
+# for choosers.c) only those, as they are.
 # CC chooses the compiler (default gcc), CFLAGS adds to its flags; VALGRIND=0 leaves valgrind out, RELOAD=0 the test that
 # loads the library 1000 times (a library with counters in it grows).
 set -u
@@ -29,6 +30,16 @@ run() { # COMMAND...
         failed=$((failed + 1))
     fi
 }
+
+if [ $# -gt 1 ]; then
+    shift
+    for test in "$@"; do
+        if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
+    done
+    echo "C tests: $passed passed, $failed failed"
+    [ "$failed" = 0 ]
+    exit
+fi
 
 for test in semantics deferred arguments structs memory threads fpenv traps accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips monitor limits no_memory life cancel fork; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
