@@ -18,7 +18,7 @@ SOURCES  := Makefile Package.swift exports.map packaging/strip.sh $(wildcard inc
 SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
 	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath --omit-frame-pointers \
 	-Xswiftc -wmo -Xswiftc -Osize -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
-	-Xlinker --version-script=$(CURDIR)/exports.map -Xlinker -soname=$(SONAME) \
+	-Xlinker "--version-script=$$PWD/exports.map" -Xlinker -soname=$(SONAME) \
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 
@@ -45,7 +45,7 @@ VENV := $(BUILD)/venv
 # The package with the library just built, and what the picture needs.
 $(VENV)/.ready: $(BUILD)/lib/$(FILE) $(shell find bindings/python/src -name '*.py') bindings/python/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	GRADCLIP_PREBUILT=$(CURDIR)/$(BUILD)/lib/$(FILE) $(VENV)/bin/pip install --quiet --disable-pip-version-check \
+	GRADCLIP_PREBUILT="$$PWD/$(BUILD)/lib/$(FILE)" $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		./bindings/python matplotlib
 	@touch $@
 
@@ -62,7 +62,7 @@ check-test:
 
 demo: check-demo $(VENV)/.ready ## train a network with and without clipping; draw it; walk through the article
 	$(MAKE) --no-print-directory -C bindings/c/examples demo
-	$(MAKE) --no-print-directory -C bindings/c/examples plot PYTHON=$(CURDIR)/$(VENV)/bin/python PICTURE=$(CURDIR)/$(BUILD)/demo.png
+	$(MAKE) --no-print-directory -C bindings/c/examples plot PYTHON=../../../$(VENV)/bin/python PICTURE=../../../$(BUILD)/demo.png
 	$(VENV)/bin/python -m gradclip article
 	@echo; echo "The picture of both runs: $(BUILD)/demo.png"
 
@@ -115,13 +115,13 @@ test-python: lib ## the Python package, on the python3 in PATH and on Debian's
 
 .PHONY: installed test-rust test-go test-examples test-embedding
 # What a user of the other bindings and of the examples has: an installed library.
-INSTALLED := $(CURDIR)/$(BUILD)/installed
+INSTALLED := $(BUILD)/installed
 installed: lib
 	@rm -rf "$(INSTALLED)"
-	@$(MAKE) --no-print-directory install PREFIX="$(INSTALLED)" DESTDIR= >/dev/null
+	@$(MAKE) --no-print-directory install PREFIX="$$PWD/$(INSTALLED)" DESTDIR= >/dev/null
 
 test-rust: installed ## the Rust crate, on the installed library
-	bindings/rust/tests/run.sh "$(INSTALLED)/lib" "$(CURDIR)/$(BUILD)/rust"
+	bindings/rust/tests/run.sh "$(INSTALLED)/lib" $(BUILD)/rust
 
 test-go: installed ## the Go package, on the installed library
 	bindings/go/tests/run.sh "$(INSTALLED)/include" "$(INSTALLED)/lib"
@@ -155,7 +155,7 @@ test-wheel: wheel ## the wheel on every Python from 3.9 to 3.13 and 3.13t that i
 	bindings/python/tests/run-wheel.sh $(BUILD)
 
 bench: lib ## measure against torch, NumPy and others, and memory's bandwidth (QUICK=1: a minute, NumPy only)
-	@$(MAKE) --no-print-directory -C Benchmarks bench BUILD=$(CURDIR)/$(BUILD) PYTHON=$(PYTHON) QUICK=$(QUICK)
+	@$(MAKE) --no-print-directory -C Benchmarks bench BUILD=../$(BUILD) PYTHON=$(PYTHON) QUICK=$(QUICK)
 
 .PHONY: skeletons
 skeletons: ## after gradclip.h declares FUNCTION=gradclip_...: its place in the exports, the ABI and every binding
@@ -167,10 +167,10 @@ format: ## format the Swift code
 # -------------------------------------------------------------- measuring --
 
 accuracy: lib ## the error of torch, NumPy, TensorFlow and gradclip for N = 1e4 ... 1e8, with a picture
-	$(MAKE) --no-print-directory -C Benchmarks/accuracy accuracy PYTHON=$(PYTHON) BUILD=$(CURDIR)/$(BUILD)
+	$(MAKE) --no-print-directory -C Benchmarks/accuracy accuracy PYTHON=$(PYTHON) BUILD=../../$(BUILD)
 
 cost: lib ## the time of the exact norm against a plain float64 loop
-	$(MAKE) --no-print-directory -C Benchmarks/accuracy cost BUILD=$(CURDIR)/$(BUILD)
+	$(MAKE) --no-print-directory -C Benchmarks/accuracy cost BUILD=../../$(BUILD)
 
 include packaging/packaging.mk
 

@@ -15,9 +15,7 @@ DESTDIR=$work PREFIX=/$name LIBDIR=/$name/lib INCLUDEDIR=/$name/include DATADIR=
     BUILD=$build "$root/packaging/install.sh" install
 sed "s/@VERSION@/$VERSION/g" "$root/packaging/README.md.in" >"$work/$name/README.md"
 for file in LICENSE CHANGELOG.md; do install -m 644 "$root/$file" "$work/$name/$file"; done
-wheel=$build/dist/gradclip-$VERSION-*.whl
-# shellcheck disable=SC2086
-set -- $wheel
+set -- "$build/dist/gradclip-$VERSION"-*.whl
 [ $# = 1 ] && [ -f "$1" ] || { echo "dist.sh: not one wheel of this version in $build/dist: $*" >&2; exit 1; }
 install -d "$work/$name/python"
 install -m 644 "$1" "$work/$name/python/"

@@ -13,8 +13,9 @@ trap 'rm -rf "$work"' EXIT
 
 sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$map" >"$work/functions"
 [ -s "$work/functions" ] || { echo "make-static.sh: no function in $map" >&2; exit 1; }
+# (SwiftPM quotes what has a space or a quote in it, as ld understands it.)
 # Of weak copies the first wins: not one that was compiled for a newer processor.
-{ grep -v '/GradClipKernelsX86' "$list"; grep '/GradClipKernelsX86' "$list" || :; } | sed 's/.*/"&"/' >"$work/objects"
+{ grep -v '/GradClipKernelsX86' "$list"; grep '/GradClipKernelsX86' "$list" || :; } | sed "/^'/!s/.*/\"&\"/" >"$work/objects"
 sed 's/^/--undefined=/' "$work/functions" >"$work/roots"
 ld -r --force-group-allocation --gc-sections -o "$work/whole.o" "@$work/roots" "@$work/objects"
 # threads.c asks for the oldest version of some functions of libc; a static libc has

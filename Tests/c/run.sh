@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # Tests/c/run.sh BUILD_DIR [TEST...]: compile and run every C test against the library in
 # BUILD_DIR/lib; then again under valgrind where that says something more. With names (choosers
 # for choosers.c) only those, as they are.
@@ -10,8 +10,9 @@ build=$(cd "${1:?usage: run.sh BUILD_DIR}" && pwd) || exit 2
 out=$build/tests
 golden=$here/../golden/golden.txt
 cc=${CC:-gcc}
-flags="-std=c11 -Wall -Wextra -Werror -g -O1 -I$here/../../include ${CFLAGS:-}"
-link="-L$build/lib -Wl,-rpath,$build/lib -lgradclip -lpthread -lm"
+# shellcheck disable=SC2206
+flags=(-std=c11 -Wall -Wextra -Werror -g -O1 "-I$here/../../include" ${CFLAGS:-})
+link=("-L$build/lib" "-Wl,-rpath,$build/lib" -lgradclip -lpthread -lm)
 mkdir -p "$out"
 passed=0 failed=0
 
@@ -19,7 +20,7 @@ compile() { # NAME SOURCES FLAGS...
     name=$1 sources=$2
     shift 2
     # shellcheck disable=SC2086
-    (cd "$here" && "$cc" $flags "$@" -o "$out/$name" $sources $link) && return
+    (cd "$here" && "$cc" "${flags[@]}" "$@" -o "$out/$name" $sources "${link[@]}") && return
     echo "$name does not compile" >&2
     return 1
 }
@@ -57,13 +58,15 @@ fi
 # Forks once more from the archive, and from a plugin with either of the two in it.
 static=$build/lib/libgradclip.a
 if [ -e "$static" ]; then
-    if (cd "$here" && "$cc" $flags -o "$out/fork-static" fork.c "$static" -lpthread -lm); then run "$out/fork-static"; else failed=$((failed + 1)); fi
+    if (cd "$here" && "$cc" "${flags[@]}" -o "$out/fork-static" fork.c "$static" -lpthread -lm); then run "$out/fork-static"; else failed=$((failed + 1)); fi
     if compile fork_plugin "fork_plugin.c -ldl" -Wl,--as-needed; then
-        for linked in "$static -lpthread -lm" "$link"; do
-            if (cd "$here" && "$cc" $flags -Dmain=plugin_main -fPIC -shared -o "$out/plugin.so" fork.c $linked); then
+        plugin() { # LIBRARY...
+            if (cd "$here" && "$cc" "${flags[@]}" -Dmain=plugin_main -fPIC -shared -o "$out/plugin.so" fork.c "$@"); then
                 run "$out/fork_plugin" "$out/plugin.so"
             else failed=$((failed + 1)); fi
-        done
+        }
+        plugin "$static" -lpthread -lm
+        plugin "${link[@]}"
     else failed=$((failed + 1)); fi
 else
     echo "$static is missing: run make static" >&2

@@ -24,6 +24,6 @@ ok() { echo "ok: $*"; }
 # markers say which lines are the header's own. (The type of a callback declares none.)
 declared_functions() { # [HEADER]
     printf '#include "%s"\n' "${1:-$header}" | gcc -E -x c - |
-        awk '/^# [0-9]+ "/ { own = $3 ~ /gradclip[^\/]*\.h"$/; next } own && !/^typedef .*\(\*/' |
+        awk '/^# [0-9]+ "/ { own = /gradclip[^\/]*\.h"/; next } own && !/^typedef .*\(\*/' |
         grep -oE '[A-Za-z_][A-Za-z0-9_]*[[:space:]]*\(' | tr -d ' (' | sort -u
 }

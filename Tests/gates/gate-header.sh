@@ -7,7 +7,9 @@ printf '#include <gradclip.h>\n' >"$work/alone.c"
 printf '#include <gradclip.h>\n#include <gradclip.h>\nint main(void) { return gradclip_version() != GRADCLIP_VERSION; }\n' >"$work/program.c"
 cp "$work/alone.c" "$work/alone.cpp"
 cp "$work/program.c" "$work/program.cpp"
-strict="-Wall -Wextra -pedantic -Werror -Wshadow -Wundef -I$root/include"
+strict="-Wall -Wextra -pedantic -Werror -Wshadow -Wundef"
+CPATH=$root/include
+export CPATH
 done=""
 for pair in gcc:c99 gcc:c11 clang:c99 clang:c11 g++:c++17 clang++:c++17; do
     compiler=${pair%%:*} standard=${pair#*:}

@@ -8,33 +8,35 @@ archive=$build/lib/libgradclip.a
 
 declared_functions >"$work/declared"
 [ -s "$work/declared" ] || fail "no function found in $header"
-nm --defined-only --extern-only --no-demangle --format=posix "$archive" | awk 'NF > 2 { print $1, $2 }' | sort >"$work/global"
+# (From its own folder: nm writes the name that it is given, and that may have spaces.)
+of_archive() { (cd "$build/lib" && "$@" libgradclip.a); }
+of_archive nm --defined-only --extern-only --no-demangle --format=posix | awk 'NF > 2 { print $1, $2 }' | sort >"$work/global"
 sed 's/$/ T/' "$work/declared" | diff -u - "$work/global" >&2 || fail "global symbols (+) are not the header's functions (-)"
 # What it asks of the host: functions of libc, in no particular version, and none of Swift.
-nm --undefined-only --no-demangle --format=posix "$archive" | awk 'NF > 1 { print $1 }' | sort -u >"$work/undefined"
+of_archive nm --undefined-only --no-demangle --format=posix | awk 'NF > 1 { print $1 }' | sort -u >"$work/undefined"
 [ -s "$work/undefined" ] || fail "nothing is undefined: this is not the archive"
 if grep -E '@|swift|^\$' "$work/undefined" >&2; then fail "it needs these"; fi
 # Section groups would be exchanged for a host's groups of the same name; the others
 # would tell a Swift host's linker or runtime of things that are not there.
-readelf -gW "$archive" 2>/dev/null | grep -q 'COMDAT' && fail "it has section groups"
-readelf -SW "$archive" | grep -oE '\.?(swift[15]_[a-z_]+|swift_modhash|linker-options|debug_[a-z]+|ctors)\b' | sort -u >"$work/sections"
+of_archive readelf -gW 2>/dev/null | grep -q 'COMDAT' && fail "it has section groups"
+of_archive readelf -SW | grep -oE '\.?(swift[15]_[a-z_]+|swift_modhash|linker-options|debug_[a-z]+|ctors)\b' | sort -u >"$work/sections"
 if [ -s "$work/sections" ]; then
     cat "$work/sections" >&2
     fail "it has these sections"
 fi
 # Forks are watched from the start, and the threads end with the process.
 for section in init_array fini_array; do
-    readelf -SW "$archive" | grep -q "\.$section" || fail "the section .$section was lost"
+    of_archive readelf -SW | grep -q "\.$section" || fail "the section .$section was lost"
 done
 if strings -a "$archive" | grep -F "$root" >&2; then fail "it names folders of this machine"; fi
 
 # Without Swift: an environment in which there is none.
-alone() { env -i PATH=/usr/bin:/bin LC_ALL=C "$@"; }
+alone() { env -i PATH=/usr/bin:/bin LC_ALL=C CPATH="$root/include" "$@"; }
 if alone sh -c 'command -v swift swiftc' >&2; then fail "there is Swift in /usr/bin or /bin"; fi
-flags="-std=c11 -O1 -Wall -Wextra -Werror -I$root/include"
+flags="-std=c11 -O1 -Wall -Wextra -Werror"
 tests=$root/Tests/c
 # shellcheck disable=SC2086
-gcc $flags -o "$work/levels-shared" "$tests/levels.c" -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm || fail "levels.c does not compile"
+alone gcc $flags -o "$work/levels-shared" "$tests/levels.c" -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm || fail "levels.c does not compile"
 "$work/levels-shared" >"$work/levels.txt"
 [ -s "$work/levels.txt" ] || fail "levels-shared prints nothing"
 done=""

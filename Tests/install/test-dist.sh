@@ -48,7 +48,7 @@ grep -q 'max_norm' "$work/page" || fail "man shows nothing"
 
 # The wheel, which needs no other package and no network.
 must "a virtual environment" alone /usr/bin/python3 -m venv "$work/venv"
-must "pip install" alone "$work/venv/bin/pip" install --no-index --disable-pip-version-check "$GRADCLIP"/python/*.whl
+must "pip install" alone "$work/venv/bin/python" -m pip install --no-index --disable-pip-version-check "$GRADCLIP"/python/*.whl
 alone "$work/venv/bin/python" -I - >"$work/python.txt" <<'PYTHON' || fail "the wheel does not work"
 import array, sys, gradclip
 grad = array.array("f", [3, 4])

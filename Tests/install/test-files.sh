@@ -50,6 +50,6 @@ gcc -o "$work/program" "$here/program.c" $(PKG_CONFIG_PATH="$work/usr/lib/$tripl
     -Wl,-rpath,"$work/usr/lib/$triplet" || fail "pkg-config finds nothing in lib/$triplet"
 must "LIBDIR=lib/$triplet" "$work/program"
 must "CMake in lib/$triplet" cmake -S "$here/cmake" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$work/usr" -DCMAKE_BUILD_TYPE=Release
-if make -C "$root" BUILD="$build" install PREFIX=relative >"$work/relative" 2>&1; then fail "a relative PREFIX was accepted"; fi
+if make -C "$root" BUILD="$BUILD" install PREFIX=relative >"$work/relative" 2>&1; then fail "a relative PREFIX was accepted"; fi
 grep -q 'PREFIX must be an absolute path (got relative)' "$work/relative" || fail "a relative PREFIX is not named: $(cat "$work/relative")"
 ok "install and uninstall: $(diff "$work/before" "$work/installed" | grep -c '^>') files there, none of them left, none of others taken"

@@ -22,7 +22,7 @@ done
 mandoc -Tutf8 "$man/man3/gradclip.3" | col -bx | tr -s " \n" " " | sed "s,\* ,*,g" >"$work/text"
 # Prototypes as the compiler sees them.
 printf '#include "gradclip.h"\n' | gcc -E -x c -I"$root/include" - |
-    awk '/^# [0-9]+ "/ { own = index($3, "gradclip.h") > 0; next } own' | tr -s ' \n' ' ' |
+    awk '/^# [0-9]+ "/ { own = index($0, "gradclip.h\"") > 0; next } own' | tr -s ' \n' ' ' |
     grep -oE '[a-z_0-9 ]+[ *]+gradclip_[a-z0-9_]+\([^()]*\);' | sed "s,^ *,,;s,\* ,*,g" >"$work/prototypes"
 count=0
 while read -r prototype; do

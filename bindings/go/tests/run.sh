@@ -9,7 +9,8 @@ libdir=$(cd "${2:?usage: run.sh INCLUDE LIBDIR}" && pwd)
 go=${GO:-go}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export CGO_CFLAGS="-I$include" CGO_LDFLAGS="-L$libdir -Wl,-rpath,$libdir"
+# (Quoted: go splits these at spaces.)
+export CGO_CFLAGS="\"-I$include\"" CGO_LDFLAGS="\"-L$libdir\" \"-Wl,-rpath,$libdir\""
 # Nothing is fetched: the module depends on nothing.
 export GOFLAGS=-mod=mod GOPROXY=off
 

@@ -17,8 +17,8 @@ for python in "$(command -v python3)" /usr/bin/python3; do
     seen="$seen $real"
     venv=$build/venv-test-$("$python" -c 'import sys, zlib; print("%d.%d-%08x" % (*sys.version_info[:2], zlib.crc32(sys.prefix.encode())))')
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$package"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "$package[test]"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps "$package"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$package[test]"
     echo "Python tests on $("$venv/bin/python" -VV)"
     if [ "$seen" = " $real" ]; then
         "$package/tests/covered.sh" "$venv/bin/python" "$build/coverage/python.lcov" -q

@@ -44,7 +44,7 @@ echo "Rust tests on $("$CARGO" --version)"
 "$CARGO" test --offline --locked --quiet
 # The static library: the same tests, and no shared library in the program.
 program=$("$CARGO" test --offline --locked --features static --no-run --test calls --target-dir "$CARGO_TARGET_DIR/static" 2>&1 |
-    sed -n 's/.*Executable.*(\(.*\))$/\1/p')
+    sed -n 's/^ *Executable [^(]*(\(.*\))$/\1/p')
 (unset LD_LIBRARY_PATH && "$program" --quiet)
 if ldd "$program" | grep gradclip; then
     echo "the program that was linked statically needs a shared library" >&2

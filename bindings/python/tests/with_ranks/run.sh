@@ -17,9 +17,9 @@ python3 "$root/Tests/mpi/saved_gradient.py" "$out"
 export OMP_NUM_THREADS=1
 for n in 1 2 3 4 7; do
     # --standalone: a free port. The limit is for a machine that does much else.
-    torchrun="timeout 300 $venv/bin/torchrun --standalone --nproc-per-node $n"
-    $torchrun "$here/checks.py" "$out"
-    $torchrun "$package/examples/fsdp_char.py" "$root/bindings/c/examples/data/asyoulik.txt" "$out/fsdp-$n.csv" --steps 30
+    torchrun() { timeout 300 "$venv/bin/torchrun" --standalone --nproc-per-node "$n" "$@"; }
+    torchrun "$here/checks.py" "$out"
+    torchrun "$package/examples/fsdp_char.py" "$root/bindings/c/examples/data/asyoulik.txt" "$out/fsdp-$n.csv" --steps 30
     cmp "$out/fsdp-1.csv" "$out/fsdp-$n.csv"
 done
 # (It learns, and some of its steps are clipped, but not all.)
