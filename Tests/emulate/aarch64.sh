@@ -87,14 +87,14 @@ emulate() { qemu-aarch64 -L $system -cpu "$core" "$@"; }
 failures=0
 run() { emulate "$@" || { echo "FAILED on $core: $*" >&2; failures=$((failures + 1)); }; }
 
-compile levels levels.c
-isa=$(emulate ./levels --isa)
+compile conformance conformance.c
+isa=$(emulate ./conformance --isa)
 [ "$isa" = neon ] || fail "the library runs $isa, not neon"
-"${CC:-gcc}" -std=c11 -Wall -Wextra -Werror -O1 -I"$root/include" -o levels-here "$tests/levels.c" \
+"${CC:-gcc}" -std=c11 -Wall -Wextra -Werror -O1 -I"$root/include" -o conformance-here "$tests/conformance.c" \
     -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm
-[ "$(GRADCLIP_ISA=baseline ./levels-here --isa)" = baseline ] || fail "$build/lib has no baseline kernels to compare with"
-GRADCLIP_ISA=baseline ./levels-here >baseline.txt
-emulate ./levels >neon.txt || fail "levels: the calls failed"
+[ "$(GRADCLIP_ISA=baseline ./conformance-here --isa)" = baseline ] || fail "$build/lib has no baseline kernels to compare with"
+GRADCLIP_ISA=baseline ./conformance-here >baseline.txt
+emulate ./conformance >neon.txt || fail "conformance: the calls failed"
 if ! cmp -s baseline.txt neon.txt; then
     echo "not the bits of the baseline kernels:" >&2
     diff baseline.txt neon.txt | head -6 >&2 || true

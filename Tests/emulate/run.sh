@@ -22,7 +22,7 @@ arithmetic=(-std=c11 -Wall -Wextra -Werror -O3 -ffp-contract=off -fno-math-errno
 "$cc" "${arithmetic[@]}" -march=x86-64-v4 -mprefer-vector-width=512 -o "$work/arithmetic-v4" "$here/arithmetic.c" -lm
 objdump -d "$work/arithmetic-v4" | grep '%zmm' >/dev/null || fail "arithmetic-v4 has no AVX-512 in it"
 programs=(arithmetic-v4)
-for name in semantics arguments structs memory threads fpenv levels golden; do
+for name in semantics arguments structs memory threads fpenv conformance golden; do
     sources=("$tests/$name.c")
     [ $name != golden ] || sources+=("$tests/golden_file.c")
     "$cc" -std=c11 -Wall -Wextra -Werror -O1 -I"$here/../../include" -o "$work/$name" "${sources[@]}" \
@@ -30,28 +30,28 @@ for name in semantics arguments structs memory threads fpenv levels golden; do
     programs+=("$name")
 done
 "$work/arithmetic" >"$work/arithmetic.txt"
-GRADCLIP_ISA=baseline "$work/levels" >"$work/levels.txt"
+GRADCLIP_ISA=baseline "$work/conformance" >"$work/conformance.txt"
 
 # One boot for all. It stops at nothing, so that one failure does not hide others.
 cat >"$work/all.sh" <<'END'
 failed=0
 run() { "$@" || { echo "FAILED: $*"; failed=1; }; }
-isa=$(./levels --isa)
+isa=$(./conformance --isa)
 [ "$isa" = x86-64-v4 ] || { echo "the library runs $isa"; exit 1; }
 ./arithmetic-v4 | diff - arithmetic.txt || { echo "the emulated CPU computes wrongly (<)"; exit 1; }
 for test in semantics arguments structs memory threads fpenv; do run ./$test; done
-./levels >levels-v4.txt
-cmp levels-v4.txt levels.txt || { echo "FAILED: not the bits of the baseline kernels"; failed=1; }
+./conformance >conformance-v4.txt
+cmp conformance-v4.txt conformance.txt || { echo "FAILED: not the bits of the baseline kernels"; failed=1; }
 run ./golden golden.txt
 exit $failed
 END
 
 cd "$work"
 export GRADCLIP_ISA=x86-64-v4
-if [ "$("$work/levels" --isa)" = x86-64-v4 ]; then run=() on="this CPU"
+if [ "$("$work/conformance" --isa)" = x86-64-v4 ]; then run=() on="this CPU"
 else
     run=("$here/avx512.sh") on="an emulated CPU"
-    for file in "${programs[@]}" arithmetic.txt levels.txt golden.txt all.sh; do run+=(-f "$file"); done
+    for file in "${programs[@]}" arithmetic.txt conformance.txt golden.txt all.sh; do run+=(-f "$file"); done
 fi
 "${run[@]}" sh ./all.sh || fail "x86-64-v4 fails on $on (status $?)"
-echo "ok: x86-64-v4 on $on: C tests, golden values, $(wc -l <levels.txt) lines of results as the baseline gives them"
+echo "ok: x86-64-v4 on $on: C tests, golden values, $(wc -l <conformance.txt) lines of results as the baseline gives them"

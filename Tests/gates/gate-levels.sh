@@ -3,8 +3,20 @@
 # processor has, and those of others under qemu.
 . "$(dirname "$0")/common.sh"
 
-gcc -std=c11 -Wall -Wextra -Werror -O1 -I"$root/include" -o "$work/levels" "$root/Tests/c/levels.c" \
+gcc -std=c11 -Wall -Wextra -Werror -O1 -I"$root/include" -o "$work/conformance" "$root/Tests/c/conformance.c" \
     -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm
+# It calls every function of the header that computes; these say something of the library, or only keep house.
+cat >"$work/apart" <<END
+gradclip_version
+gradclip_version_string
+gradclip_set_num_threads
+gradclip_get_num_threads
+gradclip_status_string
+gradclip_tensors_from_dlpack
+END
+nm -u "$work/conformance" | sed -n 's/^ *U \(gradclip_[a-z0-9_]*\).*/\1/p' | sort - "$work/apart" >"$work/called"
+sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.map" | sort | diff - "$work/called" >&2 ||
+    fail "the conformance program and exports.map differ (<: a function that it should call)"
 gcc -std=c11 -Wall -Wextra -Werror -O1 -I"$root/include" -o "$work/golden" "$root/Tests/c/golden.c" "$root/Tests/c/golden_file.c" \
     -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm
 # The part of the golden file that an emulator can do in a few seconds.
@@ -15,9 +27,9 @@ compared=""
 compare() {
     name=$1 expected=$2
     shift 2
-    isa=$("$@" "$work/levels" --isa)
+    isa=$("$@" "$work/conformance" --isa)
     [ "$isa" = "$expected" ] || fail "$name runs $isa, not $expected"
-    "$@" "$work/levels" >"$work/$name.txt" || fail "$name: the calls failed"
+    "$@" "$work/conformance" >"$work/$name.txt" || fail "$name: the calls failed"
     [ -s "$work/$name.txt" ] || fail "$name printed nothing"
     "$@" "$work/golden" "$work/golden.txt" >"$work/$name.golden" || fail "$name: golden values differ: $(cat "$work/$name.golden")"
     if [ -n "$compared" ] && ! cmp -s "$work/first.txt" "$work/$name.txt"; then
@@ -32,7 +44,7 @@ case $(uname -m) in
 x86_64)
     compare baseline baseline env GRADCLIP_ISA=baseline
     for level in x86-64-v3 x86-64-v4; do
-        isa=$(GRADCLIP_ISA=$level "$work/levels" --isa)
+        isa=$(GRADCLIP_ISA=$level "$work/conformance" --isa)
         if [ "$isa" = "$level" ]; then compare $level $level env GRADCLIP_ISA=$level
         else
             # A level that the processor lacks is ignored, never obeyed.
@@ -40,8 +52,8 @@ x86_64)
             missing="${missing:-} $level"
         fi
     done
-    best=$("$work/levels" --isa)
-    [ "$best" = "$(GRADCLIP_ISA=no-such-level "$work/levels" --isa)" ] || fail "an unknown GRADCLIP_ISA is obeyed"
+    best=$("$work/conformance" --isa)
+    [ "$best" = "$(GRADCLIP_ISA=no-such-level "$work/conformance" --isa)" ] || fail "an unknown GRADCLIP_ISA is obeyed"
     command -v qemu-x86_64 >/dev/null || fail "qemu-x86_64 is missing"
     compare nehalem baseline qemu-x86_64 -cpu Nehalem
     # Without what qemu-user cannot do and would warn about.

@@ -36,17 +36,17 @@ if alone sh -c 'command -v swift swiftc' >&2; then fail "there is Swift in /usr/
 flags="-std=c11 -O1 -Wall -Wextra -Werror"
 tests=$root/Tests/c
 # shellcheck disable=SC2086
-alone gcc $flags -o "$work/levels-shared" "$tests/levels.c" -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm || fail "levels.c does not compile"
-"$work/levels-shared" >"$work/levels.txt"
-[ -s "$work/levels.txt" ] || fail "levels-shared prints nothing"
+alone gcc $flags -o "$work/conformance-shared" "$tests/conformance.c" -L"$build/lib" -Wl,-rpath,"$build/lib" -lgradclip -lm || fail "conformance.c does not compile"
+"$work/conformance-shared" >"$work/conformance.txt"
+[ -s "$work/conformance.txt" ] || fail "conformance-shared prints nothing"
 done=""
 for kind in "" -static -static-pie -Wl,--gc-sections; do
     # shellcheck disable=SC2086
     link() { alone gcc $flags $kind -o "$work/$1" "$tests/$1.c" "$archive" -pthread -lm; }
-    link levels || fail "gcc $kind: a program does not link"
-    if readelf -dW "$work/levels" | grep -qE 'NEEDED.*(gradclip|swift)'; then fail "gcc $kind: the program needs a shared library"; fi
-    alone "$work/levels" >"$work/levels-static.txt" || fail "gcc $kind: the program fails"
-    cmp "$work/levels.txt" "$work/levels-static.txt" || fail "gcc $kind: other bits than the shared library's"
+    link conformance || fail "gcc $kind: a program does not link"
+    if readelf -dW "$work/conformance" | grep -qE 'NEEDED.*(gradclip|swift)'; then fail "gcc $kind: the program needs a shared library"; fi
+    alone "$work/conformance" >"$work/conformance-static.txt" || fail "gcc $kind: the program fails"
+    cmp "$work/conformance.txt" "$work/conformance-static.txt" || fail "gcc $kind: other bits than the shared library's"
     done="$done gcc${kind:+ $kind},"
 done
 # Threads, fork and the end of the process in a program without a shared library.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """run.py CROSS [TARGET...]: the libraries that `make cross` put into the folder CROSS give one hash.
 
-Each is linked with the conformance program (Tests/c/levels.c) and run where this machine can run it:
+Each is linked with the conformance program (Tests/c/conformance.c) and run where this machine can run it:
 on its processor, on the loader of another libc, or in an emulator. The SHA-256 of what it prints must
 be the one in Tests/conformance.sha256. Some C tests run on each, too. A table says what was run and how.
 """
@@ -99,7 +99,7 @@ def main() -> None:
         folder = cross / target.name / "tests"
         folder.mkdir(exist_ok=True)
         (ROOT / "build").mkdir(exist_ok=True)
-        levels = build(builder, target, runner, folder, "levels")
+        levels = build(builder, target, runner, folder, "conformance")
         for level in runner.levels:
             environment = {**os.environ, **runner.environment, "GRADCLIP_ISA": level}
             isa = subprocess.run([*runner.command, levels, "--isa"], env=environment, capture_output=True, text=True).stdout.strip()
