@@ -13,7 +13,8 @@ import pytest
 import gradclip
 from gradclip._monitor.steplog import COLUMNS, StepLog
 
-HEADER = "step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element"
+OLDER = "step,grad_norm,clip_coef,learning_rate,loss,nonfinite_count,first_tensor,first_element"
+HEADER = f"{OLDER},threshold,action"
 
 
 def grads(x, y=0.0):
@@ -65,7 +66,7 @@ def test_the_history_is_bounded():
         assert monitor.history["step"].tolist() == kept
     assert len(monitor.history) == 7 and monitor.history.total == 24
     sizes = [monitor.history[column].itemsize for column in monitor.history]
-    assert sum(sizes) == 40, "bytes of a step, as docs/python.md says"
+    assert sum(sizes) == 49, "bytes of a step, as docs/python.md says"
 
 
 def test_what_is_not_known_is_nan_in_the_history_and_blank_in_the_log(tmp_path):
@@ -73,7 +74,7 @@ def test_what_is_not_known_is_nan_in_the_history_and_blank_in_the_log(tmp_path):
     with gradclip.Monitor(math.inf, log=log) as monitor:
         monitor.clip_(grads(1.0))
     assert math.isnan(monitor.history["loss"][0])
-    assert log.read_text() == f"{HEADER}\n1,1.0,1.0,,,0,,\n"
+    assert log.read_text() == f"{HEADER}\n1,1.0,1.0,,,0,,,,\n"
 
 
 # ---------------------------------------------------------------- not finite --
@@ -334,7 +335,7 @@ def test_a_header_without_its_end_is_made_whole(tmp_path, written):
     log.write_text(written)
     with gradclip.Monitor(1.0, log=log) as monitor:
         monitor.clip_(grads(0.5))
-    assert log.read_text() == f"{HEADER}\n1,0.5,1.0,,,0,,\n"
+    assert log.read_text() == f"{HEADER}\n1,0.5,1.0,,,0,,,,\n"
 
 
 @pytest.mark.parametrize(
@@ -342,12 +343,17 @@ def test_a_header_without_its_end_is_made_whole(tmp_path, written):
     [
         (
             "run.csv",
-            f"{HEADER}\n1,0.5,1.0,,,0,,\n2,0.5\n3,",
-            r"line 3 .*must have 8 fields, and has 2",
+            f"{HEADER}\n1,0.5,1.0,,,0,,,,\n2,0.5\n3,",
+            r"line 3 .*must have 10 fields, and has 2",
         ),
         (
             "run.csv",
-            f"{HEADER}\n1,x,1.0,,,0,,\n",
+            f"{OLDER}\n1,0.5,1.0,,,0,,\n2,0.5,1.0,,,0,,,,\n",
+            r"line 3 .*must have 8 fields, and has 10",
+        ),
+        (
+            "run.csv",
+            f"{HEADER}\n1,x,1.0,,,0,,,,\n",
             "line 2 .*could not convert string to float: 'x'",
         ),
         ("run.jsonl", '{"step": 1, "grad_norm": 1, "clip_coef": 1}\n{"step": 2\n', "line 2 "),
@@ -491,6 +497,51 @@ def test_a_chooser_that_takes_the_loss_gets_it():
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize("name", ["run.csv", "run.jsonl"])
+def test_the_log_says_what_a_chooser_decided(tmp_path, name):
+    """A skipped step is not the same line as a taken one."""
+    log = tmp_path / name
+    with gradclip.Monitor(Halve(), log=log) as monitor:
+        for norm in (2.0, 10.0, 600.0):
+            monitor.clip_(grads(norm))
+        with pytest.warns(gradclip.MonitorWarning):
+            monitor.clip_(grads(math.nan))
+    found = list(StepLog(log).rows())
+    decided = [(row.threshold, row.action) for row in found]
+    assert decided[:3] == [(2.0, "pass"), (2.0, "clip"), (2.0, "skip")]
+    assert found[3].action == "skip" and found[3].nonfinite_count == 1
+    assert [row.clip_coef for row in found] == [1.0, 0.5, 1.0, 1.0]
+    assert monitor.history["skipped"].tolist() == [0, 0, 1, 1]
+    assert monitor.history["threshold"].tolist()[:3] == [2.0, 2.0, 2.0]
+    with gradclip.Monitor(Halve(), log=log) as resumed:
+        assert resumed.history["skipped"].tolist() == [0, 0, 1, 1]
+        assert resumed.history["threshold"].tolist()[:3] == [2.0, 2.0, 2.0]
+
+
+OLDER_LOGS = {
+    "run.csv": f"{OLDER}\n1,0.5,1.0,,,0,,\n",
+    "run.jsonl": json.dumps(dict.fromkeys(OLDER.split(","), None) | {
+        "step": 1, "grad_norm": 0.5, "clip_coef": 1.0, "nonfinite_count": 0,
+    }) + "\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OLDER_LOGS)
+def test_a_log_from_before_choosers_were_logged_keeps_its_columns(tmp_path, name):
+    log = tmp_path / name
+    log.write_text(OLDER_LOGS[name])
+    with gradclip.Monitor(Halve(), log=log) as monitor:
+        monitor.clip_(grads(10.0))
+        assert math.isnan(monitor.history["threshold"][0]) and monitor.step == 2
+    text = log.read_text()
+    assert text.startswith(OLDER_LOGS[name])
+    if name == "run.csv":
+        assert text.splitlines()[2] == "2,10.0,0.5,,,0,,"
+    else:
+        assert ",".join(json.loads(text.splitlines()[1])) == OLDER
+    assert [row.grad_norm for row in StepLog(log).rows()] == [0.5, 10.0]
 
 
 def test_a_step_that_is_not_finite_is_skipped_whatever_the_chooser_says():

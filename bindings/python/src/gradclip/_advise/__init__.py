@@ -31,7 +31,8 @@ def advise(
     loss: Iterable[float] | None = None,
     better: str = "lower",
     clip_coef: Iterable[float] | None = None,
-    was: float | None = None,
+    was: float | Iterable[float] | None = None,
+    skipped: Iterable[bool] | None = None,
     pilot: Mapping[str, Any] | None = None,
     tensor_norms: Mapping[str, Iterable[float]] | None = None,
     rows: Rows | None = None,
@@ -53,7 +54,8 @@ def advise(
         loss: of each row, or what else says how good the model is.
         better: "lower" or "higher" losses.
         clip_coef: of each row, where the run was clipped; was: the max_norm that it was
-            clipped with, if clip_coef is not known.
+            clipped with, one number, or one for each row where a chooser set it.
+        skipped: of each row, whether a chooser left the step out.
         pilot: the "norms" and the "loss" of a run that trained, to compare this run with.
         tensor_norms: the norms of tensors by name, one for each row (2-norms).
         rows: "every", "sampled" (one step of several) or "averaged" (means over
@@ -78,15 +80,17 @@ def advise(
     from .arrays import log_of, pilot_of
     from .asked import is_number
 
-    log = log_of(norms, learning_rate, steps, loss, tensor_norms, clip_coef)
+    limits: Any = None if was is None or is_number(was) else was
+    log = log_of(norms, learning_rate, steps, loss, tensor_norms, clip_coef, limits, skipped)
     rate: Any = learning_rate if is_number(learning_rate) else None
+    limit: Any = was if is_number(was) else None
     return advise_log(
         log,
         learning_rate=rate,
         next_lr=next_lr,
         optimizer=optimizer,
         better=better,
-        was=was,
+        was=limit,
         pilot=None if pilot is None else pilot_of(pilot),
         rows=rows,
         warmup=warmup,
@@ -167,6 +171,7 @@ def advise_log(
         optimizer=asked.family,
         in_force=None if found.force is None else found.force.max_norm,
         clipped=None if found.force is None else found.force.clipped,
+        skipped=None if log.skipped is None else int((log.skipped == 1).sum()),
         compared=None if found.compared is None else found.compared.word,
         compared_words="" if found.compared is None else found.compared.words,
         verdict=verdict,

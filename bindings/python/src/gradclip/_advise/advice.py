@@ -104,7 +104,8 @@ class Advice:
         learning_rate: the one the percentiles answer for, None if unknown; next_lr: the
             one that was asked for; optimizer: "sgd", "adam", "lion", "muon", None if unsaid.
         in_force, clipped: the max_norm that the run was clipped with and the fraction of
-            its steps that it shortened; None if unknown.
+            its steps that it shortened; skipped: how many rows' steps a chooser left out. None
+            if unknown.
         compared: "lost", "behind", "as good" or "better" than the pilot's log; None
             without one. compared_words: by what.
         verdict: "empty", "too short", "after clipping", "loss scale", "diverged", "lost",
@@ -143,6 +144,7 @@ class Advice:
     optimizer: str | None
     in_force: float | None
     clipped: float | None
+    skipped: int | None
     compared: str | None
     compared_words: str
     verdict: str

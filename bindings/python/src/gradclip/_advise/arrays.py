@@ -22,6 +22,8 @@ def log_of(
     loss: Iterable[float] | None,
     tensor_norms: Mapping[str, Iterable[float]] | None,
     clip_coef: Iterable[float] | None = None,
+    max_norm: Iterable[float] | None = None,
+    skipped: Iterable[bool] | None = None,
 ) -> Log:
     """The Log of columns; each is checked for its numbers and its length."""
     norm = _column("norms", norms, None)
@@ -40,6 +42,10 @@ def log_of(
         log.loss = _column("loss", loss, count)
     if clip_coef is not None:
         log.clip_coef = _column("clip_coef", clip_coef, count)
+    if max_norm is not None:
+        log.max_norm = _column("was", max_norm, count)
+    if skipped is not None:
+        log.skipped = _column("skipped", skipped, count)
     if learning_rate is not None and not is_number(learning_rate):
         rates: Any = learning_rate
         log.learning_rate = _column("learning_rate", rates, count)

@@ -57,6 +57,8 @@ def _nonfinite(found: Findings) -> list[Warned]:
     if not bad:
         return []
     text = f"{bad} norm(s) are not finite: clipping cannot repair NaN, skip the step"
+    if log.skipped is not None and np.all(log.skipped[~np.isfinite(log.norm)] == 1):
+        text = f"{bad} norm(s) are not finite: the steps were skipped"
     names = Counter(name for row, name in log.culprits.items() if not np.isfinite(log.norm[row]))
     if not names and log.tensors is not None:
         places = log.tensors.largest[~np.isfinite(log.norm)]

@@ -91,6 +91,7 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
         settled = settled[settled < divergence.row]  # what came after says nothing
     norm = log.norm[settled]
     force = in_force_of(log, said.was)
+    taken = settled if log.skipped is None else settled[log.skipped[settled] != 1]
     return Findings(
         log=log,
         norm=norm,
@@ -107,7 +108,7 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
         stuck=None if divergence or compared or pilot is not None else stuck_of(log),
         compared=compared,
         force=force,
-        rate=rate_of(log, settled, applied_of(log, force)[settled], said.learning_rate),
+        rate=rate_of(log, taken, applied_of(log, force)[taken], said.learning_rate),
     )
 
 

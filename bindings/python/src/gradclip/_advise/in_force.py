@@ -13,7 +13,7 @@ class InForce(NamedTuple):
     """Attributes:
     max_norm: what the steps were clipped to (the median, where it moved); inf if nothing.
     clipped: the fraction of the finite rows that were clipped.
-    moved: whether it moved from step to step, as a chooser's does.
+    moved: whether it moved from step to step, as a chooser's does, or a chooser decided.
     """
 
     max_norm: float
@@ -27,19 +27,28 @@ def in_force_of(log: Log, was: float | None) -> InForce | None:
     norm = log.norm
     finite = np.isfinite(norm) & (norm > 0)
     coef, limit = log.clip_coef, log.max_norm
+    chosen = log.skipped is not None
+    if log.skipped is not None:
+        left_out = log.skipped == 1
+        if np.any(left_out & finite):
+            limit = None  # of SkipStep: steps above it were left out, none was clipped to it
+        finite &= ~left_out
     if was is None and coef is not None:
         known = finite & np.isfinite(coef)
         cut = known & (coef < 1 - 1e-9)
         if not known.any():
             return None
         if not cut.any():
-            return InForce(_median(limit, known), 0.0, False)
-        return _of((norm * coef)[cut], float(np.mean(cut[known])))
+            return InForce(_median(limit, known), 0.0, chosen)
+        limits = norm * coef
+        if limit is not None:
+            limits = np.where(np.isfinite(limit), limit, limits)
+        return _of(limits[cut], float(np.mean(cut[known])), chosen)
     if was is None and limit is not None and np.any(np.isfinite(limit)):
         known = finite & np.isfinite(limit)
         if not known.any():
             return None
-        return _of(limit[known], float(np.mean(norm[known] > limit[known])))
+        return _of(limit[known], float(np.mean(norm[known] > limit[known])), chosen)
     if was is not None:
         return InForce(was, float(np.mean(norm[finite] > was)) if finite.any() else 0.0, False)
     return None
@@ -55,9 +64,9 @@ def applied_of(log: Log, force: InForce | None) -> Array:
     return np.fmin(log.norm, limit)
 
 
-def _of(limits: Array, clipped: float) -> InForce:
+def _of(limits: Array, clipped: float, chosen: bool) -> InForce:
     low, high = np.percentile(limits, (10, 90))
-    return InForce(float(f"{np.median(limits):.4g}"), clipped, bool(high > 1.05 * low))
+    return InForce(float(f"{np.median(limits):.4g}"), clipped, chosen or bool(high > 1.05 * low))
 
 
 def _median(limit: Array | None, known: Array) -> float:

@@ -40,6 +40,7 @@ class Log:
         learning_rate, loss, loss_scale, batch_size: NaN where a row has none; None
             where no row has one.
         clip_coef, max_norm: what was in force in the run that wrote the log; likewise.
+        skipped: 1 where a chooser left the step out, 0 where it was taken; likewise.
         tensors: which tensor was the largest, if the log has norms of tensors.
         culprits: the tensor with the first non-finite element, by row, if the log
             names it.
@@ -59,6 +60,7 @@ class Log:
     batch_size: Array | None = None
     clip_coef: Array | None = None
     max_norm: Array | None = None
+    skipped: Array | None = None
     tensors: Tensors | None = None
     culprits: dict[int, str] = field(default_factory=dict)
     source: str = "norms"

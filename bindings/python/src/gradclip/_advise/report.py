@@ -50,6 +50,9 @@ def _lines(advice: Advice, rows: int, warnings: int) -> list[str]:
     ]
     if advice.in_force is not None and advice.clipped is not None:
         out += labelled("Clipped", _in_force(advice.in_force, advice.clipped))
+    if advice.skipped:
+        steps = "step" if advice.skipped == 1 else "steps"
+        out += labelled("Skipped", f"{advice.skipped} {steps}, by the chooser that was in force")
     if advice.compared_words and advice.compared != "lost":
         out += labelled("Compared", advice.compared_words)
     if advice.verdict not in ("empty", "after clipping"):

@@ -6,12 +6,15 @@ from array import array
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-_FIELDS = ("grad_norm", "clip_coef", "learning_rate", "loss")
+_FIELDS = ("grad_norm", "clip_coef", "learning_rate", "loss", "threshold")
 _NAN = float("nan")
 
 
 class Row(NamedTuple):
-    """One step as a history and a log keep it. What is not known is None (NaN in a History)."""
+    """One step as a history and a log keep it. What is not known is None (NaN in a History).
+
+    threshold and action ("pass", "clip" or "skip") are a chooser's.
+    """
 
     step: int
     grad_norm: float
@@ -21,13 +24,17 @@ class Row(NamedTuple):
     nonfinite_count: int = 0
     first_tensor: str | None = None
     first_element: int | None = None
+    threshold: float | None = None
+    action: str | None = None
 
 
 class History:
-    """Steps, norms, coefficients, learning rates and losses of the last `limit` steps.
+    """Steps, norms, coefficients, learning rates, losses, and what a chooser decided, of the
+    last `limit` steps.
 
-    Each column is an array of float64 ("step": of int64), oldest first. A step takes
-    40 bytes, and the memory grows with the run up to `limit` of them.
+    Each column is an array of float64 ("step": of int64; "skipped", 1 where a chooser left the
+    step out: of int8), oldest first. A step takes 49 bytes, and the memory grows with the run up
+    to `limit` of them.
     """
 
     __slots__ = ("_columns", "_next", "limit", "total")
@@ -40,10 +47,13 @@ class History:
         self._next = 0  # where the next step goes once the limit is reached
         self._columns: dict[str, array[Any]] = {"step": array("q")}
         self._columns.update((name, array("d")) for name in _FIELDS)
+        self._columns["skipped"] = array("b")
 
     def add(self, row: Row) -> None:
         self.total += 1
-        values = [_NAN if value is None else value for value in row[:5]]
+        known = (*row[1:5], row.threshold)
+        values: list[Any] = [row.step, *(_NAN if value is None else value for value in known)]
+        values.append(row.action == "skip")
         if len(self) < self.limit:
             for column, value in zip(self._columns.values(), values):
                 column.append(value)

@@ -93,12 +93,14 @@ class Monitor(Recorder):
             nothing else is possible.
         names: names of the gradients, one each; by default the keys of dictionaries.
         log: a file for a line a step: CSV (.csv) with the columns step, grad_norm,
-            clip_coef, learning_rate, loss, nonfinite_count, first_tensor and first_element,
-            or JSON lines of these (.jsonl, .ndjson). Each line is written as its step ends;
-            a file that is there is gone on with.
+            clip_coef, learning_rate, loss, nonfinite_count, first_tensor, first_element,
+            threshold and action, or JSON lines of these (.jsonl, .ndjson). The last two are a
+            chooser's: its threshold, and "pass", "clip" or "skip" for what was done with the
+            step; blank without one. Each line is written as its step ends; a file that is
+            there is gone on with.
         tensorboard: a SummaryWriter of yours, for grad_norm, clip_coef, max_norm and
             nonfinite_count under `tag`.
-        history: how many of the last steps to keep in memory, at 40 bytes each.
+        history: how many of the last steps to keep in memory, at 49 bytes each.
 
     A Monitor is used by one thread at a time. It warns with a MonitorWarning, once for each
     cause: gradients that are not finite (for each one that is the first), a loss that is
@@ -107,7 +109,8 @@ class Monitor(Recorder):
     Attributes:
         step: the number of the last step.
         history: the last steps: history["grad_norm"], and "step", "clip_coef",
-            "learning_rate" and "loss", arrays of float64.
+            "learning_rate", "loss" and a chooser's "threshold", arrays of float64; "skipped"
+            is 1 where it left the step out.
         clipped, skipped: how many steps were, since this Monitor was made.
         diagnosis: a Diagnosis of the first step with gradients that were not finite; None.
         culprits: the gradients that ever were not finite, who went first first.

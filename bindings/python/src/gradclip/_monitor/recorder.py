@@ -176,6 +176,9 @@ class Recorder:
             values = self.history[name]
             if name not in options and not all(map(math.isnan, values)):
                 options[name] = values
+        if self._chooser is not None:
+            options.setdefault("was", self.history["threshold"])
+            options.setdefault("skipped", self.history["skipped"])
         return advise(self.history["grad_norm"], **options)
 
     # ------------------------------------------------------------------- a step --
@@ -252,6 +255,10 @@ class Recorder:
 
     def _note(self, done: Step, names: Sequence[str] | None) -> None:
         found = done.nonfinite
+        threshold = action = None
+        if self._chooser is not None:
+            threshold = done.max_norm
+            action = "skip" if done.skip else "clip" if done.clipped else "pass"
         row = Row(
             done.step,
             float(done),
@@ -261,6 +268,8 @@ class Recorder:
             found.count,
             _name_of(found),
             found.element,
+            threshold,
+            action,
         )
         self.step = done.step
         self.history.add(row)

@@ -12,6 +12,7 @@ from typing import Any
 from .history import Row
 
 COLUMNS = Row._fields
+_BEFORE_CHOOSERS = COLUMNS[:8]  # what logs had that are older than the columns of choosers
 
 
 class StepLog:
@@ -20,7 +21,8 @@ class StepLog:
     Each line goes to the operating system in one write as soon as its step is over: a
     program that is killed loses none (a machine that loses power may). A file that is
     there already must be such a log: `rows` reads back what it has, and after `open` the
-    next ones follow. A last line without an end, which only a crash leaves, is removed then.
+    next ones follow, with the columns that the file has. A last line without an end, which only a
+    crash leaves, is removed then.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -31,6 +33,7 @@ class StepLog:
                 f"log must be the name of a .csv, .jsonl or .ndjson file (got {self.path!r})"
             )
         self._file: io.FileIO | None = None
+        self._columns: tuple[str, ...] = COLUMNS
         if self._is_there():
             self._check()
 
@@ -51,7 +54,7 @@ class StepLog:
                 reader = csv.reader(lines)
                 next(reader, None)
                 for fields in reader:
-                    yield self._row(reader.line_num, fields, _of_csv)
+                    yield self._row(reader.line_num, fields, self._of_csv)
 
     def open(self) -> None:
         """Makes the file ready for the next row; it is made if it is not there."""
@@ -59,13 +62,13 @@ class StepLog:
         complete = _complete(self.path)
         os.truncate(self.path, complete)
         if not complete and not self._json:
-            self._write(_csv(COLUMNS))
+            self._write(_csv(self._columns))
 
     def write(self, row: Row) -> None:
         if self._json:
-            self._write(json.dumps(row._asdict()) + "\n")
+            self._write(json.dumps(dict(zip(self._columns, row))) + "\n")
         else:
-            self._write(_csv(row))
+            self._write(_csv(row[: len(self._columns)]))
 
     def close(self) -> None:
         if self._file is not None:
@@ -88,6 +91,11 @@ class StepLog:
     def _is_there(self) -> bool:
         return os.path.exists(self.path) and os.path.getsize(self.path) > 0
 
+    def _of_csv(self, fields: list[str]) -> Row:
+        if len(fields) != len(self._columns):
+            raise ValueError(f"it must have {len(self._columns)} fields, and has {len(fields)}")
+        return _of_csv(fields)
+
     def _row(self, number: int, line: Any, read: Callable[[Any], Row]) -> Row:
         try:
             return read(line)
@@ -106,12 +114,15 @@ class StepLog:
             except ValueError:
                 found = None
             fits = isinstance(found, dict) and {"step", "grad_norm"} <= found.keys()
+            if fits and "action" not in found:
+                self._columns = _BEFORE_CHOOSERS
         else:
-            header = _csv(COLUMNS)
+            plain = first.replace("\r", "")
+            if plain == _csv(_BEFORE_CHOOSERS):
+                self._columns = _BEFORE_CHOOSERS
+            header = _csv(self._columns)
             # Without an end it may have been cut off.
-            fits = first.replace("\r", "") == header or (
-                "\n" not in first and header.startswith(first)
-            )
+            fits = plain == header or ("\n" not in first and header.startswith(first))
         if not fits:
             raise ValueError(
                 f"log: {self.path!r} is there already and was not written by a Monitor; "
@@ -153,9 +164,8 @@ def _of_json(line: str) -> Row:
 
 
 def _of_csv(fields: list[str]) -> Row:
-    if len(fields) != len(COLUMNS):
-        raise ValueError(f"it must have {len(COLUMNS)} fields, and has {len(fields)}")
-    step, norm, coef, rate, loss, count, tensor, element = fields
+    step, norm, coef, rate, loss, count, tensor, element, *chosen = fields
+    threshold, action = chosen or ("", "")
     return Row(
         int(step),
         float(norm),
@@ -165,4 +175,6 @@ def _of_csv(fields: list[str]) -> Row:
         int(count),
         tensor or None,
         int(element) if element else None,
+        float(threshold) if threshold else None,
+        action or None,
     )

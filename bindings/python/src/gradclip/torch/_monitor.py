@@ -34,12 +34,14 @@ class Monitor(Recorder):
         optimizer: whose learning rate (that of the first group) to log.
         names: names of the parameters, one each, if the first argument does not have them.
         log: a file for a line a step: CSV (.csv) with the columns step, grad_norm,
-            clip_coef, learning_rate, loss, nonfinite_count, first_tensor and first_element,
-            or JSON lines of these (.jsonl, .ndjson). Each line is written as its step ends;
-            a file that is there is gone on with.
+            clip_coef, learning_rate, loss, nonfinite_count, first_tensor, first_element,
+            threshold and action, or JSON lines of these (.jsonl, .ndjson). The last two are a
+            chooser's: its threshold, and "pass", "clip" or "skip" for what was done with the
+            step; blank without one. Each line is written as its step ends; a file that is
+            there is gone on with.
         tensorboard: a SummaryWriter of yours, for grad_norm, clip_coef, max_norm and
             nonfinite_count under `tag`.
-        history: how many of the last steps to keep in memory, at 40 bytes each.
+        history: how many of the last steps to keep in memory, at 49 bytes each.
 
     Warnings, attributes and exceptions are those of gradclip.Monitor. Gradients that the
     library has no code for (on a GPU, sparse, DTensor) are measured and scaled by torch.

@@ -105,6 +105,10 @@ def _rest(whole: str, last: str) -> Role | None:
         return Role("clip_coef")
     if last in ("max_norm", "max_grad_norm"):
         return Role("max_norm")
+    if last == "threshold":
+        return Role("threshold")
+    if last == "action":
+        return Role("skipped")
     if last == "first_tensor":
         return Role("culprit")
     if last == "epoch":
@@ -163,6 +167,11 @@ def choose(names: Iterable[str], wanted: str | None = None) -> Columns:
         if kind in others:
             what = kind if kind in ("clip_coef", "max_norm") else kind.replace("_", " ")
             words.append(f"{what}: {others[kind][1]!r}")
+    # Of the logs of gradclip alone: elsewhere they are an agent's, or anything.
+    threshold, action = others.pop("threshold", None), others.pop("skipped", None)
+    if threshold is not None and action is not None:
+        others.setdefault("max_norm", threshold)
+        others["skipped"] = action
     return Columns(
         norm,
         wanted is None and norm is not None and dict(roles)[norm].after_clipping,

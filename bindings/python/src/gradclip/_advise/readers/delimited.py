@@ -11,7 +11,7 @@ from ..log import Log, LogError
 from .columns import Columns, choose, only_value
 from .records import log_of
 from .numbers import decimal_comma, has_decimal_commas, number, step_number
-from .rows import KINDS, LR, NORM, STEP, Rows, tensor_row
+from .rows import KINDS, LR, NORM, SKIPPED, STEP, Rows, skipped, tensor_row
 from .source import Source
 
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
@@ -190,6 +190,9 @@ def _rows(
     rows.step_name = columns.others.get("step")
     taken = [(kind, place) for kind, place in enumerate(places) if place >= 0]
     last = max([place for _, place in taken] + list(tensors) + [0])
+    action = places[SKIPPED]
+    if action >= 0:
+        taken.remove((SKIPPED, action))
     width, short = len(names), 0
     least = min(width, last + 2)
     row: list[float | None] = [None] * len(KINDS)
@@ -208,6 +211,8 @@ def _rows(
                 row[kind] = (step_number if kind == STEP else read_cell)(cells[place])
                 if kind == NORM and row[kind] is None:
                     rows.not_read(cells[place])
+        if action >= 0:
+            row[SKIPPED] = skipped(cells[action])
         added = add(row, tensor_row([cells[place] for place in tensors]) if tensors else None)
         if added and 0 <= culprit < len(cells) and cells[culprit]:
             rows.culprits[len(rows) - 1] = cells[culprit].strip()

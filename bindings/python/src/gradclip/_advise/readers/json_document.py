@@ -14,7 +14,7 @@ from ..log import Log, LogError
 from .columns import choose
 from .records import log_of
 from .numbers import number
-from .rows import KINDS, NORM, STEP, Rows
+from .rows import KINDS, NORM, SKIPPED, STEP, Rows, skipped
 from .source import Source
 
 _HISTORY = re.compile(r'"log_history"\s*:\s*\[')
@@ -198,9 +198,13 @@ def _table(text: _Text, column: str | None, source: str) -> Log:
         )
     names = [columns.norm, *(columns.others.get(kind) for kind in KINDS[1:])]
     rows = Rows([True, *(name is not None for name in names[1:])])
+    actions = None if names[SKIPPED] is None else lists[names[SKIPPED]]
     for place, norm in enumerate(lists[columns.norm]):
         cells = (lists[name] if name is not None else () for name in names[1:])
-        rows.add([number(norm), *(number(c[place]) if place < len(c) else None for c in cells)])
+        row = [number(norm), *(number(c[place]) if place < len(c) else None for c in cells)]
+        if actions is not None and place < len(actions):
+            row[SKIPPED] = skipped(actions[place])
+        rows.add(row)
     return rows.log(source=source, format="a JSON table", taken=columns.words)
 
 

@@ -10,7 +10,7 @@ from ..log import Log, LogError
 from ..log import Rows as RowKind
 from .columns import Columns, choose
 from .numbers import number, step_number
-from .rows import KINDS, NORM, STEP, Rows, tensor_row
+from .rows import KINDS, NORM, SKIPPED, STEP, Rows, skipped, tensor_row
 
 _LOOKAHEAD = 1000
 
@@ -81,6 +81,9 @@ def _rows(records: Iterable[dict[str, Any]], columns: Columns) -> Rows:
     keys, culprit = list(columns.tensors), columns.others.get("culprit")
     for record in records:
         row = [None if name is None else number(record.get(name)) for name in names]
+        action = names[SKIPPED]
+        if action is not None:
+            row[SKIPPED] = skipped(record.get(action))
         step = names[STEP]
         if row[STEP] is None and step is not None:
             row[STEP] = step_number(record.get(step))

@@ -14,12 +14,13 @@ from ..tensors import largest_of, total_of
 from .numbers import is_blank, number
 
 # The places in a row, and how a column is stored.
-NORM, STEP, LR, LOSS, SCALE, BATCH, EPOCH, COEF, LIMIT, RANK = range(10)
+NORM, STEP, LR, LOSS, SCALE, BATCH, EPOCH, COEF, LIMIT, RANK, SKIPPED = range(11)
 KINDS = (
     "norm", "step", "learning_rate", "loss", "loss_scale", "batch_size", "epoch", "clip_coef",
-    "max_norm", "rank",
+    "max_norm", "rank", "skipped",
 )  # fmt: skip
-_CODES = "dddfffdddf"
+_CODES = "dddfffdddff"
+_SKIPPED = {"skip": 1.0, "clip": 0.0, "pass": 0.0}
 _NAN = math.nan
 OVERFLOW = -1.0  # what DeepSpeed writes for the norm of a step that overflowed
 
@@ -268,6 +269,11 @@ def _of_rows(log: Log, rows: Array) -> Log:
     new = {int(row): place for place, row in enumerate(rows)}
     log.culprits = {new[row]: name for row, name in log.culprits.items() if row in new}
     return log
+
+
+def skipped(action: Any) -> float | None:
+    """Whether a chooser left a step out, by what its log calls that; None where it does not say."""
+    return _SKIPPED.get(action.strip()) if isinstance(action, str) else None
 
 
 def tensor_row(cells: Sequence[Any]) -> Array:
