@@ -25,7 +25,7 @@ BAD = [math.nan, math.inf]
 def small(kind):
     """One that is past its warm-up soon."""
     return {
-        AutoClip: lambda: AutoClip(30.0, window=16),
+        AutoClip: lambda: AutoClip(30.0, window=16, clip_factor=0.75),
         ZClip: lambda: ZClip(warmup_steps=4, max_norm=3.0),
         AdaGC: lambda: AdaGC(warmup_steps=4),
         SkipStep: lambda: SkipStep(8, 2.0),
@@ -45,15 +45,16 @@ def fields(decision):
     st.floats(0, 100),
     st.one_of(st.none(), st.integers(1, 20)),
     st.booleans(),
+    st.floats(0, 10),
 )
-def test_autoclip_is_numpy_percentile(norms, percentile, window, threshold_first):
-    chooser = AutoClip(percentile, window, threshold_first=threshold_first)
+def test_autoclip_is_numpy_percentile(norms, percentile, window, threshold_first, factor):
+    chooser = AutoClip(percentile, window, threshold_first=threshold_first, clip_factor=factor)
     history = []
     for norm in norms:
         before = history[:]
         history = [*history, norm][-(window or 10**6) :]
         of = before if threshold_first else history
-        expected = np.percentile(of, percentile) if of else math.inf
+        expected = np.percentile(of, percentile) * factor if of else math.inf
         assert chooser.feed(norm).threshold == expected
 
 
@@ -310,6 +311,13 @@ def test_threads_take_turns():
         (lambda: AutoClip(101), ValueError, r"percentile must be between 0 and 100 \(got 101\)"),
         (lambda: AutoClip(math.nan), ValueError, "percentile"),
         (lambda: AutoClip("ten"), TypeError, "percentile must be a number .got 'ten'"),
+        (
+            lambda: AutoClip(clip_factor=-1),
+            ValueError,
+            r"clip_factor must be finite and >= 0 \(got -1\)",
+        ),
+        (lambda: AutoClip(clip_factor=math.inf), ValueError, "clip_factor .*got inf"),
+        (lambda: AutoClip(clip_factor="3"), TypeError, "clip_factor must be a number .got '3'"),
         (lambda: AutoClip(window=0), ValueError, "window must be an integer from 1 .*got 0"),
         (lambda: AutoClip(window=10**6 + 1), ValueError, "window .*got 1000001"),
         (lambda: AutoClip(window=2.5), ValueError, "window .*got 2.5"),

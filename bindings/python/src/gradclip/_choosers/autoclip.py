@@ -28,6 +28,8 @@ class AutoClip(GlobalChooser):
         window: how many norms are kept, up to 1 000 000; None: all.
         threshold_first: take the threshold before this step's norm is appended. The
             first step is then not clipped.
+        clip_factor: the threshold is this times the percentile; finite, >= 0. With 3 and
+            percentile=50 no step is over three times the median.
 
     >>> autoclip = AutoClip(percentile=50)
     >>> [autoclip.feed(norm).threshold for norm in (1.0, 2.0, 6.0)]
@@ -46,13 +48,20 @@ class AutoClip(GlobalChooser):
         window: int | None = None,
         *,
         threshold_first: bool = False,
+        clip_factor: float = 1.0,
     ) -> None:
         window = None if window is None else checked_window(window, 1)
         super().__init__(
-            {"percentile": percentile, "window": window, "threshold_first": threshold_first},
+            {
+                "percentile": percentile,
+                "window": window,
+                "threshold_first": threshold_first,
+                "clip_factor": clip_factor,
+            },
             percentile=percentile,
             window=window or 0,
             mode=int(bool(threshold_first)),
+            clip_factor=clip_factor,
         )
 
     def feed(self, norm: float) -> Decision:
