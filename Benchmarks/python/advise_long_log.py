@@ -2,7 +2,7 @@
 
     python Benchmarks/python/advise_long_log.py [--rows N]
 
-Writes a CSV as gradclip.Monitor does, with N rows, reads it and gives advice. Time is
+Writes a CSV as gradclip.Monitor does, with N rows of a run with a schedule that was clipped, reads it and gives advice. Time is
 that of the processor, in one thread.
 """
 
@@ -26,10 +26,15 @@ def write(path: Path, rows: int) -> None:
     with path.open("w") as file:
         file.write(HEADER)
         for start in range(0, rows, 100_000):
-            norms = 2 * np.exp(0.3 * rng.standard_normal(min(100_000, rows - start)))
+            steps = np.arange(start, min(start + 100_000, rows))
+            norms = 2 * np.exp(0.3 * rng.standard_normal(len(steps)))
+            coefs = np.minimum(1, 3 / norms)
+            rates = 0.05 * (1 + np.cos(np.pi * steps / rows))
+            losses = 1 + np.exp(-3 * steps / rows) + 0.1 * rng.standard_normal(len(steps))
+            columns = (steps, norms, coefs, rates, losses)
             file.writelines(
-                f"{step},{norm:.8g},1,0.1,1.5,0,,\n"
-                for step, norm in enumerate(norms.tolist(), start)
+                f"{step},{norm:.8g},{coef:.8g},{rate:.6g},{loss:.6g},0,,\n"
+                for step, norm, coef, rate, loss in zip(*(one.tolist() for one in columns))
             )
 
 

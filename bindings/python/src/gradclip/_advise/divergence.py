@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .log import Array, Log
+from .long import stride_of
 
 
 class Divergence(NamedTuple):
@@ -25,7 +26,8 @@ def divergence_of(log: Log, warmup: int) -> Divergence | None:
 def _steady(log: Log) -> bool:
     """Whether the norms keep their level: a loss that rises under them is no divergence (policy
     gradients, GANs, KL terms, likelihoods whose sign changes)."""
-    norm = log.norm[np.isfinite(log.norm) & (log.norm > 0)]
+    norm = log.norm[:: stride_of(len(log))]
+    norm = norm[np.isfinite(norm) & (norm > 0)]
     if len(norm) < 100:
         return False
     blocks = norm[-(len(norm) // 20) * 20 :].reshape(20, -1)
@@ -73,9 +75,11 @@ def _leaves(norm: Array) -> int:
 
 
 def _grows(log: Log, warmup: int) -> Divergence | None:
-    known = np.isfinite(log.norm) & (log.norm > 0)
-    known[:warmup] = False
-    norm = log.norm[known]
+    stride = stride_of(len(log))
+    norm = log.norm[::stride]
+    known = np.isfinite(norm) & (norm > 0)
+    known[: warmup // stride] = False
+    norm = norm[known]
     if len(norm) < 6:
         return None
     tail = max(3, len(norm) // 50)
@@ -83,7 +87,7 @@ def _grows(log: Log, warmup: int) -> Divergence | None:
     if end < 100 * before:
         return None
     good = np.flatnonzero(known)
-    first = int(good[min(_leaves(norm), len(good) - 1)])
+    first = stride * int(good[min(_leaves(norm), len(good) - 1)])
     return Divergence(
         first,
         f"from step {log.step_of(first)} on the norm grows, {end / before:.0f} times "
@@ -94,8 +98,10 @@ def _grows(log: Log, warmup: int) -> Divergence | None:
 def _lost(log: Log) -> Divergence | None:
     if log.loss is None:
         return None
-    known = np.isfinite(log.loss)
-    loss = log.loss[known]
+    stride = stride_of(len(log))
+    loss = log.loss[::stride]
+    known = np.isfinite(loss)
+    loss = loss[known]
     if len(loss) < 100:
         return None
     count = 20
@@ -110,7 +116,8 @@ def _lost(log: Log) -> Divergence | None:
     if last > start + max(0.3 * abs(start), 2 * noise):
         words = f"the loss has risen from {start:.3g} to {last:.3g}"
         place = int(np.argmax(levels > (start + last) / 2))
-        return Divergence(_row(known, len(loss) - (count - place) * size), words)
+        row = stride * _row(known, len(loss) - (count - place) * size)
+        return Divergence(row, words)
     gained, given_back = start - float(levels[best]), last - float(levels[best])
     # Neither by chance: several times what one step differs from the next.
     if min(gained, given_back) < 3 * noise or given_back <= 0.4 * gained:
@@ -119,7 +126,7 @@ def _lost(log: Log) -> Divergence | None:
         return None  # the ups and downs of a GAN
     half = float(levels[best]) + given_back / 2
     place = best + int(np.argmax(levels[best:] > half))
-    first = _row(known, len(loss) - (count - place) * size)
+    first = stride * _row(known, len(loss) - (count - place) * size)
     return Divergence(
         first,
         f"about step {log.step_of(first)} the loss goes from {levels[best]:.3g} back to "

@@ -12,6 +12,7 @@ from .divergence import Divergence, divergence_of
 from .in_force import InForce, applied_of, in_force_of
 from .levels import DRIFTS, Drift, drift_of
 from .log import Array, Log, Rows
+from .long import taken
 from .percentiles import percentiles_of
 from .rate import Rate, rate_of
 from .sampling import Sampling, sampling_of
@@ -78,20 +79,19 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
     sampling = sampling_of(log, said.rows)
     begin = warmup_of(log, said.warmup)
     compared = None if pilot is None else compare(log, pilot)
-    settled = np.flatnonzero(finite & (log.norm > 0))
-    settled = settled[settled >= begin.rows]
-    if said.warmup is None and drift_of(log.norm[settled]).drifts:
+    settled = _rows(finite & (log.norm > 0), begin.rows)
+    if said.warmup is None and drift_of(taken(log.norm, settled)).drifts:
         later = settled[len(settled) // 3 :]
-        if drift_of(log.norm[later]).factor < DRIFTS / 1.5:  # it drifted at the beginning alone
+        if drift_of(taken(log.norm, later)).factor < DRIFTS / 1.5:  # it drifted at the beginning alone
             begin, settled = WarmUp(int(later[0]), _FIRST_THIRD), later
     divergence = divergence_of(log, begin.rows)
     if compared is not None and compared.word != "lost":
         divergence = None  # what it looked like by itself no longer counts
     if divergence is not None and np.sum(settled < divergence.row) >= 1:
         settled = settled[settled < divergence.row]  # what came after says nothing
-    norm = log.norm[settled]
+    norm = taken(log.norm, settled)
     force = in_force_of(log, said.was)
-    taken = settled if log.skipped is None else settled[log.skipped[settled] != 1]
+    stepped = settled if log.skipped is None else settled[log.skipped[settled] != 1]
     return Findings(
         log=log,
         norm=norm,
@@ -108,11 +108,18 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
         stuck=None if divergence or compared or pilot is not None else stuck_of(log),
         compared=compared,
         force=force,
-        rate=rate_of(log, taken, applied_of(log, force)[taken], said.learning_rate),
+        rate=rate_of(log, stepped, taken(applied_of(log, force), stepped), said.learning_rate),
     )
 
 
 _FIRST_THIRD = "the first third left out: there the norms drift, and then no more"
+
+
+def _rows(good: Array, begin: int) -> Array:
+    """The good rows from one on, in 4 bytes each."""
+    if good[begin:].all():
+        return np.arange(begin, len(good), dtype=np.int32)
+    return np.flatnonzero(good[begin:]).astype(np.int32) + np.int32(begin)
 
 
 def _lower_is_better(log: Log, better: str) -> Log:

@@ -40,10 +40,10 @@ def in_force_of(log: Log, was: float | None) -> InForce | None:
             return None
         if not cut.any():
             return InForce(_median(limit, known), 0.0, chosen)
-        limits = norm * coef
+        limits = norm[cut] * coef[cut]
         if limit is not None:
-            limits = np.where(np.isfinite(limit), limit, limits)
-        return _of(limits[cut], float(np.mean(cut[known])), chosen)
+            limits = np.where(np.isfinite(limit[cut]), limit[cut], limits)
+        return _of(limits, float(np.mean(cut[known])), chosen)
     if was is None and limit is not None and np.any(np.isfinite(limit)):
         known = finite & np.isfinite(limit)
         if not known.any():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .log import Array
+from .long import stride_of
 
 DRIFTS = 3.0  # the level moves by more than this factor: no fixed max_norm fits
 MOVES = 1.5  # less is not worth a word
@@ -40,6 +41,7 @@ def drift_of(norm: Array) -> Drift:
     if len(norm) < _LEAST_ROWS:
         level = float(np.median(norm)) if len(norm) else 0.0
         return Drift(1.0, "is steady", level, level, False)
+    norm = norm[:: stride_of(len(norm))]
     count = min(20, len(norm) // 25)
     size = len(norm) // count
     blocks = norm[-count * size :].reshape(count, size)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .log import Array, Log
+from .long import taken
 
 
 class Rate(NamedTuple):
@@ -31,7 +32,7 @@ def rate_of(log: Log, rows: Array, norm: Array, told: float | None) -> Rate:
     if told is not None:
         product = told * float(np.median(norm)) if len(norm) else None  # perhaps infinite
         return Rate(told, told, told, product, "as you say")
-    rates = None if log.learning_rate is None else log.learning_rate[rows]
+    rates = None if log.learning_rate is None else taken(log.learning_rate, rows)
     if rates is None or not np.any(rates > 0):
         return Rate(None, None, None, None, "not in the log")
     known = rates > 0

@@ -6,6 +6,7 @@ import numpy as np
 
 from .advice import WhatIf
 from .log import Array
+from .long import stride_of
 
 EPS = 1e-6  # what clip_grad_norm_ adds to the norm
 CONSTANTS = (0.1, 0.5, 1.0, 5.0, 10.0, 35.0)
@@ -33,8 +34,7 @@ SCALED = "most steps are scaled, and Adam and its like cancel most of that"
 
 def what_if(norm: Array, max_norm: float, name: str) -> WhatIf:
     """What max_norm would have done to finite norms (at least one)."""
-    coef = np.minimum(1.0, max_norm / (norm + EPS))
-    clipped = float(np.mean(coef < 1))
-    return WhatIf(
-        max_norm, name, clipped, float(np.mean(coef)), float(np.min(coef)), regime_of(clipped)
-    )
+    clipped = float(np.mean(norm > max_norm - EPS))
+    coef = np.minimum(1.0, max_norm / (norm[:: stride_of(len(norm))] + EPS))
+    worst = min(1.0, max_norm / (float(np.max(norm)) + EPS))
+    return WhatIf(max_norm, name, clipped, float(np.mean(coef)), worst, regime_of(clipped))

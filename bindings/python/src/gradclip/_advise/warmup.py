@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .log import Array, Log
+from .long import stride_of
 
 _LEAST_ROWS = 50
 _BLOCKS = 200
@@ -57,6 +58,8 @@ def _rate_rises(log: Log) -> int:
 def _settles(norm: Array) -> int:
     """Rows until the norms have settled: the cut that leaves the rest with the least standard
     error of its mean (MSER; White 1997), over medians of blocks of log norms."""
+    stride = stride_of(len(norm))
+    norm = norm[::stride]
     good = np.flatnonzero(np.isfinite(norm) & (norm > 0))
     if len(good) < _LEAST_ROWS:
         return 0
@@ -79,7 +82,7 @@ def _settles(norm: Array) -> int:
     height = abs(float(np.median(levels[:cut])) - float(np.median(rest))) if cut else 0.0
     if height < max(np.log(1.5), 3 * _spread(rest)):
         return 0
-    return int(good[min(cut * size, len(good) - 1)])
+    return stride * int(good[min(cut * size, len(good) - 1)])
 
 
 def _spread(values: Array) -> float:

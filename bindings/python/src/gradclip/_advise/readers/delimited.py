@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
 
 from ..log import Log, LogError
+from .blocks import edges_of, numbers_of, values_of
 from .columns import Columns, choose, only_value
 from .records import log_of
 from .numbers import decimal_comma, has_decimal_commas, number, step_number
-from .rows import KINDS, LR, NORM, SKIPPED, STEP, Rows, skipped, tensor_row
-from .source import Source
+from .rows import KINDS, LR, NORM, SKIPPED, SKIPPED_BY, STEP, Rows, skipped, tensor_row
+from .source import Source, line_of
 
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 _SAMPLE = 50
@@ -63,12 +66,13 @@ def read(source: Source, column: str | None) -> Log:
     delimiter = delimiter_of([first])
     header = [cell.strip() for cell in _cells(first, delimiter)]
     rate = _rate_in(comments)
+    headless: list[str] = []
     if all(number(cell) is not None for cell in header):
         columns, names = (
             _without_header(header, column),
             [str(i) for i in range(1, len(header) + 1)],
         )
-        lines = chain([first], lines)
+        headless = [first]
     else:
         if {"key", "value", "step"} <= set(header) and column not in header:
             return _long(source, lines, header, delimiter, column)
@@ -81,7 +85,10 @@ def read(source: Source, column: str | None) -> Log:
         raise LogError(
             f"{source.name} {wanted}; its columns are {_listed(names)}: name one with --column"
         )
-    rows, short = _rows(lines, names, columns, delimiter, rate, source)
+    table = _Table(names, columns, delimiter, rate, source)
+    table.add(headless)
+    table.read(source)
+    rows, short = table.rows, table.short
     notes = _notes(source, rows, short)
     kind = {",": "CSV", "\t": "TSV", ";": "CSV (semicolons)"}.get(delimiter, "columns of numbers")
     if len(names) == 1:
@@ -166,57 +173,107 @@ def _long(
     return log
 
 
-def _rows(
-    lines: Iterator[str],
-    names: list[str],
-    columns: Columns,
-    delimiter: str,
-    rate: float | None,
-    source: Source,
-) -> tuple[Rows, int]:
-    at = {name: place for place, name in reversed(list(enumerate(names)))}
-    places = [-1] * len(KINDS)
-    if columns.norm is not None:
-        places[NORM] = at[columns.norm]
-    for role, name in columns.others.items():
-        if role in _PLACES:
-            places[_PLACES[role]] = at[name]
-    tensors = {at[name]: tensor for name, tensor in columns.tensors.items()}
-    culprit = at.get(columns.others.get("culprit", ""), -1)
-    present = [place >= 0 for place in places]
-    present[NORM] = True
-    present[LR] = present[LR] or rate is not None
-    rows = Rows(present, list(tensors.values()), columns.p)
-    rows.step_name = columns.others.get("step")
-    taken = [(kind, place) for kind, place in enumerate(places) if place >= 0]
-    last = max([place for _, place in taken] + list(tensors) + [0])
-    action = places[SKIPPED]
-    if action >= 0:
-        taken.remove((SKIPPED, action))
-    width, short = len(names), 0
-    least = min(width, last + 2)
-    row: list[float | None] = [None] * len(KINDS)
-    row[LR] = rate
-    add = rows.add
-    read_cell = decimal_comma if _commas(source, delimiter) else number
-    for cells in _split(lines, delimiter):
-        # Of a row that was cut the last cell may have lost digits.
-        if len(cells) < least or (source.cut and width > 1 and _cut_short(cells, width, last)):
-            short += bool(cells)
-            continue
-        for kind, place in taken:
-            try:
-                row[kind] = float(cells[place])
-            except ValueError:
-                row[kind] = (step_number if kind == STEP else read_cell)(cells[place])
-                if kind == NORM and row[kind] is None:
-                    rows.not_read(cells[place])
-        if action >= 0:
-            row[SKIPPED] = skipped(cells[action])
-        added = add(row, tensor_row([cells[place] for place in tensors]) if tensors else None)
-        if added and 0 <= culprit < len(cells) and cells[culprit]:
-            rows.culprits[len(rows) - 1] = cells[culprit].strip()
-    return rows, short
+class _Table:
+    """The lines of a table as rows. short: how many lines have too few cells."""
+
+    def __init__(
+        self, names: list[str], columns: Columns, delimiter: str, rate: float | None, source: Source
+    ) -> None:
+        at = {name: place for place, name in reversed(list(enumerate(names)))}
+        places = [-1] * len(KINDS)
+        if columns.norm is not None:
+            places[NORM] = at[columns.norm]
+        for role, name in columns.others.items():
+            if role in _PLACES:
+                places[_PLACES[role]] = at[name]
+        self._tensors = {at[name]: tensor for name, tensor in columns.tensors.items()}
+        self._culprit = at.get(columns.others.get("culprit", ""), -1)
+        present = [place >= 0 for place in places]
+        present[NORM] = True
+        present[LR] = present[LR] or rate is not None
+        self.rows = Rows(present, list(self._tensors.values()), columns.p)
+        self.rows.step_name = columns.others.get("step")
+        self.short = 0
+        self._taken = [(kind, place) for kind, place in enumerate(places) if place >= 0]
+        self._last = max([place for _, place in self._taken] + list(self._tensors) + [0])
+        self._action = places[SKIPPED]
+        if self._action >= 0:
+            self._taken.remove((SKIPPED, self._action))
+        self._width, self._delimiter = len(names), delimiter
+        self._row: list[float | None] = [None] * len(KINDS)
+        self._row[LR] = self._rate = rate
+        commas = _commas(source, delimiter)
+        self._read_cell = decimal_comma if commas else number
+        # What parts the cells, where the table can be read in blocks.
+        self._edge = "\n" if self._width == 1 else delimiter if delimiter != " " else ""
+        if self._tensors or columns.norm is None or commas:
+            self._edge = ""
+
+    def read(self, source: Source) -> None:
+        """Reads the rest of a file."""
+        for block in source.blocks():
+            whole = block[: block.rfind(b"\n") + 1] if source.cut else block
+            if whole and not self._add_block(whole):
+                self.add(line_of(line) for line in whole.splitlines(keepends=True))
+            if source.cut:
+                self.add([line_of(block[len(whole) :])], is_cut=True)
+
+    def add(self, lines: Iterable[str], is_cut: bool = False) -> None:
+        """Adds lines; of one that was cut the last cell may have lost digits."""
+        least, row = min(self._width, self._last + 2), self._row
+        for cells in _split(lines, self._delimiter):
+            if len(cells) < least or (is_cut and self._is_cut_short(cells)):
+                self.short += bool(cells)
+                continue
+            for kind, place in self._taken:
+                try:
+                    row[kind] = float(cells[place])
+                except ValueError:
+                    row[kind] = (step_number if kind == STEP else self._read_cell)(cells[place])
+                    if kind == NORM and row[kind] is None:
+                        self.rows.not_read(cells[place])
+            if self._action >= 0:
+                row[SKIPPED] = skipped(cells[self._action])
+            tensors = None
+            if self._tensors:
+                tensors = tensor_row([cells[place] for place in self._tensors])
+            if self.rows.add(row, tensors):
+                self._name_culprit(len(self.rows) - 1, cells)
+
+    def _is_cut_short(self, cells: list[str]) -> bool:
+        """Whether the last line, which has no end, may have lost digits of what is taken."""
+        return self._width > 1 and (len(cells) < self._width or self._last == self._width - 1)
+
+    def _name_culprit(self, row: int, cells: list[str]) -> None:
+        if 0 <= self._culprit < len(cells) and cells[self._culprit]:
+            self.rows.culprits[row] = cells[self._culprit].strip()
+
+    def _add_block(self, block: bytes) -> bool:
+        """Adds the lines of a block, if it can be read as a whole."""
+        if not self._edge:
+            return False
+        edges = edges_of(block, self._edge, self._width)
+        needed = {place for kind, place in self._taken if kind in (NORM, LR)}
+        found = edges is not None and numbers_of(
+            block, edges, [place for _, place in self._taken], needed
+        )
+        if edges is None or not found:
+            return False
+        columns = dict(zip((kind for kind, _ in self._taken), found))
+        if np.any(columns[NORM] < 0):
+            return False
+        if self._action >= 0:
+            columns[SKIPPED] = values_of(block, edges, self._action, SKIPPED_BY)
+        if self._rate is not None and LR not in columns:
+            columns[LR] = np.full(len(edges), self._rate)
+        first = len(self.rows)
+        self.rows.extend(columns)
+        if self._culprit >= 0:
+            begin, end = edges[:, self._culprit] + 1, edges[:, self._culprit + 1]
+            for row in np.flatnonzero(end > begin).tolist():
+                name = block[begin[row] : end[row]].decode("utf-8", "replace").strip()
+                self.rows.culprits[first + row] = name
+        return True
 
 
 def _commas(source: Source, delimiter: str) -> bool:
@@ -227,12 +284,7 @@ def _commas(source: Source, delimiter: str) -> bool:
     return has_decimal_commas([cell for line in lines for cell in _cells(line, delimiter)])
 
 
-def _cut_short(cells: list[str], width: int, last: int) -> bool:
-    """Whether the last line, which has no end, may have lost digits of what is taken."""
-    return len(cells) < width or last == width - 1
-
-
-def _split(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
+def _split(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
     if delimiter == " ":
         return map(str.split, lines)
     # A line at a time: a stray quotation mark must not swallow the lines after it.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..log import Array, Log, Tensors
 from ..tensors import largest_of, total_of
+from .column import Column
 from .numbers import is_blank, number
 
 # The places in a row, and how a column is stored.
@@ -20,7 +21,7 @@ KINDS = (
     "max_norm", "rank", "skipped",
 )  # fmt: skip
 _CODES = "dddfffdddff"
-_SKIPPED = {"skip": 1.0, "clip": 0.0, "pass": 0.0}
+SKIPPED_BY = {"skip": 1.0, "clip": 0.0, "pass": 0.0}
 _NAN = math.nan
 OVERFLOW = -1.0  # what DeepSpeed writes for the norm of a step that overflowed
 
@@ -37,12 +38,10 @@ class Rows:
     def __init__(
         self, present: Sequence[bool], tensors: Sequence[str] = (), p: float = 2.0
     ) -> None:
-        self.columns: list[array[float] | None] = [
-            array(code) if has else None for code, has in zip(_CODES, present)
-        ]
+        self._columns = [Column(code) if has else None for code, has in zip(_CODES, present)]
         self._appends = [
-            (place, column.append)
-            for place, column in enumerate(self.columns)
+            (place, column.tail.append)
+            for place, column in enumerate(self._columns)
             if column is not None
         ]
         self._tensor_names, self._p = list(tensors), p
@@ -56,8 +55,24 @@ class Rows:
         self.step_name: str | None = None  # of the column that should hold the steps
 
     def __len__(self) -> int:
-        norm = self.columns[NORM]
+        norm = self._columns[NORM]
         return 0 if norm is None else len(norm)
+
+    def has(self, place: int) -> bool:
+        """Whether there is a number in a column; NaN alone is nothing."""
+        column = self._columns[place]
+        return column is not None and bool(np.any(~np.isnan(column.values()[:1000])))
+
+    def extend(self, columns: Mapping[int, Array]) -> None:
+        """Adds many rows, all of whose cells are there."""
+        count = len(columns[NORM])
+        for place, column in enumerate(self._columns):
+            if column is not None:
+                missing = self._rate if place == LR else _NAN
+                numbers = columns.get(place)
+                column.extend(np.full(count, missing) if numbers is None else numbers)
+        if LR in columns:
+            self._rate = float(columns[LR][-1])
 
     def add(self, row: Sequence[float | None], tensor_norms: Array | None = None) -> bool:
         """Adds a row: a value for each place, None where it has none. Returns whether it has
@@ -109,9 +124,10 @@ class Rows:
         if loss is None or step is None:
             return
         self._pending = (step, loss)
-        steps, losses = self.columns[STEP], self.columns[LOSS]
-        if steps and losses and steps[-1] == step and math.isnan(losses[-1]):
-            losses[-1] = loss
+        steps, losses = self._columns[STEP], self._columns[LOSS]
+        if steps and losses and steps.tail and losses.tail:
+            if steps.tail[-1] == step and math.isnan(losses.tail[-1]):
+                losses.tail[-1] = loss
 
     def _add_tensors(self, norms: Array) -> None:
         one = largest_of(norms[:, None], self._tensor_names, self._p)
@@ -121,11 +137,9 @@ class Rows:
     def log(self, **about: Any) -> Log:
         """The Log of what was added. about: its attributes that are not columns."""
         arrays: dict[str, Any] = {}
-        for kind, column in zip(KINDS, self.columns):
-            values = np.frombuffer(column, column.typecode) if column else np.empty(0)
-            arrays[kind] = values if column is not None and np.any(~np.isnan(values)) else None
-        norm = self.columns[NORM]
-        arrays["norm"] = np.frombuffer(norm, "d") if norm else np.empty(0)
+        for kind, column in zip(KINDS, self._columns):
+            values = np.empty(0) if column is None else column.values()
+            arrays[kind] = values if np.any(~np.isnan(values)) or kind == "norm" else None
         epoch, rank = arrays.pop("epoch"), arrays.pop("rank")
         tensors = None
         if self._tensor_names and len(self._largest) == len(self):
@@ -273,7 +287,7 @@ def _of_rows(log: Log, rows: Array) -> Log:
 
 def skipped(action: Any) -> float | None:
     """Whether a chooser left a step out, by what its log calls that; None where it does not say."""
-    return _SKIPPED.get(action.strip()) if isinstance(action, str) else None
+    return SKIPPED_BY.get(action.strip()) if isinstance(action, str) else None
 
 
 def tensor_row(cells: Sequence[Any]) -> Array:

@@ -13,6 +13,7 @@ from ..log import LogError
 HEAD = 1 << 16
 LONGEST = 1 << 22  # bytes of a line; a longer one is left out
 _BUFFER = 1 << 20
+_BLOCK = 1 << 18
 
 # Called with the bytes read so far, now and then.
 Progress = Callable[[int], None]
@@ -104,7 +105,28 @@ class Source:
                 continue
             if self.done == len(line) and line.startswith(b"\xef\xbb\xbf"):
                 line = line[3:]
-            yield line.decode("utf-8", "replace").rstrip("\r\n")
+            yield line_of(line)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The rest in blocks of whole lines. After the last one `cut` says
+        whether its last line has no end."""
+        while True:
+            block = self._file.read(_BLOCK)
+            if not block:
+                return
+            if block[-1] != 10:
+                block += self._file.readline(LONGEST)
+            begin = block.rfind(b"\n", 0, -1) + 1
+            too_long = len(block) - begin > LONGEST
+            self._advance(len(block))
+            if too_long:
+                self.too_long += 1
+                if block[-1] != 10:
+                    self._skip_line()
+                block = block[:begin]
+            self.cut = bool(block) and block[-1] != 10
+            if block:
+                yield block
 
     def _skip_line(self) -> None:
         while True:
@@ -122,6 +144,11 @@ class Source:
     def _tell(self) -> None:
         self._next = self.done + _BUFFER
         self._progress(self.done)
+
+
+def line_of(line: bytes) -> str:
+    """A line without its end; bytes that are not UTF-8 are replaced."""
+    return line.decode("utf-8", "replace").rstrip("\r\n")
 
 
 def _fully(raw: BinaryIO, count: int) -> bytes:

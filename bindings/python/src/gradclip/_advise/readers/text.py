@@ -259,11 +259,11 @@ def _step(match: re.Match[str]) -> float:
 
 
 def _also(rows: Rows) -> list[str]:
-    """What else was found; NaN alone is nothing."""
+    """What else was found."""
     return [
         KINDS[place].replace("_", " ") + " too"
         for place in (LR, LOSS)
-        if any(value == value for value in (rows.columns[place] or ())[:1000])
+        if rows.has(place)
     ]
 
 
