@@ -214,6 +214,10 @@ void choosers() {
     gradclip::options strict;
     CHECK(is(REFUSED(autoclip.clip(grads, 2.0, std::nullopt, strict)), gradclip::status::non_finite, "grads[0]"));
     CHECK(is(REFUSED(autoclip.feed(-1)), gradclip::status::invalid_argument, "-1"));
+    // A norm or a loss that is not finite is an error, unless the caller looks at the decision.
+    CHECK(is(REFUSED(autoclip.feed(nan)), gradclip::status::non_finite, "total_norm is not finite (got nan)"));
+    const gradclip::decision looked = value(autoclip.feed(infinity, std::nullopt, false));
+    CHECK(looked.to_do == gradclip::action::skip && !looked.recorded && looked.steps == 1);
     std::vector<unsigned char> damaged = bytes;
     damaged.back() ^= 1;
     CHECK(is(REFUSED(autoclip.import_bytes(damaged)), gradclip::status::bad_data, ""));
@@ -227,6 +231,10 @@ void choosers() {
     gradclip::decision decided = value(skipstep.feed(100, 1.0));
     CHECK(decided.to_do == gradclip::action::skip && decided.mean == 1.5 && decided.deviation == std::sqrt(0.5));
     CHECK(value(skipstep.feed(1.5, 1.0)).to_do == gradclip::action::pass);
+    CHECK(is(REFUSED(skipstep.feed(1.5, infinity)), gradclip::status::non_finite, "loss is not finite"));
+    three[0] = 1.5f, four[0] = 0;
+    CHECK(is(REFUSED(skipstep.clip(grads, 2.0, nan)), gradclip::status::non_finite, "loss is not finite"));
+    CHECK(three[0] == 1.5f && value(skipstep.clip(grads, 2.0, nan, looks)).skip);
     few.window = 1;
     CHECK(is(REFUSED(gradclip::chooser::make(few)), gradclip::status::invalid_argument, "window"));
 
@@ -235,6 +243,8 @@ void choosers() {
     decided = value(adagc.feed_tensors({3, 4}));
     CHECK(decided.tensor_coefs.size() == 2 && decided.tensor_coefs[1] == 1 / (5 + 1e-8));
     CHECK(is(REFUSED(adagc.feed_tensors({3})), gradclip::status::invalid_argument, ""));
+    CHECK(is(REFUSED(adagc.feed_tensors({3, nan})), gradclip::status::non_finite, "total_norm is not finite (got nan)"));
+    CHECK(value(adagc.feed_tensors({infinity, 4}, false)).to_do == gradclip::action::skip);
     gradclip::chooser moved = std::move(adagc);
     CHECK(value(moved.feed_tensors({3, 4})).steps == 2);
 #ifndef GRADCLIP_NO_EXCEPTIONS

@@ -84,21 +84,31 @@ public:
     }
     [[nodiscard]] static outcome<chooser> make(chooser_kind kind) { return make(chooser_defaults(kind)); }
 
-    /* Tell the norm of a step, and its loss (only SKIPSTEP looks at it). */
-    outcome<decision> feed(double total_norm, std::optional<double> loss = std::nullopt) {
+    /* Tell the norm of a step, and its loss (only SKIPSTEP looks at it). One that is not finite is an error with
+     * status::non_finite, unless error_if_nonfinite is false: then the decision is to skip. An optimizer
+     * that defers multiplies by decision.clip_coef * result.factor. */
+    outcome<decision> feed(double total_norm, std::optional<double> loss = std::nullopt,
+                           bool error_if_nonfinite = true) {
         decision made;
         gradclip_decision decided = room(made, 1);
         const gradclip_status code =
             gradclip_chooser_feed(handle_.get(), total_norm, loss ? &*loss : nullptr, &decided);
+        if (code == GRADCLIP_NON_FINITE && error_if_nonfinite) return calls::fail<decision>(told(total_norm));
         return calls::done(code, filled(std::move(made), decided));
     }
 
     /* The same for ADAGC, with the norm of each tensor; -1 for one without a gradient. */
-    outcome<decision> feed_tensors(const std::vector<double> &tensor_norms) {
+    outcome<decision> feed_tensors(const std::vector<double> &tensor_norms, bool error_if_nonfinite = true) {
         decision made;
         gradclip_decision decided = room(made, tensor_norms.size());
         const gradclip_status code =
             gradclip_chooser_feed_tensors(handle_.get(), tensor_norms.data(), tensor_norms.size(), &decided);
+        if (code == GRADCLIP_NON_FINITE && error_if_nonfinite) {
+            double worst = 0;
+            for (const double norm : tensor_norms)
+                if (!(norm <= worst)) worst = norm;
+            return calls::fail<decision>(told(worst));
+        }
         return calls::done(code, filled(std::move(made), decided));
     }
 
@@ -114,7 +124,7 @@ public:
         gradclip_decision decided = room(made.decided, grads.size());
         const gradclip_status code = gradclip_chooser_clip(handle_.get(), grads.c_tensors(), grads.size(), norm_type,
                                                            loss ? &*loss : nullptr, &passed, &found, &decided);
-        if (code == GRADCLIP_NON_FINITE && given.error_if_nonfinite && found.nonfinite_count > 0) {
+        if (code == GRADCLIP_NON_FINITE && given.error_if_nonfinite) {
             return calls::fail<chosen>(detail::non_finite_error(found));
         }
         made.found = detail::cpp_result(found, code);
@@ -149,6 +159,15 @@ private:
         void operator()(gradclip_chooser *handle) const noexcept { gradclip_chooser_free(handle); }
     };
     chooser(gradclip_chooser *handle, bool is_per_tensor) noexcept : handle_(handle), is_per_tensor_(is_per_tensor) {}
+
+    /* The error for a norm, or the loss, that is not finite. */
+    static error told(double total_norm) noexcept {
+        gradclip_result found = detail::c_result();
+        found.total_norm = total_norm;
+        found.first_tensor = GRADCLIP_NONE;
+        found.first_element = GRADCLIP_NONE;
+        return detail::non_finite_error(found);
+    }
 
     /* A C decision with room in `made` for what concerns each tensor. */
     gradclip_decision room(decision &made, std::size_t count) const {

@@ -123,7 +123,9 @@ inline error last_error(gradclip_status code) noexcept {
 
 inline error non_finite_error(const gradclip_result &found) noexcept {
     char text[200];
-    if (found.first_tensor == GRADCLIP_NONE) {
+    if (found.first_tensor == GRADCLIP_NONE && found.total_norm - found.total_norm == 0) {
+        std::snprintf(text, sizeof text, "loss is not finite"); // a chooser was told it
+    } else if (found.first_tensor == GRADCLIP_NONE) {
         std::snprintf(text, sizeof text, "total_norm is not finite (got %g)", found.total_norm);
     } else {
         std::snprintf(text, sizeof text, "grads[%llu] is not finite at element %llu (not finite in all: %llu, NaN: %llu)",

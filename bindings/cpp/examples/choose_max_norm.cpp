@@ -116,7 +116,7 @@ int main(int argc, char **argv) try {
             std::vector<double> norms;
             found = way == "deferred" ? gradclip::defer_clip(grads, infinity, 2.0, options, &norms) : norm.finish(infinity);
             // A norm that is NaN or infinite is told, too: it enters no history, and the verdict is to skip.
-            decision = is_per_tensor ? chooser.feed_tensors(norms) : chooser.feed(found.total_norm, loss);
+            decision = is_per_tensor ? chooser.feed_tensors(norms, false) : chooser.feed(found.total_norm, loss, false);
             for (std::size_t t = 0; t < factors.size(); t++)
                 factors[t] = (is_per_tensor ? decision.tensor_coefs[t] : decision.clip_coef) * found.factor;
             found.clip_coef = decision.clip_coef; // for the log: it was measured with none
