@@ -568,7 +568,9 @@ gradclip_status gradclip_accumulator_finish(gradclip_accumulator *accumulator, d
 /*
  * The same, and clip grads in place by that norm, as gradclip_clip_grad_norm() would
  * with the accumulator's options. The gradients are not measured again: as a rule they
- * are those that were added. result may be NULL; its tensor_norms must be.
+ * are those that were added. result may be NULL; its tensor_norms must be. With no
+ * gradients to clip (count 0, or all of them empty) it returns what
+ * gradclip_accumulator_finish() does: nothing is replaced.
  */
 gradclip_status gradclip_accumulator_clip(gradclip_accumulator *accumulator,
                                           const gradclip_tensor *grads, size_t count,

@@ -33,7 +33,7 @@
  * WHAT IS SENT. One MPI_Allreduce of 192 bytes by MPI_SUM. INFINITY and -INFINITY
  * take another of 16 bytes by MPI_MAX; other orders, and float64 with norm_type 1 and
  * 2, one of an int (has every rank the memory?) and an MPI_Allgather of 1032 bytes a
- * rank. If an element is not finite one more, of 24 bytes, says where.
+ * rank. If an element is not finite one more, of 32 bytes, says where.
  *
  * ALL RANKS DECIDE ALIKE. A NaN or an infinity on one rank is found on all: the policy
  * of the options is carried out everywhere. A call that is refused on one rank (a bad
@@ -95,28 +95,34 @@ static inline gradclip_status gradclip_mpi_failed_(int error, gradclip_mpi_resul
     return GRADCLIP_MPI_ERROR;
 }
 
-/* MPI_Op over {rank, tensor, element}: that of the lower rank stays. */
+/* MPI_Op over {rank, tensor, element, is anything written}: the place of the lower rank stays. */
 static inline void gradclip_mpi_lower_rank_(void *in, void *inout, int *count, MPI_Datatype *type)
 {
     const int64_t *a = (const int64_t *)in;
     int64_t *b = (int64_t *)inout;
     (void)type;
-    for (int i = 0; i < *count; i++, a += 3, b += 3)
+    for (int i = 0; i < *count; i++, a += 4, b += 4) {
+        const int64_t writes = a[3] | b[3];
         if (a[0] < b[0]) memcpy(b, a, 3 * sizeof *b);
+        b[3] = writes;
+    }
 }
 
-/* Where the first non-finite element is, from what each rank knows of its own. */
-static inline gradclip_status gradclip_mpi_culprit_(MPI_Comm comm, const gradclip_result *own, gradclip_mpi_result *found)
+/* Where the first non-finite element is, from what each rank knows of its own. *writes says whether
+ * this rank has gradients to clip, and receives whether any rank has. */
+static inline gradclip_status gradclip_mpi_culprit_(MPI_Comm comm, const gradclip_result *own, int *writes,
+                                                    gradclip_mpi_result *found)
 {
     int error, rank = 0;
-    int64_t mine[3], first[3] = {0, 0, 0};
+    int64_t mine[4], first[4] = {0, 0, 0, 0};
     MPI_Datatype place;
     MPI_Op lower_rank;
     if ((error = MPI_Comm_rank(comm, &rank)) != MPI_SUCCESS) return gradclip_mpi_failed_(error, found);
     mine[0] = own->nonfinite_count > 0 ? (int64_t)rank : INT64_MAX;
     mine[1] = (int64_t)own->first_tensor;
     mine[2] = (int64_t)own->first_element;
-    if ((error = MPI_Type_contiguous(3, MPI_INT64_T, &place)) != MPI_SUCCESS) return gradclip_mpi_failed_(error, found);
+    mine[3] = *writes;
+    if ((error = MPI_Type_contiguous(4, MPI_INT64_T, &place)) != MPI_SUCCESS) return gradclip_mpi_failed_(error, found);
     error = MPI_Type_commit(&place);
     if (error == MPI_SUCCESS && (error = MPI_Op_create(gradclip_mpi_lower_rank_, 1, &lower_rank)) == MPI_SUCCESS) {
         error = MPI_Allreduce(mine, first, 1, place, lower_rank, comm);
@@ -127,6 +133,7 @@ static inline gradclip_status gradclip_mpi_culprit_(MPI_Comm comm, const gradcli
     found->rank = (int)first[0];
     found->all.first_tensor = (uint64_t)first[1];
     found->all.first_element = (uint64_t)first[2];
+    *writes = first[3] != 0;
     return GRADCLIP_OK;
 }
 
@@ -158,10 +165,11 @@ static inline gradclip_status gradclip_mpi_gather_(MPI_Comm comm, gradclip_accum
 
 /*
  * Put the sum over all ranks into each rank's accumulator. `refused` is what a call on this
- * rank has returned so far: below 0, the other ranks are told of it.
+ * rank has returned so far: below 0, the other ranks are told of it. *writes: as for
+ * gradclip_mpi_culprit_, where something is not finite.
  */
 static inline gradclip_status gradclip_mpi_reduce_(MPI_Comm comm, gradclip_status refused,
-                                                   gradclip_accumulator *accumulator, double max_norm,
+                                                   gradclip_accumulator *accumulator, double max_norm, int *writes,
                                                    gradclip_mpi_result *found)
 {
     int error;
@@ -195,15 +203,27 @@ static inline gradclip_status gradclip_mpi_reduce_(MPI_Comm comm, gradclip_statu
     /* From here on all ranks return the same. */
     gradclip_status status = gradclip_accumulator_from_words(accumulator, max_norm, sums);
     if (status >= 0 && sums[GRADCLIP_WORD_KIND] > 0) status = gradclip_mpi_gather_(comm, accumulator, block, found);
-    if (status >= 0 && sums[GRADCLIP_WORD_NONFINITE] > 0) status = gradclip_mpi_culprit_(comm, &own, found);
+    if (status >= 0 && sums[GRADCLIP_WORD_NONFINITE] > 0) status = gradclip_mpi_culprit_(comm, &own, writes, found);
     return status;
 }
 
-/* The result of all ranks' sum; `clips`: and the write. */
+static inline int gradclip_mpi_has_elements_(const gradclip_tensor *grads, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (grads[i].length > 0) return 1;
+    return 0;
+}
+
+/* The result of all ranks' sum; `clips`: and the write, which some rank has to do. */
 static inline gradclip_status gradclip_mpi_tell_(gradclip_accumulator *accumulator, const gradclip_tensor *grads,
                                                  size_t count, double max_norm, int clips, gradclip_mpi_result *found)
 {
     uint64_t tensor = found->all.first_tensor, element = found->all.first_element;
+    /* A rank without gradients clips a zero of its own, to return what the others do. */
+    float zero = 0;
+    gradclip_tensor own = {NULL, 1, GRADCLIP_F32, 0, 1, 0};
+    own.data = &zero;
+    if (!gradclip_mpi_has_elements_(grads, count)) grads = &own, count = 1;
     gradclip_status status = clips ? gradclip_accumulator_clip(accumulator, grads, count, max_norm, &found->all)
                                    : gradclip_accumulator_finish(accumulator, max_norm, &found->all);
     if (found->rank >= 0) {
@@ -223,7 +243,8 @@ static inline gradclip_status gradclip_mpi_run_(MPI_Comm comm, const gradclip_te
     if (found == NULL) found = &unasked;
     gradclip_status status = gradclip_accumulator_create(norm_type, options, &accumulator);
     if (status >= 0) status = gradclip_accumulator_add(accumulator, grads, count);
-    status = gradclip_mpi_reduce_(comm, status, accumulator, max_norm, found);
+    int writes = clips; /* (What is not finite is in some rank's list.) */
+    status = gradclip_mpi_reduce_(comm, status, accumulator, max_norm, &writes, found);
     if (status >= 0) status = gradclip_mpi_tell_(accumulator, grads, count, max_norm, clips, found);
     gradclip_accumulator_free(accumulator);
     return status;
@@ -260,9 +281,9 @@ static inline gradclip_status gradclip_mpi_defer_clip(MPI_Comm comm, const gradc
 /*
  * The same for an accumulator that each rank has added its shards to, during the
  * backward pass say, of which then only the message is left to wait for. grads are what
- * is clipped (a rank may have none: count = 0). Whoever clips nothing on any rank, and lets
- * the optimizer multiply, looks at found->all.nonfinite_count under the policy ZERO. Afterwards the accumulator holds the sum over all
- * ranks: reset it before the next step.
+ * is clipped (a rank may have none: count = 0). If no rank has any, nothing is replaced, and
+ * it is gradclip_mpi_defer_clip(): never GRADCLIP_OK over a NaN. Afterwards the accumulator
+ * holds the sum over all ranks: reset it before the next step.
  */
 static inline gradclip_status gradclip_mpi_accumulator_clip(MPI_Comm comm, gradclip_accumulator *accumulator,
                                                             const gradclip_tensor *grads, size_t count, double max_norm,
@@ -272,8 +293,9 @@ static inline gradclip_status gradclip_mpi_accumulator_clip(MPI_Comm comm, gradc
     if (found == NULL) found = &unasked;
     /* (Multiplying by 1 checks the list and writes nothing.) */
     gradclip_status status = gradclip_scale(grads, count, 1.0, NULL);
-    status = gradclip_mpi_reduce_(comm, status, accumulator, max_norm, found);
-    return status < 0 ? status : gradclip_mpi_tell_(accumulator, grads, count, max_norm, 1, found);
+    int writes = status >= 0 && gradclip_mpi_has_elements_(grads, count);
+    status = gradclip_mpi_reduce_(comm, status, accumulator, max_norm, &writes, found);
+    return status < 0 ? status : gradclip_mpi_tell_(accumulator, grads, count, max_norm, writes, found);
 }
 
 #ifdef __cplusplus

@@ -106,9 +106,11 @@ package struct Accumulator {
         type.power == other.type.power && options.exactFloat64 == other.options.exactFloat64
     }
 
-    /// Clips gradients in place by the norm of all that was added.
+    /// Clips gradients in place by the norm of all that was added. Without gradients it is
+    /// `deferClip(maxNorm:)`: nothing is replaced then.
     package mutating func clip(_ grads: TensorList, maxNorm: Double) -> ClipResult {
         let result = finish(maxNorm: maxNorm)
+        if result.nonfiniteCount > 0 && grads.isEmpty { return result.deferred(options) }
         if !result.isNonfinite {
             let zeroes = options.nonfinite == .zero && result.nonfiniteCount > 0
             scale(grads, to: nil, by: result.factor, zeroNonfinite: zeroes, threads: options.threads)

@@ -48,6 +48,13 @@ package struct TensorList {
         dtype = 0
     }
 
+    /// Whether there is no element in any tensor.
+    @inline(never) @_optimize(size)
+    var isEmpty: Bool {
+        for i in 0..<count where self[i].length > 0 { return false }
+        return true
+    }
+
     package subscript(i: Int) -> Tensor {
         let data = data.unsafelyUnwrapped.load(fromByteOffset: i &* dataStride, as: UnsafeMutableRawPointer?.self)
         let length = lengths.unsafelyUnwrapped.load(fromByteOffset: i &* lengthStride, as: Int.self)

@@ -57,5 +57,22 @@ int main(void)
     CHECK_STATUS(gradclip_defer_clip(&t, 1, 1, 2, &o, &r), GRADCLIP_OK);
     little.flags = GRADCLIP_UNCOUNTED;
     CHECK_STATUS(gradclip_defer_clip(&little, 1, 1, 2, &o, &r), GRADCLIP_OK);
+    /* An accumulator's clip with nothing to clip is deferred, too. */
+    gradclip_tensor empty = {NULL, 0, GRADCLIP_F32, 0, 0, 0};
+    for (uint32_t policy = 0; policy < 3; policy++)
+        for (size_t count = 0; count < 3; count++) {
+            const gradclip_tensor lists[3][2] = {{empty, empty}, {empty, empty}, {empty, t}};
+            gradclip_accumulator *a;
+            bad[1] = NAN, bad[0] = 3, bad[2] = 4, bad[3] = 0, t.flags = 0;
+            o.nonfinite = policy;
+            CHECK_STATUS(gradclip_accumulator_create(2, &o, &a), GRADCLIP_OK);
+            CHECK_STATUS(gradclip_accumulator_add(a, &t, 1), GRADCLIP_OK);
+            const int replaced = policy == GRADCLIP_NONFINITE_PROPAGATE || (policy == GRADCLIP_NONFINITE_ZERO && count == 2);
+            CHECK_STATUS(gradclip_accumulator_clip(a, lists[count], count, 1, &r), replaced ? GRADCLIP_OK : GRADCLIP_NON_FINITE);
+            CHECK(r.nonfinite_count == 1 && r.first_element == 1, "%llu", (unsigned long long)r.nonfinite_count);
+            if (policy == GRADCLIP_NONFINITE_ZERO) CHECK_NUMBER(r.factor, 0.2);
+            CHECK(isnan(bad[1]) == !(policy == GRADCLIP_NONFINITE_ZERO && count == 2), "policy %u, %zu tensors: %g", policy, count, bad[1]);
+            gradclip_accumulator_free(a);
+        }
     return checks_summary("deferred");
 }

@@ -63,6 +63,33 @@ static void everyone_knows_where_the_nan_is(void)
     }
 }
 
+/* Of what the ranks have added some clip a part, or nobody clips anything: under ZERO the NaN is then still there. */
+static void nobody_says_ok_over_a_nan_that_is_left(void)
+{
+    for (uint32_t policy = 0; policy < 3; policy++)
+        for (int writers = 0; writers < 3; writers++) { /* none, the last rank, all */
+            float mine[] = {3, my_rank == 0 ? NAN : 0, 4};
+            gradclip_options options = default_options();
+            gradclip_accumulator *accumulator = NULL;
+            gradclip_mpi_result found;
+            gradclip_tensor list[2] = {tensor_of(mine, 3, GRADCLIP_F32), tensor_of(NULL, 0, GRADCLIP_F32)};
+            options.nonfinite = policy, options.eps = 0;
+            CHECK_STATUS(gradclip_accumulator_create(2, &options, &accumulator), GRADCLIP_OK);
+            CHECK_STATUS(gradclip_accumulator_add(accumulator, list, 1), GRADCLIP_OK);
+            const int writes = writers == 2 || (writers == 1 && my_rank == rank_count - 1);
+            gradclip_status expected = policy == GRADCLIP_NONFINITE_PROPAGATE || (policy == GRADCLIP_NONFINITE_ZERO && writers) ? GRADCLIP_OK
+                                                                                                                              : GRADCLIP_NON_FINITE;
+            /* Without gradients: no list, or one of empty tensors. */
+            CHECK_STATUS(gradclip_mpi_accumulator_clip(MPI_COMM_WORLD, accumulator, writes ? list : list + 1, writes || my_rank % 2, 1, &found), expected);
+            CHECK(found.rank == 0 && found.all.first_element == 1 && found.all.nonfinite_count == 1, "rank %d", found.rank);
+            if (policy == GRADCLIP_NONFINITE_ZERO) {
+                CHECK_NUMBER(found.all.factor, 1 / found.all.total_norm);
+                CHECK(my_rank != 0 || !writes || mine[1] == 0, "%g", mine[1]);
+            }
+            gradclip_accumulator_free(accumulator);
+        }
+}
+
 static void ranks_that_do_not_agree_all_get_an_error(void)
 {
     for (int what = 0; what < 7; what++) {
@@ -191,6 +218,7 @@ int main(int argc, char **argv)
 {
     begin(&argc, &argv);
     everyone_knows_where_the_nan_is();
+    nobody_says_ok_over_a_nan_that_is_left();
     ranks_that_do_not_agree_all_get_an_error();
     a_rank_that_is_refused_is_an_error_for_all();
     duplicates_count_once();
