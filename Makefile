@@ -182,11 +182,17 @@ CROSS_PYTHON := $(BUILD)/venv-cross/bin/python
 $(BUILD)/venv-cross/.ready: packaging/cross.py
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "gradclip: $(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(BUILD)/venv-cross
-	$(CROSS_PYTHON) -m pip install --quiet --disable-pip-version-check "ziglang==$$(sed -n 's/^ZIG_VERSION = "\(.*\)"/\1/p' packaging/cross.py)"
+	$(CROSS_PYTHON) -m pip install --quiet --disable-pip-version-check "ziglang==$$(sed -n 's/^ZIG_VERSION = "\(.*\)"/\1/p' packaging/cross.py)" \
+		auditwheel==6.8.2 delocate==0.13.0 hatchling 'pefile>=2024.8.26' 'zopflipy>=1.14'
 	@touch $@
 
-cross: $(BUILD)/venv-cross/.ready ## build/cross: the library for other systems (TARGETS="linux-x86_64-musl ..."; installs half a gigabyte)
+cross: $(BUILD)/venv-cross/.ready ## build/cross: library, wheel and archive for other systems (TARGETS="linux-x86_64-musl ..."; installs half a gigabyte)
 	$(CROSS_PYTHON) packaging/cross.py $(BUILD)/cross $(TARGETS)
+	$(CROSS_PYTHON) packaging/wheels.py $(BUILD)/cross $(TARGETS)
+
+.PHONY: test-archives
+test-archives: $(BUILD)/venv-cross/.ready ## the wheels and archives that `make cross` made, unpacked, linked, run where that can be
+	$(CROSS_PYTHON) Tests/install/archives.py $(BUILD)/cross $(TARGETS)
 
 test-platforms: $(BUILD)/venv-cross/.ready ## run what `make cross` built, natively and in emulators: one hash everywhere
 	$(CROSS_PYTHON) Tests/platforms/run.py $(BUILD)/cross $(TARGETS)

@@ -11,6 +11,7 @@ against each system's headers and links. A target is a row of TARGETS, and nothi
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Callable, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 ZIG_VERSION = "0.17.1"
@@ -61,8 +63,8 @@ TARGETS = [
 C_TARGETS = ("CGradClipSystem", "CGradClipKernels")
 
 
-def stop(message: str) -> None:
-    sys.exit(f"cross.py: {message}")
+def stop(message: str) -> NoReturn:
+    sys.exit(f"{Path(sys.argv[0]).name}: {message}")
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
@@ -227,5 +229,15 @@ def main() -> None:
         print(f"{name}: {library}, {library.stat().st_size} bytes")
 
 
+def complete(whole: Callable[[], None]) -> None:
+    """A program, whose disk may be full at any place."""
+    try:
+        whole()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        stop("there is no room on the disk")
+
+
 if __name__ == "__main__":
-    main()
+    complete(main)

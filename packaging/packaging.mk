@@ -5,7 +5,7 @@ LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR    ?= $(PREFIX)/share
 OBJECTS    := $(SCRATCH)/release/gradclip.product/Objects.LinkFileList
-INSTALL    := BUILD="$(BUILD)" VERSION="$(VERSION)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" \
+INSTALL    := LIBRARY="$(BUILD)/lib/$(FILE)" STATIC="$(BUILD)/lib/libgradclip.a" MANUAL="$(BUILD)/man" VERSION="$(VERSION)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" \
 	INCLUDEDIR="$(INCLUDEDIR)" DATADIR="$(DATADIR)" packaging/install.sh
 
 .PHONY: static man install uninstall dist docs-swift test-install test-cpp test-package
@@ -32,7 +32,7 @@ uninstall: ## remove what install put there
 	$(INSTALL) uninstall
 
 dist: lib static man wheel ## build/archive: an archive of libraries, headers and wheel, for people without Swift
-	BUILD="$(BUILD)" VERSION="$(VERSION)" packaging/dist.sh
+	MANUAL="$(BUILD)/man" $(PYTHON) packaging/archives.py $(BUILD)/lib/$(FILE) $(BUILD)/dist/gradclip-$(VERSION)-*.whl $(BUILD)/archive
 
 test-install: lib static man ## the installed library and the archive, used as their users do
 	Tests/install/run.sh $(BUILD)

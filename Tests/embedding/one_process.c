@@ -134,8 +134,12 @@ int main(int argc, char **argv)
     /* One setting, either way. */
     python("set_num_threads", "(i)", 4);
     CHECK(gradclip_get_num_threads() == 4, "%u", (unsigned)gradclip_get_num_threads());
-    CHECK_NUMBER(clip_here(), 2048);
-    after = threads_now();
+    /* (On a busy machine calls do without threads for a while.) */
+    for (int i = 0; i < 2000; i++) {
+        CHECK_NUMBER(clip_here(), 2048);
+        after = threads_now();
+        if (after.count == 4) break;
+    }
     CHECK(after.count == 4 && shared(before, after) == 3, "%d threads, %d of them as before", after.count, shared(before, after));
     gradclip_set_num_threads(2);
     CHECK_NUMBER(python("get_num_threads", "()"), 2);

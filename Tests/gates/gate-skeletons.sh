@@ -40,7 +40,7 @@ for test in chooser_look_back clip_for_test; do quietly gcc -std=c11 -Wall -Wext
 grep -q '^for test in .*chooser_look_back clip_for_test' Tests/c/run.sh || fail "Tests/c/run.sh does not run the tests"
 quietly rustc --edition 2021 --crate-type lib --emit=metadata --crate-name gradclip -o rust.rmeta bindings/rust/src/lib.rs
 [ -z "$(cd bindings/go && gofmt -l .)" ] || fail "the Go code is not as gofmt has it"
-(cd bindings/go && CGO_CFLAGS="-I$work/include" CGO_LDFLAGS="\"-L$build/lib\"" GOFLAGS=-mod=mod GOPROXY=off quietly go vet .)
+(cd bindings/go && CGO_CFLAGS="\"-I$work/include\"" CGO_LDFLAGS="\"-L$build/lib\"" GOFLAGS=-mod=mod GOPROXY=off quietly go vet .)
 quietly python3 -m compileall -q bindings/python/src
 quietly swiftc -frontend -parse Sources/GradClipABI/*.swift Sources/GradClip/SwiftAPI/*.swift
 # Of the table only Python's method is missing: that cannot be made.

@@ -27,11 +27,11 @@ for library in "$GRADCLIP"/lib/libgradclip.so "$GRADCLIP"/lib/libgradclip.a; do
     if nm -D "$library" 2>/dev/null | grep -i ' U .*swift' >&2; then fail "$library needs Swift"; fi
 done
 
-# The commands of its README: two compile a program, one asks pkg-config, one is CMake's.
+# The commands of its README: two compile a program, one asks pkg-config, one is CMake's, one trains.
 mkdir "$work/user"
 cp "$here/program.c" "$work/user/program.c"
 sed -n '/^## Use it/,/^## Or/{/^```sh/,/^```/{/^```/d;p;}}' "$GRADCLIP/README.md" >"$work/commands"
-[ "$(wc -l <"$work/commands")" = 4 ] || fail "README.md has another number of commands"
+[ "$(wc -l <"$work/commands")" = 5 ] || fail "README.md has another number of commands"
 for number in 1 2; do
     (cd "$work/user" && rm -f a.out && must "README.md" alone sh -c "$(sed -n "${number}p" "$work/commands")" && must "its program" alone ./a.out)
 done
@@ -43,6 +43,12 @@ flags=$(alone sh -c "$(sed -n 3p "$work/commands")")
 } >"$work/user/CMakeLists.txt"
 (cd "$work/user" && must "README.md's CMake" alone sh -c "$(sed -n 4p "$work/commands")" && must "its build" alone cmake --build build)
 must "its trainer" alone "$work/user/build/trainer"
+# The example, and the sources of the other languages.
+must "README.md's example" alone sh -c "$(sed -n 5p "$work/commands") STEPS=100"
+(cd "$GRADCLIP/rust" && must "the Rust crate" env GRADCLIP_LIB_DIR="$GRADCLIP/lib" CARGO_TARGET_DIR="$work/rust" \
+    cargo build --offline --locked --quiet)
+(cd "$GRADCLIP/go" && must "the Go package" env CGO_CFLAGS="\"-I$GRADCLIP/include\"" CGO_LDFLAGS="\"-L$GRADCLIP/lib\"" \
+    GOFLAGS=-mod=mod GOPROXY=off go build .)
 alone man -M "$GRADCLIP/share/man" 3 gradclip_clip_coef >"$work/page" 2>/dev/null || fail "man finds nothing"
 grep -q 'max_norm' "$work/page" || fail "man shows nothing"
 

@@ -38,9 +38,20 @@ if find "$tree" -newer "$work/installed" ! -type l ! -perm -o+r | grep .; then f
 make_quietly uninstall DESTDIR="$stage" PREFIX="$prefix"
 listing "$stage" >"$work/after"
 diff "$work/before" "$work/after" >&2 || fail "uninstall leaves (>) or takes (<) files"
-[ ! -e "$tree/include/gradclip" ] || fail "uninstall leaves include/gradclip"
-[ ! -e "$tree/share/doc/gradclip" ] || fail "uninstall leaves share/doc/gradclip"
+for folder in include/gradclip share/doc; do [ ! -e "$tree/$folder" ] || fail "uninstall leaves $folder"; done
+if find "$tree" -type d -empty | grep . >&2; then fail "uninstall leaves empty folders"; fi
 [ -e "$tree/lib/cmake/gradclip/mine.cmake" ] || fail "uninstall takes a folder with a file of mine"
+
+# Where nothing else is, nothing stays: of the prefix neither, but what lies above it.
+mkdir "$work/above"
+for into in "PREFIX=$work/above/prefix" "DESTDIR=$work/above PREFIX=/usr" "PREFIX=$work/above/prefix LIBDIR=$work/above/lib"; do
+    # shellcheck disable=SC2086
+    make_quietly install DESTDIR= $into
+    # shellcheck disable=SC2086
+    make_quietly uninstall DESTDIR= $into
+    [ -d "$work/above" ] || fail "uninstall takes a folder that it did not make"
+    if find "$work/above" -mindepth 1 | grep . >&2; then fail "uninstall of $into leaves these"; fi
+done
 
 # Debian's folders: everything finds everything else from there, too.
 triplet=$(gcc -print-multiarch)

@@ -14,8 +14,11 @@ fn main() {
     println!("cargo:rerun-if-env-changed=GRADCLIP_LIB_DIR");
     println!("cargo:rerun-if-env-changed=PKG_CONFIG");
     println!("cargo:rerun-if-env-changed=PKG_CONFIG_PATH");
+    let system = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     let (kind, file) = match env::var_os("CARGO_FEATURE_STATIC") {
         Some(_) => ("static", "libgradclip.a"),
+        None if system == "macos" => ("dylib", "libgradclip.dylib"),
+        None if system == "windows" => ("dylib", "gradclip.lib"),
         None => ("dylib", "libgradclip.so"),
     };
     match find(file) {
@@ -23,7 +26,7 @@ fn main() {
             println!("cargo:rustc-link-search=native={}", folder.display());
             println!("cargo:lib_dir={}", folder.display());
             println!("cargo:rustc-link-lib={}=gradclip", kind);
-            if kind == "dylib" {
+            if kind == "dylib" && system != "windows" {
                 // For the tests of this package; Cargo does not hand it on to dependents.
                 println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.display());
             }
