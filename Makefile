@@ -133,7 +133,7 @@ test-embedding: installed ## hosts with OpenMP and -Ofast, and with a Python tha
 	Tests/embedding/run.sh "$(INSTALLED)" $(BUILD)
 
 # A live comparison is a script, run-NAME.sh in the Python package's tests, and its name here.
-PEERS := torch jax tensorflow mlx timm family lightning accelerate transformers mmengine mmcv choosers olmo flower deepspeed documentation
+PEERS := torch jax tensorflow mlx timm family lightning accelerate transformers mmengine mmcv choosers olmo flower deepspeed fsdp documentation
 .PHONY: test-peers $(PEERS:%=test-peers-%)
 
 test-peers: lib ## compare live with other frameworks; installs gigabytes (test-peers-torch, -jax, ...: one of them)

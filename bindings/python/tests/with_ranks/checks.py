@@ -69,8 +69,12 @@ def raises(kind, text, function, *arguments, **keywords):
 
 def check_clipped(parameters, whole, max_norm=0.25, **keywords):
     """Clips parameters, of which `whole` are all gradients, unsharded; returns those, clipped."""
+    grads = [parameter.grad for parameter in parameters]
+    measured = dict(keywords)
+    if "uncounted" in keywords:
+        measured["uncounted"] = [parameter.grad for parameter in keywords["uncounted"]]
     for p in (1.0, math.inf, 2.0):
-        assert get_total_norm(parameters, p, **keywords).equal(whole_norm(whole, p))
+        assert get_total_norm(grads, p, **measured).equal(whole_norm(whole, p))
     expected = [with_grad(grad.clone()) for grad in whole]
     norm = clip_grad_norm_(parameters, max_norm, **keywords)
     assert (
@@ -123,12 +127,13 @@ def other_orders_and_float64():
     exact = torch.tensor(gradclip.get_total_norm(flat.numpy(), exact_f64=True), dtype=torch.float64)
     for p in (3.0, 0.5, -1.0, 2.7, 2.0, -math.inf):
         mine = [with_grad(flat[a:b].clone()) for owner, a, b in pieces_of(5000) if owner == RANK]
-        norm = get_total_norm(mine, p, group=WORLD)
+        norm = get_total_norm([parameter.grad for parameter in mine], p, group=WORLD)
         everyones = [None] * RANKS
         dist.all_gather_object(everyones, norm.item())
         assert len(set(everyones)) == 1
         assert math.isclose(norm.item(), torch.linalg.vector_norm(flat, p).item(), rel_tol=1e-12), p
-        assert get_total_norm(mine, group=WORLD, exact_f64=True).equal(exact)
+        whole = get_total_norm([p.grad for p in mine], group=WORLD, exact_f64=True)
+        assert whole.equal(exact)
 
 
 def accumulators_are_put_together():
@@ -193,7 +198,7 @@ def fsdp(mesh):
     )
     if RANKS == 1 or mesh.ndim == 1:  # torch's own, which hands back a DTensor
         torchs = torch.nn.utils.get_total_norm([p.grad for p in parameters]).full_tensor()
-        torch.testing.assert_close(get_total_norm(parameters).float(), torchs)
+        torch.testing.assert_close(get_total_norm([p.grad for p in parameters]).float(), torchs)
 
 
 def tensor_parallel():
@@ -237,13 +242,14 @@ def pipeline():
     stage = RANK // 2
     stages = [[seeded(5, 3, seed=10 * s + i) for i in range(2)] for s in range(2)]
     mine = [with_grad(distribute_tensor(grad, mesh["shard"], [Shard(0)])) for grad in stages[stage]]
-    assert get_total_norm(mine).equal(whole_norm(stages[stage])), "of one stage alone"
+    grads = [parameter.grad for parameter in mine]
+    assert get_total_norm(grads).equal(whole_norm(stages[stage])), "of one stage alone"
     expected = check_clipped(
         mine, stages[0] + stages[1], group=[mesh["shard"].get_group(), mesh["stage"].get_group()]
     )
     assert mine[1].grad.full_tensor().equal(expected[2 * stage + 1])
     # With a whole mesh for the group the same.
-    assert get_total_norm(mine, group=mesh).equal(get_total_norm(mine, group=WORLD))
+    assert get_total_norm(grads, group=mesh).equal(get_total_norm(grads, group=WORLD))
 
 
 def experts():
@@ -257,7 +263,10 @@ def experts():
         idle,
         with_grad(distribute_tensor(dense, mesh, [Replicate()])),
     ]
-    raises(ValueError, "group is needed: parameter 0 is no DTensor", clip_grad_norm_, mine, 1.0)
+    if RANKS > 1:
+        before = [mine[0].grad.clone(), mine[2].grad.to_local().clone()]
+        raises(gradclip.InvalidArgumentError, "the ranks disagree", clip_grad_norm_, mine, 1e-3)
+        assert mine[0].grad.equal(before[0]) and mine[2].grad.to_local().equal(before[1])
     expected = check_clipped(mine, [*whole, dense], group=WORLD)
     assert (
         mine[0].grad.equal(expected[RANK])
@@ -355,6 +364,12 @@ def all_raise_where_one_is_refused():
             )
     raises(
         ValueError, "group is needed: no parameter is a DTensor", clip_grad_norm_, [parameter], 1.0
+    )
+    raises(
+        ValueError,
+        "as after DistributedDataParallel, call gradclip.torch.clip_grad_norm_ instead",
+        get_total_norm,
+        [parameter.grad],
     )
     raises(
         TypeError,

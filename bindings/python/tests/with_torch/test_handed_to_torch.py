@@ -115,11 +115,12 @@ def test_complex_gradients_cannot_be_clipped_by_value_as_in_torch(calls):
 
 
 def test_dtensor(calls, tmp_path):
+    """In CPU memory they need no function of torch's; but for partial sums, and torch's own norms."""
     distributed = pytest.importorskip("torch.distributed")
     if not distributed.is_available():
         pytest.skip("this torch is built without torch.distributed")
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+    from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 
     store = distributed.FileStore(str(tmp_path / "store"), 1)
     distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
@@ -129,9 +130,19 @@ def test_dtensor(calls, tmp_path):
         weight = torch.nn.Parameter(distribute_tensor(torch.zeros(8), mesh, [Shard(0)]))
         weight.grad = distribute_tensor(grad.clone(), mesh, [Shard(0)])
         norm = gt.clip_grad_norm_([weight], 3.0)
-        assert calls == ["clip_grad_norm_"] and isinstance(norm, DTensor)
-        assert norm.full_tensor().item() == pytest.approx(grad.norm().item())
+        assert calls == [] and norm.equal(gt.get_total_norm([grad]))
         torch.testing.assert_close(weight.grad.full_tensor(), grad * (3 / grad.norm()))
+        weight.grad = distribute_tensor(grad.clone(), mesh, [Shard(0)])
+        assert gt.get_total_norm([weight.grad]).equal(norm)
+        gt.clip_grads_with_norm_([weight], 3.0, norm)
+        gt.clip_grad_value_([weight], 1.0)
+        assert calls == []
+        expected = (grad * (3 / grad.norm())).clamp(-1, 1)
+        torch.testing.assert_close(weight.grad.full_tensor(), expected)
+
+        weight.grad = DTensor.from_local(grad.clone(), mesh, [Partial()], run_check=False)
+        norm = gt.clip_grad_norm_([weight], 3.0)
+        assert calls == ["clip_grad_norm_"] and isinstance(norm, DTensor)
         # A plain gradient and a norm that is a DTensor: torch does not mix them.
         with pytest.raises(RuntimeError, match=r"mixed torch.Tensor and DTensor"):
             gt.clip_grads_with_norm_([parameter(torch.ones(3))], 1.0, norm)

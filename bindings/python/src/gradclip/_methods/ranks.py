@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from ctypes import byref, c_int64, c_size_t, c_void_p, create_string_buffer
-from typing import Any, Protocol
+from math import isnan
+from struct import pack, unpack
+from typing import Any, NamedTuple, Protocol
 
 from .._gradients.rows import Rows, Table
 from .._native import ffi
 from .._native.call import call, new_result, norm_of, options_of
-from .._native.errors import NonFiniteGradientError
+from .._native.errors import GradClipError, InvalidArgumentError, NonFiniteGradientError
 from .._norm import ALL_FINITE, NonFinite, Norm
 from .accumulator import Accumulator
 
-_Words = c_int64 * ffi.GRADCLIP_WORDS
 _STATE = 1024  # the longest export
 _PLACE = 512  # where the first NaN is, as text
 _UNCOUNTED = ffi.GRADCLIP_UNCOUNTED << 32  # in the third word of a row
@@ -94,18 +95,125 @@ def clip(
 
     def begin() -> tuple[_Handle, Rows, NonFinite]:
         rows = collect()
-        handle = _Handle(settings)
-        call(ffi.gradclip_accumulator_add, handle.pointer, rows.table.first, rows.count)
-        result = _looked_at(handle, settings.max_norm)
-        return handle, rows, rows.nonfinite(result) if result.nonfinite_count else ALL_FINITE
+        return _added(rows, rows.table, settings)
 
     handle, rows, nonfinite = _put_together(transport, begin, settings.max_norm)
+    return _clipped(handle, rows, settings, nonfinite, writes)
+
+
+def _added(rows: Rows, table: Table, settings: Settings) -> tuple[_Handle, Rows, NonFinite]:
+    """An accumulator with the rows that count in the table, and where their first NaN is."""
+    handle = _Handle(settings)
+    call(ffi.gradclip_accumulator_add, handle.pointer, table.first, rows.count)
+    result = _looked_at(handle, settings.max_norm)
+    return handle, rows, rows.nonfinite(result) if result.nonfinite_count else ALL_FINITE
+
+
+def _clipped(
+    handle: _Handle, rows: Rows, settings: Settings, nonfinite: NonFinite, writes: bool
+) -> tuple[Norm, Rows]:
     if nonfinite and settings.error_if_nonfinite:
         raise NonFiniteGradientError(nonfinite)
     result = new_result()
     first, count = (rows.table.first, rows.count) if writes else (None, 0)
     call(ffi.gradclip_accumulator_clip, handle.pointer, first, count, settings.max_norm, result)
     return norm_of(result, nonfinite, None), rows
+
+
+class OverMeshes(NamedTuple):
+    """This rank's gradients, of which each group of ranks has its own."""
+
+    rows: Rows
+    of_meshes: list[Table]  # the rows, of which those of one mesh count; one for each mesh
+    alike: Table | None  # those that every rank has the same of; None: there are none
+
+
+def clip_over_meshes(
+    meshes: Sequence[Transport],
+    collect: Callable[[], OverMeshes],
+    settings: Settings,
+    writes: bool,
+) -> tuple[Norm, Rows]:
+    """clip() for gradients that lie on several meshes, which may have ranks in common.
+
+    The sums of each are exact, so that of all has the same bits however the ranks are cut.
+    Where there are several meshes, or gradients that are to be alike everywhere, a second
+    message of 24 bytes makes sure that all ranks have the same norm.
+    """
+    refusal: Exception | None = None
+    mine: OverMeshes | None = None
+    try:
+        mine = collect()
+        _Handle(settings)  # refuses what is no setting
+    except Exception as error:
+        refusal = error
+    more = int(refusal is not None or len(meshes) > 1)
+    if mine is not None and mine.alike is not None:
+        more = 1
+    handles: list[_Handle] = []
+    found: list[NonFinite] = []
+    to_confirm = []
+    for i, mesh in enumerate(meshes):
+
+        def begin(i: int = i) -> tuple[_Handle, Rows, NonFinite]:
+            if refusal is not None:
+                raise refusal
+            assert mine is not None
+            return _added(mine.rows, mine.of_meshes[i], settings)
+
+        flag = c_int64(more)
+        try:
+            handle, _, first = _put_together(mesh, begin, settings.max_norm, flag)
+            handles.append(handle)
+            found.append(first)
+        except Exception as error:
+            if error is not refusal and not isinstance(error, GradClipError):
+                raise  # of the transport: nothing more can be sent
+            refusal = error
+        if flag.value:
+            to_confirm.append(mesh)
+    total: _Handle | None = None
+    if refusal is None and mine is not None:
+        total = handles[0]
+        for handle in handles[1:]:
+            call(ffi.gradclip_accumulator_merge, total.pointer, handle.pointer)
+        if mine.alike is not None:
+            handle, _, first = _added(mine.rows, mine.alike, settings)
+            call(ffi.gradclip_accumulator_merge, total.pointer, handle.pointer)
+            found.append(first)
+    for mesh in to_confirm:
+        refusal = _confirmed(mesh, total, settings.max_norm, refusal)
+    if refusal is not None:
+        raise refusal
+    assert mine is not None and total is not None
+    result = _looked_at(total, settings.max_norm)
+    nonfinite = ALL_FINITE
+    if result.nonfinite_count:
+        nonfinite = next(filter(None, found))
+        nonfinite.count, nonfinite.nan_count = result.nonfinite_count, result.nan_count
+    return _clipped(total, mine.rows, settings, nonfinite, writes)
+
+
+def _confirmed(
+    mesh: Transport, total: _Handle | None, max_norm: float, refusal: Exception | None
+) -> Exception | None:
+    """What is wrong on any rank of the mesh, or that they do not have the same norm."""
+    bits = 0
+    if total is not None and refusal is None:
+        norm = _looked_at(total, max_norm).total_norm
+        bits = -1 if isnan(norm) else unpack("=q", pack("=d", norm))[0]
+    words = (c_int64 * 3)(refusal is not None, bits, -bits)
+    mesh.max(words)
+    if refusal is not None:
+        return refusal
+    if words[0]:
+        return InvalidArgumentError("ranks whose call was refused must be none (got 1 or more)")
+    if words[1] != -words[2]:
+        return InvalidArgumentError(
+            "gradients that are no DTensors, and DTensors of another mesh, must have the same "
+            "norm on all ranks that share a device mesh: the ranks disagree"
+        )
+    return None
 
 
 def finish(
@@ -141,11 +249,17 @@ def without(rows: Table, uncounted: Iterable[int]) -> Table:
 
 
 def _put_together(
-    transport: Transport, begin: Callable[[], tuple[_Handle, Any, NonFinite]], max_norm: float
+    transport: Transport,
+    begin: Callable[[], tuple[_Handle, Any, NonFinite]],
+    max_norm: float,
+    flag: c_int64 | None = None,
 ) -> tuple[_Handle, Any, NonFinite]:
-    """Calls begin, and puts the sum over all ranks into the accumulator that it returns."""
+    """Calls begin, and puts the sum over all ranks into the accumulator that it returns; and
+    into flag, which is sent along if it is given, how many ranks have set it."""
     refusal: Exception | None = None
-    words = _Words()
+    words = (c_int64 * (ffi.GRADCLIP_WORDS + (flag is not None)))()
+    if flag is not None:
+        words[ffi.GRADCLIP_WORDS] = flag.value
     try:
         handle, rows, own = begin()
         state = handle.state()
@@ -156,6 +270,8 @@ def _put_together(
     extremes = (c_int64 * 2)(*words[:2])
 
     transport.sum(words)
+    if flag is not None:
+        flag.value = words[ffi.GRADCLIP_WORDS]
     if words[ffi.GRADCLIP_WORD_KIND] < 0:
         transport.max(extremes)
         words[0], words[1] = extremes

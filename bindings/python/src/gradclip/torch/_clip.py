@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._gradients.types import NonFinitePolicy
-from . import _fallback, _whole
+from . import _fallback, _sharded, _whole
 from ._rows import ForTorch, Gradients, checked_names, gradients_in, gradients_of, look_at
 
 TensorOrTensors: TypeAlias = "Tensor | Iterable[Tensor]"
@@ -57,7 +57,9 @@ def clip_grad_norm_(
 
     Gradients lie on the CPU and are float32, float64, float16, bfloat16, or
     complex if norm_type is 2. They may have any memory format; those with gaps
-    in their memory are clipped in a copy, which is copied back. If there is any
+    in their memory are clipped in a copy, which is copied back. DTensors whose parts lie
+    on the CPU (fully_shard with CPUOffloadPolicy) are clipped by the norm of all ranks of
+    their device meshes: gradclip.torch.distributed.clip_grad_norm_ does that. If there is any
     other gradient among them, all go to torch's own function.
 
     Returns:
@@ -93,11 +95,22 @@ def clip_grad_norm_(
                 stacklevel=2,
             )
     max_norm, norm_type = float(max_norm), float(norm_type)
-    seen = look_at(
-        gradients_of(parameters),
-        checked_names(names, len(parameters)),
-        complex_too=norm_type == 2,
-    )
+    listed_names = checked_names(names, len(parameters))
+    seen = look_at(gradients_of(parameters), listed_names, complex_too=norm_type == 2)
+    if _sharded.may_be(seen):
+        grads = [parameter.grad for parameter in parameters]
+        if _sharded.are_in_memory(parameters, grads):
+            return _sharded.clip_grad_norm_(
+                parameters,
+                grads,
+                max_norm,
+                norm_type,
+                error_if_nonfinite,
+                eps,
+                nonfinite,
+                grad_scale,
+                listed_names,
+            )
     return _whole.clip_grad_norm_(
         parameters,
         seen,
@@ -141,9 +154,12 @@ def get_total_norm(
     if any(tensor is None for tensor in listed):
         seen = ForTorch(0, "is None, or another is")  # which torch has no use for here
     else:
-        seen = look_at(
-            gradients_in(listed), checked_names(names, len(listed)), complex_too=norm_type == 2
-        )
+        listed_names = checked_names(names, len(listed))
+        seen = look_at(gradients_in(listed), listed_names, complex_too=norm_type == 2)
+        if _sharded.may_be(seen) and _sharded.are_in_memory(listed, listed):
+            return _sharded.get_total_norm(
+                listed, norm_type, error_if_nonfinite, nonfinite, grad_scale, listed_names
+            )
     return _whole.get_total_norm(
         listed, seen, norm_type, error_if_nonfinite, foreach, nonfinite, grad_scale
     )
@@ -182,6 +198,8 @@ def clip_grads_with_norm_(
         return
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     seen = look_at(gradients_of(parameters))
+    if isinstance(seen, ForTorch) and not _sharded.is_dtensor(total_norm):
+        parameters, seen = _sharded.local_parts(parameters, seen)
     _whole.clip_grads_with_norm_(
         parameters, seen, float(max_norm), total_norm, foreach, eps, nonfinite, grad_scale
     )
@@ -210,4 +228,6 @@ def clip_grad_value_(
         return
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     seen = look_at(gradients_of(parameters), complex_too=False)
+    if isinstance(seen, ForTorch):
+        parameters, seen = _sharded.local_parts(parameters, seen, complex_too=False)
     _whole.clip_grad_value_(parameters, seen, float(clip_value), foreach)

@@ -16,7 +16,7 @@ from .._norm import Norm
 from . import _fallback
 from ._rows import NOTHING, ForTorch, Gradients
 
-_FLOAT32_MAX = torch.finfo(torch.float32).max
+FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 def clip_grad_norm_(
@@ -160,7 +160,7 @@ def has_written(norm: Norm, nonfinite: str, grad_scale: float) -> bool:
 def as_tensor(norm: float, gradients: Gradients) -> Tensor:
     if not gradients.tensors:
         return torch.tensor(0.0)  # of the default dtype on the default device, as torch's
-    wide = gradients.wide or _FLOAT32_MAX < norm < math.inf
+    wide = gradients.wide or FLOAT32_MAX < norm < math.inf
     # Without a device it would follow torch.set_default_device, away from the gradients.
     return torch.tensor(norm, dtype=torch.float64 if wide else torch.float32, device="cpu")
 

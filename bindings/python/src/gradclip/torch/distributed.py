@@ -4,16 +4,20 @@
     norm = clip_grad_norm_(model.parameters(), max_norm=1.0)                # DTensors (fully_shard)
     norm = clip_grad_norm_(model.parameters(), max_norm=1.0, group=group)   # plain tensors, sharded
 
+DTensors in CPU memory (fully_shard's CPUOffloadPolicy) need no import of this module:
+gradclip.torch.clip_grad_norm_, and torch's own name under gradclip.torch.patch(), come here.
+
 For gradients in CPU memory that are sharded over processes. The norm is that of all
 shards together; for norm_type 1 and 2 over float32, float16 and bfloat16, and for
 infinity, it has the bits of one call on the unsharded gradients, for any number of
-ranks and any cut. One message of 192 bytes is sent (a second one of 16 for infinity;
-one of a kilobyte a rank for other orders and for float64), over gloo or any other
-backend that can sum int64. All ranks decide alike, and where a gradient is not finite
+ranks and any cut. One message of 192 bytes is sent (200 to a device mesh; a second one
+of 16 for infinity, one of a kilobyte a rank for other orders and for float64), over any
+backend that can sum int64, from the device that it serves: NCCL's sees the message on its
+GPU, gloo's in CPU memory. All ranks decide alike, and where a gradient is not finite
 all know the rank, the parameter and the element.
 
 Gradients that DistributedDataParallel has averaged are the same on every rank, and need
-none of this: gradclip.torch.clip_grad_norm_ gives every rank the same bits.
+none of this (a group would count them once for every rank): gradclip.torch.clip_grad_norm_ gives every rank the same bits.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
+from .._gradients.rows import Table
 from .._gradients.types import NonFinitePolicy
 from .._methods import ranks
 from .._methods.accumulator import Accumulator
@@ -36,6 +41,7 @@ from .._native.errors import UnsupportedError
 from .._norm import Norm
 from . import _whole
 from ._clip import TensorOrTensors
+from ._parts import places_and_rows
 from ._rows import ForTorch, Gradients, checked_names, gradients_in, look_at
 
 __all__ = ["clip_grad_norm_", "finish", "get_total_norm"]
@@ -66,8 +72,10 @@ def clip_grad_norm_(
             whose .grad is None are passed over.
         group: the ranks whose gradients have one norm. A process group; a device mesh;
             or several groups in turn, when the ranks are their product (tensor
-            parallel, then pipeline parallel: two messages). None: the mesh that the
-            parameters lie on, if all are DTensors on one mesh.
+            parallel, then pipeline parallel: two messages). None: the device meshes
+            that the DTensors among the parameters lie on, each for its own, and the
+            norms of all put together. Parameters beside them that are no DTensors must
+            have the same gradients on all ranks then.
         uncounted: parameters that another rank counts: they are scaled here, but
             neither counted nor inspected. DTensors need not be named: of them it is
             known.
@@ -91,6 +99,8 @@ def clip_grad_norm_(
             what is wrong. No gradient is written then.
         NonFiniteGradientError: on every rank, see error_if_nonfinite.
         UnsupportedError: a gradient is not in CPU memory.
+        ValueError: no group is given, and no parameter is a DTensor; or a device mesh has
+            no process group.
 
     What torch.distributed raises for a rank that is gone is passed on; nothing was
     written then.
@@ -98,14 +108,16 @@ def clip_grad_norm_(
     settings = ranks.Settings(
         float(max_norm), float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
     )
-    norm, gradients = _run(parameters, settings, group, uncounted, names, writes=True)
+    listed = _listed(parameters)
+    grads = [parameter.grad for parameter in listed]
+    norm, gradients = run(listed, grads, settings, group, uncounted, names, writes=True)
     if _whole.has_written(norm, nonfinite, grad_scale):
         gradients.written()
     return _tensor(norm)
 
 
 def get_total_norm(
-    parameters: TensorOrTensors,
+    tensors: TensorOrTensors,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
     *,
@@ -116,14 +128,19 @@ def get_total_norm(
     names: Iterable[str] | None = None,
     exact_f64: bool = False,
 ) -> Tensor:
-    """The norm of the gradients of all ranks' parameters; nothing is written.
+    """The norm of the tensors of all ranks; nothing is written.
 
-    Unlike torch.nn.utils.get_total_norm it takes parameters, not gradients.
+    Args:
+        tensors: as for gradclip.torch.get_total_norm: the gradients themselves, not the
+            parameters. Those that are None are passed over.
+        uncounted: those among tensors that another rank counts.
+        The others: as for clip_grad_norm_.
     """
     settings = ranks.Settings(
         inf, float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64
     )
-    norm, _ = _run(parameters, settings, group, uncounted, names, writes=False)
+    listed = _listed(tensors)
+    norm, _ = run(listed, listed, settings, group, uncounted, names, writes=False)
     return _tensor(norm)
 
 
@@ -140,26 +157,45 @@ def finish(
     backward pass makes them; then only the message is left to wait for. The accumulators
     stay as they are.
     """
-    return ranks.finish(_Groups(_groups(group, [])), accumulator, max_norm, error_if_nonfinite)
+    return ranks.finish(_Groups(_groups(group)), accumulator, max_norm, error_if_nonfinite)
 
 
-def _run(
-    parameters: TensorOrTensors,
+def _listed(tensors: TensorOrTensors) -> list[Any]:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def run(
+    owners: list[Any],
+    grads: list[Any],
     settings: ranks.Settings,
     group: Group | None,
     uncounted: Iterable[Tensor],
     names: Iterable[str] | None,
     writes: bool,
 ) -> tuple[Norm, Gradients]:
-    listed: list[Any] = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    transport = _Groups(_groups(group, listed))
     seen: list[Gradients] = []
+    if group is not None:
+        transport = _Groups(_groups(group))
 
-    def collect() -> Gradients:
-        seen.append(_collected(listed, uncounted, names, settings.norm_type == 2))
-        return seen[0]
+        def collect() -> Gradients:
+            seen.append(_collected(owners, grads, uncounted, names, settings.norm_type == 2))
+            return seen[0]
 
-    norm, _ = ranks.clip(transport, collect, settings, writes)
+        norm, _ = ranks.clip(transport, collect, settings, writes)
+        return norm, seen[0]
+    meshes = _meshes(owners, grads)
+    # One that another rank is on alone is refused where the others can hear of it.
+    mine = [mesh for mesh in meshes if mesh.get_coordinate() is not None]
+
+    def collect_all() -> ranks.OverMeshes:
+        if len(mine) < len(meshes):
+            other = next(mesh for mesh in meshes if mesh not in mine)
+            raise ValueError(f"parameters lie on {other}, on which this rank is not")
+        seen.append(_collected(owners, grads, uncounted, names, settings.norm_type == 2))
+        return _over(meshes, owners, grads, seen[0])
+
+    transports = [_of_mesh(mesh, owners, grads) for mesh in mine]
+    norm, _ = ranks.clip_over_meshes(transports, collect_all, settings, writes)
     return norm, seen[0]
 
 
@@ -171,24 +207,24 @@ def _tensor(norm: Norm) -> Tensor:
 
 
 def _collected(
-    parameters: list[Any],
+    owners: list[Any],
+    grads: list[Any],
     uncounted: Iterable[Tensor],
     names: Iterable[str] | None,
     complex_too: bool,
 ) -> Gradients:
-    listed_names = checked_names(names, len(parameters))
-    left_out = {id(parameter) for parameter in uncounted}
-    unknown = left_out - {id(parameter) for parameter in parameters}
+    listed_names = checked_names(names, len(owners))
+    left_out = {id(owner) for owner in uncounted}
+    unknown = left_out - {id(owner) for owner in owners}
     if unknown:
         raise ValueError(f"uncounted has {len(unknown)} tensors that are none of the parameters")
     shards: list[Any] = []
     is_counted = []
-    for i, parameter in enumerate(parameters):
-        grad = parameter.grad
-        counts = id(parameter) not in left_out
+    for i, (owner, grad) in enumerate(zip(owners, grads)):
+        counts = id(owner) not in left_out
         if isinstance(grad, DTensor):
             counts = counts and _counts(grad, i)
-            grad = _local(grad)
+            grad = local_part(grad)
         shards.append(grad)
         is_counted.append(counts)
     gradients = look_at(gradients_in(shards), listed_names, complex_too)
@@ -197,12 +233,27 @@ def _collected(
             f"gradient {gradients.tensor} {gradients.what}: only what lies in CPU memory, one "
             "element in one place, can be clipped by a norm over several ranks"
         )
-    rows = set()
-    for i in range(len(gradients.tensors)):
-        if not is_counted[i if gradients.place_of is None else gradients.place_of[i]]:
-            rows.add(i if gradients.row_of is None else gradients.row_of[i])
+    rows = {row for place, row in places_and_rows(gradients) if not is_counted[place]}
     gradients.table = ranks.without(gradients.table, rows)
     return gradients
+
+
+def _over(
+    meshes: list[DeviceMesh], owners: list[Any], grads: list[Any], gradients: Gradients
+) -> ranks.OverMeshes:
+    """Which rows belong to which mesh, and which to none."""
+    of_row = [-1] * gradients.count
+    for place, row in places_and_rows(gradients):
+        mesh = _mesh_of(owners[place], grads[place])
+        of_row[row] = -1 if mesh is None else meshes.index(mesh)
+
+    def only(wanted: int) -> Table:
+        others = (row for row, mesh in enumerate(of_row) if mesh != wanted)
+        return ranks.without(gradients.table, others)
+
+    return ranks.OverMeshes(
+        gradients, [only(i) for i in range(len(meshes))], only(-1) if -1 in of_row else None
+    )
 
 
 def _counts(grad: DTensor, i: int) -> bool:
@@ -219,7 +270,7 @@ def _counts(grad: DTensor, i: int) -> bool:
     return True
 
 
-def _local(grad: DTensor) -> Tensor:
+def local_part(grad: DTensor) -> Tensor:
     """This rank's part, in the memory of the DTensor."""
     with torch.no_grad():
         local: Any = grad.to_local()
@@ -232,25 +283,7 @@ def _local(grad: DTensor) -> Tensor:
 # ------------------------------------------------------------------- transport --
 
 
-def _groups(group: Group | None, parameters: list[Any]) -> list[Any]:
-    if group is None:
-        meshes = {p.device_mesh for p in parameters if isinstance(p, DTensor)}
-        if len(meshes) != 1:
-            raise ValueError(
-                "group is needed: "
-                + (
-                    f"the parameters lie on {len(meshes)} device meshes"
-                    if meshes
-                    else "no parameter is a DTensor, and plain tensors do not say who has the rest"
-                )
-            )
-        for i, parameter in enumerate(parameters):
-            if not isinstance(parameter, DTensor):
-                raise ValueError(
-                    f"group is needed: parameter {i} is no DTensor, as others are, so it is not "
-                    "known who has a part of it (and who a copy: see uncounted)"
-                )
-        group = meshes.pop()
+def _groups(group: Group) -> list[Any]:
     if isinstance(group, DeviceMesh):
         return [group.get_group(dimension) for dimension in range(group.ndim)]
     groups = [group] if isinstance(group, dist.ProcessGroup) else list(group)
@@ -260,6 +293,44 @@ def _groups(group: Group | None, parameters: list[Any]) -> list[Any]:
                 f"group[{i}] must be a process group that this rank is in (got {one!r})"
             )
     return groups
+
+
+def _mesh_of(owner: Any, grad: Any) -> DeviceMesh | None:
+    for tensor in (grad, owner):
+        if isinstance(tensor, DTensor):
+            return tensor.device_mesh
+    return None
+
+
+def _meshes(owners: list[Any], grads: list[Any]) -> list[DeviceMesh]:
+    """The meshes of DTensors, in an order that no two ranks see differently: so none waits for
+    the other. A parameter without a gradient here may have one on another rank of its mesh."""
+    meshes = {_mesh_of(owner, grad) for owner, grad in zip(owners, grads)} - {None}
+    if not meshes:
+        raise ValueError(
+            "group is needed: no parameter is a DTensor, and plain tensors do not say who has "
+            "the rest. If every rank has all gradients, as after DistributedDataParallel, call "
+            "gradclip.torch.clip_grad_norm_ instead, which needs no message; a group is for "
+            "ranks that have different ones"
+        )
+    found: list[Any] = list(meshes)
+    if len(found) > 1:
+        found.sort(key=_place_of_mesh)
+    return found
+
+
+def _place_of_mesh(mesh: DeviceMesh) -> tuple[Any, ...]:
+    return (mesh.mesh.flatten().tolist(), tuple(mesh.mesh.shape), mesh.mesh_dim_names or ())
+
+
+def _of_mesh(mesh: DeviceMesh, owners: list[Any], grads: list[Any]) -> _Groups:
+    try:
+        return _Groups(_groups(mesh))
+    except (RuntimeError, ValueError) as error:  # torch's own
+        which = [_mesh_of(owner, grad) == mesh for owner, grad in zip(owners, grads)].index(True)
+        raise ValueError(
+            f"parameter {which} lies on {mesh}, which has no process group: {error}"
+        ) from error
 
 
 class _Groups:
@@ -289,16 +360,16 @@ class _Groups:
             sent = blocks.to(_device(group))
             received = [torch.empty_like(sent) for _ in range(dist.get_world_size(group))]
             dist.all_gather(received, sent, group=group)
-            blocks = torch.cat(received).cpu()
+            blocks = torch.cat([row.cpu() for row in received])
         return [bytes(row.tolist()) for row in blocks]
 
 
 def _device(group: Any) -> torch.device:
     """Where the group's backend takes tensors from: gloo from the CPU, NCCL from its GPU."""
-    backends = dist.get_backend_config(group)
-    if "cpu:" in backends:
+    served = [pair.partition(":")[0] for pair in dist.get_backend_config(group).split(",")]
+    if "cpu" in served:
         return torch.device("cpu")
-    device = torch.accelerator.current_accelerator()
-    if device is None:
-        return torch.device("cpu")
-    return torch.device(device.type, torch.accelerator.current_device_index())
+    accelerator = torch.accelerator.current_accelerator()
+    kind = accelerator.type if accelerator is not None else served[0]
+    module = getattr(torch, kind, None)
+    return torch.device(kind, module.current_device() if module is not None else 0)
