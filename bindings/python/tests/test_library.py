@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -138,6 +139,22 @@ def test_a_part_of_a_file_says_nothing_or_the_truth(tmp_path, size):
         part.write_bytes(code[:size])
         assert binary.machine(str(part)) in (None, said, " ".join(said.split()[:2]))
     assert binary.machine(str(tmp_path / "none")) is None
+
+
+def test_the_segments_of_a_file_may_be_in_any_order(tmp_path):
+    """patchelf puts the one with the names last."""
+    code = bytearray(Path(ffi.library_path).resolve().read_bytes())
+    first = struct.unpack_from("<Q", code, 32)[0]
+    size, count = struct.unpack_from("<HH", code, 54)
+    headers = [code[first + size * i : first + size * (i + 1)] for i in range(count)]
+    code[first : first + size * count] = b"".join(reversed(headers))
+    library = tmp_path / "library"
+    library.write_bytes(code)
+    assert binary.machine(str(library)) == binary.machine(str(Path(ffi.library_path).resolve()))
+    assert len(binary.machine(str(library)).split()) == 3
+    # Names that lie nowhere.
+    library.write_bytes(code[: first + size] + b"\0" * len(code))
+    assert len(binary.machine(str(library)).split()) == 2
 
 
 # A stand-in for Python on another system: what it says of itself, and its loader, which loads the

@@ -83,19 +83,20 @@ def _libc(code: bytes) -> list[str]:
     if code[4] != 2:  # of 64 bits
         return []
     first, (size, count) = _numbers("<Q", code, 32)[0], _numbers("<HH", code, 54)
-    loaded: list[tuple[int, int, int]] = []
-    for place in range(first, first + size * count, size):
-        kind, _, offset, address, _, length = _numbers("<IIQQQQ", code, place)
+    headers = [_numbers("<IIQQQQ", code, first + size * i) for i in range(count)]
+    for kind, _, offset, _, _, length in headers:
         if kind == _PT_INTERP:
             return _libc_named(_text(code, offset))
-        if kind == _PT_LOAD:
-            loaded.append((address, offset, length))
-        elif kind == _PT_DYNAMIC:
+        if kind == _PT_DYNAMIC:
             entries = [_numbers("<QQ", code, at) for at in range(offset, offset + length, 16)]
-            table = next(value for tag, value in entries if tag == _DT_STRTAB)
-            start = next(o + table - a for a, o, n in loaded if a <= table < a + n)
-            needed = [_text(code, start + value) for tag, value in entries if tag == _DT_NEEDED]
-            return next(filter(None, map(_libc_named, needed)), [])
+            table = [value for tag, value in entries if tag == _DT_STRTAB]
+            for loaded, _, at, address, _, size in headers:
+                if loaded == _PT_LOAD and table and address <= table[0] < address + size:
+                    start = at + table[0] - address
+                    names = [
+                        _text(code, start + name) for tag, name in entries if tag == _DT_NEEDED
+                    ]
+                    return next(filter(None, map(_libc_named, names)), [])
     return []
 
 
