@@ -315,7 +315,7 @@ static void choose_max_norm(uint32_t kind, uint32_t mode, uint64_t window)
     if (gradclip_chooser_create(&options, &other) != GRADCLIP_OK) exit(2);
     for (int step = 0; step < RUN; step++) {
         gradclip_decision d;
-        double thresholds[TENSORS] = {0}, coefs[TENSORS] = {0}, norms[TENSORS], loss = step == 70 ? NAN : 3 - step * 0.01;
+        double thresholds[TENSORS] = {0}, coefs[TENSORS] = {0}, norms[TENSORS], loss = step == 70 ? NAN : 3 - step * 0x1p-7; /* exact: a compiler may fuse it */
         gradclip_decision_init(&d, sizeof d);
         d.tensor_thresholds = thresholds, d.tensor_coefs = coefs;
         for (int i = 0; i < TENSORS; i++) norms[i] = norm_of_step(step);
