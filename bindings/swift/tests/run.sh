@@ -7,9 +7,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 mkdir -p "${1:?usage: run.sh BUILD_DIR}"
 build=$(cd "$1" && pwd)
-work=$build/swift-package
+work=$(mktemp -d) # what stands in Package.swift is a URL, which has no spaces
+trap 'rm -rf "$work"' EXIT
 version=$(sed -n 's/^#define GRADCLIP_VERSION_STRING "\(.*\)"/\1/p' "$root/include/gradclip.h")
-rm -rf "$work"
 mkdir -p "$work/gradclip" "$work/trainer/Sources/trainer"
 
 # What a tag of this tree would hold: the files that git keeps, as they are now.
@@ -41,7 +41,7 @@ sed -n 's|^print(.*)  // ||p' Sources/trainer/main.swift >expected
 [ -s expected ] && diff expected printed >&2 || { echo "FAILED: the front page's program prints something else (>)" >&2; exit 1; }
 mkdir "$work/c" "$work/c/cgradclip"
 cd "$work/c"
-block 1 modulemap | sed "s|/usr/local/include|$root/include|" >cgradclip/module.modulemap
+block 1 modulemap | sed "s|/usr/local/include|$(echo "$root" | sed 's/[&|\\]/\\&/g')/include|" >cgradclip/module.modulemap
 block 3 swift >program.swift
 swiftc -I cgradclip program.swift -L "$build/lib" -Xlinker -rpath -Xlinker "$build/lib" -o program
 ./program >printed
