@@ -17,7 +17,7 @@ SOURCES  := Makefile Package.swift exports.map packaging/strip.sh $(wildcard inc
 # libpthread.so.0 is where glibc before 2.34 keeps pthread_create (threads.c).
 SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
 	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath --omit-frame-pointers \
-	-Xswiftc -wmo -Xswiftc -Osize -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
+	-Xswiftc -wmo -Xswiftc -O -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
 	-Xlinker "--version-script=$$PWD/exports.map" -Xlinker -soname=$(SONAME) \
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed

@@ -159,7 +159,7 @@ class Builder:
         for name, flags in modules:
             objects.append(work / f"{name}.o")
             sources = sorted(path for path in (ROOT / "Sources" / name).rglob("*.swift"))
-            run(self.swiftc, "-target", target.swift, "-enable-experimental-feature", "Embedded", "-wmo", "-Osize",
+            run(self.swiftc, "-target", target.swift, "-enable-experimental-feature", "Embedded", "-wmo", "-O",
                 "-swift-version", "6", "-parse-as-library", "-package-name", "gradclip", "-module-name", name,
                 "-Xfrontend", "-function-sections", *flags, *target.swift_flags,
                 "-module-cache-path", work / "cache", "-I", work, "-Xcc", f"-fmodule-map-file={work}/module.modulemap",

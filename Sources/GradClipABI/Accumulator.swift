@@ -1,5 +1,6 @@
 // The accumulator: an opaque handle over the engine's.
 import CGradClip
+import CGradClipKernels
 import GradClip
 
 @inline(__always)
@@ -66,13 +67,13 @@ public func gradclip_accumulator_add(
 
 @inline(never)
 private func add(
-    _ accumulator: OpaquePointer?, _ grad: UnsafeRawPointer?, _ length: Int, _ dtype: Int
+    _ accumulator: OpaquePointer?, _ grad: UnsafeRawPointer?, _ length: Int, _ dtype: DType
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
         let accumulator = try state(accumulator)
         var tensor = gradclip_tensor(
             data: UnsafeMutableRawPointer(mutating: grad), length: UInt64(bitPattern: Int64(length)),
-            dtype: UInt32(dtype), flags: 0, device_type: 0, device_id: 0)
+            dtype: dtype.rawValue, flags: 0, device_type: 0, device_id: 0)
         accumulator.pointee.add(try singleTensor(&tensor, "grad", "length"))
         return 0
     }
@@ -82,14 +83,14 @@ private func add(
 public func gradclip_accumulator_add_f32(
     _ accumulator: OpaquePointer!, _ grad: UnsafePointer<Float>!, _ length: Int
 ) -> gradclip_status {
-    add(accumulator, grad, length, GRADCLIP_F32)
+    add(accumulator, grad, length, .float32)
 }
 
 @_cdecl("gradclip_accumulator_add_f64") @implementation
 public func gradclip_accumulator_add_f64(
     _ accumulator: OpaquePointer!, _ grad: UnsafePointer<Double>!, _ length: Int
 ) -> gradclip_status {
-    add(accumulator, grad, length, GRADCLIP_F64)
+    add(accumulator, grad, length, .float64)
 }
 
 @_cdecl("gradclip_accumulator_merge") @implementation

@@ -1,5 +1,6 @@
 // gradclip_clip_grad_norm and gradclip_clip_grad_norm_to.
 import CGradClip
+import CGradClipKernels
 import GradClip
 
 @_cdecl("gradclip_clip_grad_norm_f32") @implementation
@@ -9,7 +10,7 @@ public func gradclip_clip_grad_norm_f32(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     clip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
         max_norm, norm_type, options, result)
 }
 
@@ -20,7 +21,7 @@ public func gradclip_clip_grad_norm_f64(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     clip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
         max_norm, norm_type, options, result)
 }
 
@@ -39,8 +40,8 @@ public func gradclip_clip_grad_norm_to_f32(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     clip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
-        to: { _ throws(ArgumentError) in try typedList(outputs, lengths, count, GRADCLIP_F32, "outputs") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
+        to: { _ throws(ArgumentError) in try typedList(outputs, lengths, count, .float32, "outputs") },
         max_norm, norm_type, options, result)
 }
 
@@ -51,8 +52,8 @@ public func gradclip_clip_grad_norm_to_f64(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     clip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
-        to: { _ throws(ArgumentError) in try typedList(outputs, lengths, count, GRADCLIP_F64, "outputs") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
+        to: { _ throws(ArgumentError) in try typedList(outputs, lengths, count, .float64, "outputs") },
         max_norm, norm_type, options, result)
 }
 

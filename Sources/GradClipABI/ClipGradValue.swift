@@ -1,5 +1,6 @@
 // Clipping by value.
 import CGradClip
+import CGradClipKernels
 import GradClip
 
 @_cdecl("gradclip_clip_grad_value_f32") @implementation
@@ -8,7 +9,7 @@ public func gradclip_clip_grad_value_f32(
     _ clip_value: Double, _ options: UnsafePointer<gradclip_options>!
 ) -> gradclip_status {
     clipValue(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") }, clip_value, options
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") }, clip_value, options
     )
 }
 
@@ -18,7 +19,7 @@ public func gradclip_clip_grad_value_f64(
     _ clip_value: Double, _ options: UnsafePointer<gradclip_options>!
 ) -> gradclip_status {
     clipValue(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") }, clip_value, options
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") }, clip_value, options
     )
 }
 

@@ -1,15 +1,16 @@
 // From the caller's arrays to the engine's list, every pointer and length checked.
 import CGradClip
+import CGradClipKernels
 import GradClip
 
 /// Pointers beside lengths, one dtype.
 @inline(never) @_optimize(size)
 func typedList(
-    _ pointers: UnsafeRawPointer?, _ lengths: UnsafePointer<Int>?, _ count: Int, _ dtype: Int, _ name: StaticString
+    _ pointers: UnsafeRawPointer?, _ lengths: UnsafePointer<Int>?, _ count: Int, _ dtype: DType, _ name: StaticString
 ) throws(ArgumentError) -> TensorList {
     try check(count: count, size: 8, isNull: pointers == nil, name)
     try check(count: count, size: 8, isNull: lengths == nil, "lengths")
-    let list = TensorList(pointers: pointers, lengths: lengths, count: count, dtype: UInt32(dtype))
+    let list = TensorList(pointers: pointers, lengths: lengths, count: count, dtype: dtype)
     for i in 0..<count { try check(list[i], at: i, name, lengths: "lengths") }
     return list
 }
@@ -25,7 +26,7 @@ func tensorList(
     for i in 0..<count {
         let given = UnsafeRawPointer(tensors.unsafelyUnwrapped)
             .loadUnaligned(fromByteOffset: i &* stride, as: gradclip_tensor.self)
-        if elementSize(given.dtype) == 0 {
+        if DType(given.dtype) == nil {
             throw ArgumentError(
                 name, "must be GRADCLIP_F32, F64, F16 or BF16", .unsigned(UInt64(given.dtype)), index: i,
                 field: ".dtype")
@@ -65,7 +66,7 @@ func outputList(
         let (source, destination) = (grads[i], list[i])
         if destination.dtype != source.dtype {
             throw ArgumentError(
-                "outputs", "must be that of the gradient", .unsigned(UInt64(destination.dtype)), index: i,
+                "outputs", "must be that of the gradient", .unsigned(UInt64(destination.dtype.rawValue)), index: i,
                 field: ".dtype")
         }
         if destination.length != source.length {

@@ -61,9 +61,9 @@ private func checkExamples(
         }
         if !hasSums { continue }
         let sum = given.others[i]
-        if sum.dtype > GRADCLIP_F64 {
+        if sum.dtype != .float32 && sum.dtype != .float64 {
             throw ArgumentError(
-                "sums", "must be GRADCLIP_F32 or F64", .unsigned(UInt64(sum.dtype)), index: i, field: ".dtype")
+                "sums", "must be GRADCLIP_F32 or F64", .unsigned(UInt64(sum.dtype.rawValue)), index: i, field: ".dtype")
         }
         if examples > 0 && sum.length != length / examples {
             throw ArgumentError("sums", "must be that of one example", .size(sum.length), index: i, field: ".length")

@@ -1,5 +1,6 @@
 // The job in separate steps: norm, coefficient, scale.
 import CGradClip
+import CGradClipKernels
 import GradClip
 
 @_cdecl("gradclip_get_total_norm_f32") @implementation
@@ -9,7 +10,7 @@ public func gradclip_get_total_norm_f32(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     totalNorm(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
         norm_type, options, result)
 }
 
@@ -20,7 +21,7 @@ public func gradclip_get_total_norm_f64(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     totalNorm(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
         norm_type, options, result)
 }
 
@@ -39,7 +40,7 @@ public func gradclip_defer_clip_f32(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     deferClip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
         max_norm, norm_type, options, result)
 }
 
@@ -50,7 +51,7 @@ public func gradclip_defer_clip_f64(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     deferClip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
         max_norm, norm_type, options, result)
 }
 
@@ -70,7 +71,7 @@ public func gradclip_clip_grads_with_norm_f32(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     clipWithNorm(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F32, "grads") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
         max_norm, total_norm, options, result)
 }
 
@@ -81,7 +82,7 @@ public func gradclip_clip_grads_with_norm_f64(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     clipWithNorm(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, GRADCLIP_F64, "grads") },
+        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
         max_norm, total_norm, options, result)
 }
 

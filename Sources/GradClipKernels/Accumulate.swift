@@ -6,7 +6,7 @@
 import CGradClipKernels
 
 /// `count` is a multiple of 16.
-@inline(never) @_optimize(speed)
+@inline(never)
 func accumulate<E: WideElement>(
     _: E.Type, _ rows: UnsafePointer<UnsafeRawPointer?>, _ count: Int, _ factors: UnsafePointer<Double>,
     _ sums: UnsafeMutableRawPointer
@@ -46,25 +46,4 @@ func accumulateAll<E: WideElement>(
         rows[row] = UnsafeRawPointer(tail)
     }
     accumulate(E.self, rows, 16, factors, sums + whole &* 8)
-}
-
-/// Half-width elements as floats first, some columns at a time.
-@inline(never)
-func accumulateThroughFloats<E: NarrowElement>(
-    _: E.Type, _ rows: UnsafeMutablePointer<UnsafeRawPointer?>, _ count: Int, _ factors: UnsafePointer<Double>,
-    _ sums: UnsafeMutableRawPointer, _ scratch: UnsafeMutableRawPointer
-) {
-    let given = (rows[0], rows[1], rows[2], rows[3])
-    var start = 0
-    while start < count {
-        let columns = min(Int(GK_COLUMNS), count &- start)
-        (rows[0], rows[1], rows[2], rows[3]) = given
-        for row in 0..<4 {
-            let floats = scratch + row &* Int(GK_COLUMNS) &* 4
-            convert(E.self, rows[row].unsafelyUnwrapped + start &* E.size, columns, toFloats: floats)
-            rows[row] = UnsafeRawPointer(floats)
-        }
-        accumulate(WideFloat32Element.self, rows, (columns &+ 15) & ~15, factors, sums + start &* 8)
-        start &+= columns
-    }
 }

@@ -18,102 +18,115 @@ protocol Levels { static var count: Int { get } }
 enum One: Levels { @inline(__always) static var count: Int { 1 } }
 enum Two: Levels { @inline(__always) static var count: Int { 2 } }
 enum Three: Levels { @inline(__always) static var count: Int { 3 } }
+enum Four: Levels { @inline(__always) static var count: Int { 4 } }
 
 /// 2^exponent, for exponents of normal numbers.
-@inline(__always) func powerOfTwo(_ exponent: Int) -> Double {
+@inline(__always) package func powerOfTwo(_ exponent: Int) -> Double {
     Double(bitPattern: UInt64(truncatingIfNeeded: exponent &+ 1023) &<< 52)
 }
 
-/// How far the unit of accumulator 1, 2, 3 lies below T.
-@inline(__always) func unitDepth(_ level: Int) -> Int { level &* 44 &- 1 }
+/// How far the unit of an accumulator, 1 for the first, lies below T.
+@inline(__always) package func unitDepth(_ level: Int) -> Int { level &* 44 &- 1 }
 
-struct Cascade<T: Term, L: Levels> {
-    var lanes: Lanes
+/// Where an accumulator starts: `level` is 1 for the first.
+@inline(__always) func start(_ bound: Int, _ level: Int) -> Double { 1.5 * powerOfTwo(bound &+ 53 &- 44 &* level) }
+
+/// The accumulators of eight lanes; of the levels that a sum does not have nothing is used.
+struct Lanes<L: Levels> {
+    var a, b, c, d: SIMD8<Double>
 
     /// `bound` is T.
-    @inline(__always) init(bound: Int) { lanes = Lanes(bound: bound, levels: L.count) }
-
-    @inline(__always) mutating func add(_ x: (SIMD8<Double>, SIMD8<Double>)) {
-        Self.add(T.apply(x.0), &lanes.a0, &lanes.b0, &lanes.c0)
-        Self.add(T.apply(x.1), &lanes.a1, &lanes.b1, &lanes.c1)
+    @inline(__always) init(bound: Int) {
+        a = SIMD8(repeating: start(bound, 1))
+        b = SIMD8(repeating: L.count >= 2 ? start(bound, 2) : 0)
+        c = SIMD8(repeating: L.count >= 3 ? start(bound, 3) : 0)
+        d = SIMD8(repeating: L.count >= 4 ? start(bound, 4) : 0)
     }
 
-    @inline(__always) static func add(
-        _ s: SIMD8<Double>, _ a: inout SIMD8<Double>, _ b: inout SIMD8<Double>, _ c: inout SIMD8<Double>
-    ) {
-        let t = a + s
-        if L.count >= 2 {
-            let r = s - (t - a)
-            let u = b + r
-            if L.count >= 3 { c += r - (u - b) }
-            b = u
-        }
+    @inline(__always) mutating func add(_ term: SIMD8<Double>) {
+        let t = a + term
+        if L.count >= 2 { carry(term - (t - a)) }
         a = t
+    }
+
+    /// Adds what the first accumulator rounded off, and so on.
+    @inline(__always) mutating func carry(_ r: SIMD8<Double>) {
+        let u = b + r
+        if L.count >= 3 {
+            let s = r - (u - b)
+            let v = c + s
+            if L.count >= 4 {
+                d += s - (v - c)
+            }
+            c = v
+        }
+        b = u
     }
 }
 
-/// The accumulators, and what is done once per block.
-struct Lanes {
-    var a0, a1, b0, b1, c0, c1: SIMD8<Double>
+/// The accumulators of sixteen lanes.
+struct Cascade<T: Term, L: Levels> {
+    var low, high: Lanes<L>
     let bound: Int
 
-    @inline(__always) init(bound: Int, levels: Int) {
+    /// `bound` is T.
+    @inline(__always) init(bound: Int) {
+        (low, high) = (Lanes(bound: bound), Lanes(bound: bound))
         self.bound = bound
-        let a = SIMD8(repeating: 1.5 * powerOfTwo(bound &+ 9))
-        let b = SIMD8(repeating: levels >= 2 ? 1.5 * powerOfTwo(bound &- 35) : 0)
-        let c = SIMD8(repeating: levels >= 3 ? 1.5 * powerOfTwo(bound &- 79) : 0)
-        (a0, a1, b0, b1, c0, c1) = (a, a, b, b, c, c)
     }
 
-    /// First accumulators only.
-    @inline(__always) init(_ a0: SIMD8<Double>, _ a1: SIMD8<Double>, bound: Int) {
-        self.init(bound: bound, levels: 1)
-        (self.a0, self.a1) = (a0, a1)
+    @inline(__always) mutating func add(_ x: (SIMD8<Double>, SIMD8<Double>)) {
+        low.add(T.apply(x.0))
+        high.add(T.apply(x.1))
     }
 
-    /// The integer sum that an accumulator holds, over all its lanes.
-    @inline(__always) static func total(_ low: SIMD8<Double>, _ high: SIMD8<Double>, start: Double) -> Int64 {
-        let start = Int64(bitPattern: start.bitPattern)
-        let sum =
-            (unsafeBitCast(low, to: SIMD8<Int64>.self) &- start)
-            &+ (unsafeBitCast(high, to: SIMD8<Int64>.self) &- start)
-        let four = sum.lowHalf &+ sum.highHalf
-        let two = four.lowHalf &+ four.highHalf
-        return two.x &+ two.y
-    }
-
-    /// What the first `levels` accumulators hold.
-    @inline(never) func sums(_ levels: Int) -> CascadeSums {
-        CascadeSums(
-            bound: bound,
-            first: Self.total(a0, a1, start: 1.5 * powerOfTwo(bound &+ 9)),
-            second: levels >= 2 ? Self.total(b0, b1, start: 1.5 * powerOfTwo(bound &- 35)) : 0,
-            third: levels >= 3 ? Self.total(c0, c1, start: 1.5 * powerOfTwo(bound &- 79)) : 0)
+    /// What the accumulators hold, added to a block.
+    @inline(__always) func store(_ block: inout gk_block) {
+        block.bound = Int32(truncatingIfNeeded: bound)
+        block.sums.0 &+= integers(low.a, high.a, start: start(bound, 1))
+        if L.count >= 2 { block.sums.1 &+= integers(low.b, high.b, start: start(bound, 2)) }
+        if L.count >= 3 { block.sums.2 &+= integers(low.c, high.c, start: start(bound, 3)) }
+        if L.count >= 4 { block.sums.3 &+= integers(low.d, high.d, start: start(bound, 4)) }
     }
 
     /// False if an accumulator met a NaN or an infinity.
-    @inline(never) var isFinite: Bool {
-        let zero = (a0 - a0) + (a1 - a1)
-        let four = zero.lowHalf + zero.highHalf
-        let two = four.lowHalf + four.highHalf
-        return two.x + two.y == 0
+    @inline(__always) var isFinite: Bool { isAllZero((low.a - low.a) + (high.a - high.a)) }
+}
+
+@inline(__always) func isAllZero(_ v: SIMD8<Double>) -> Bool {
+    let four = v.lowHalf + v.highHalf
+    let two = four.lowHalf + four.highHalf
+    return two.x + two.y == 0
+}
+
+/// The integer sum that an accumulator holds, over all its lanes.
+@inline(__always) func integers(_ low: SIMD8<Double>, _ high: SIMD8<Double>, start: Double) -> Int64 {
+    let start = Int64(bitPattern: start.bitPattern)
+    let sum =
+        (unsafeBitCast(low, to: SIMD8<Int64>.self) &- start) &+ (unsafeBitCast(high, to: SIMD8<Int64>.self) &- start)
+    let four = sum.lowHalf &+ sum.highHalf
+    let two = four.lowHalf &+ four.highHalf
+    return two.x &+ two.y
+}
+
+extension gk_block {
+    /// The sum of the first two accumulators, rounded.
+    @inline(__always) var rounded: Double {
+        Double(sums.0) * powerOfTwo(Int(bound) &- unitDepth(1)) + Double(sums.1) * powerOfTwo(Int(bound) &- unitDepth(2))
     }
 }
 
-/// The integers that the accumulators of a cascade stand for.
-struct CascadeSums {
-    let bound: Int
-    let first, second, third: Int64
+/// How many accumulators hold the terms of a block exactly; 5: none do. All |x| < 2^exponent, the
+/// smallest but zero is at least 2^(lowest - 1), and has `bits` significant bits.
+@inline(__always) package func levelsNeeded(order: Int, exponent: Int, lowest: Int, bits: Int) -> Int {
+    let depth = order &* (exponent &- lowest &+ bits)
+    for level in 1...4 where depth <= unitDepth(level) { return level }
+    return 5
+}
 
-    /// Adds them, times 2^shift, to a sum.
-    @inline(never) func add(to sum: ExactSum.Sum, shift: Int = 0) {
-        ExactSum.add(sum, first, exponent: bound &- unitDepth(1) &+ shift)
-        ExactSum.add(sum, second, exponent: bound &- unitDepth(2) &+ shift)
-        ExactSum.add(sum, third, exponent: bound &- unitDepth(3) &+ shift)
-    }
-
-    /// Their sum, rounded; of the first two.
-    @inline(__always) var rounded: Double {
-        Double(first) * powerOfTwo(bound &- unitDepth(1)) + Double(second) * powerOfTwo(bound &- unitDepth(2))
-    }
+/// The e with 2^(e-1) <= x < 2^e, for finite x > 0.
+@inline(__always) package func exponentAbove(_ x: Double) -> Int {
+    let field = Int(x.bitPattern &>> 52)
+    if field > 0 { return field &- 1022 }
+    return -1010 &- x.bitPattern.leadingZeroBitCount
 }

@@ -18,6 +18,7 @@ func clampTensor<E: NarrowElement>(_: E.Type, _ data: UnsafeMutableRawPointer, _
         let below = choose(values, above: SIMD16(repeating: limit), SIMD16(repeating: limit), else: values)
         return choose(SIMD16(repeating: -limit), above: below, SIMD16(repeating: -limit), else: below)
     }
+    let ahead = prefetchDistance(length)
     var start = 0
     while start < length {
         let end = min(start &+ stretch, length)
@@ -25,6 +26,7 @@ func clampTensor<E: NarrowElement>(_: E.Type, _ data: UnsafeMutableRawPointer, _
         var beyond = SIMD16<UInt32>(repeating: 0)
         var i = start
         while i < whole {
+            prefetch(data + i &* E.size, ahead, E.size)
             let values: SIMD16<Float> = E.load(data + i &* E.size)
             beyond |= isBeyond(values, limit)
             i &+= 16
@@ -57,6 +59,7 @@ func clampTensor(_ data: UnsafeMutableRawPointer, _ length: Int, _ limit: Double
         let below = choose(values, above: SIMD8(repeating: limit), SIMD8(repeating: limit), else: values)
         return choose(SIMD8(repeating: -limit), above: below, SIMD8(repeating: -limit), else: below)
     }
+    let ahead = prefetchDistance(length)
     var start = 0
     while start < length {
         let end = min(start &+ stretch, length)
@@ -64,6 +67,7 @@ func clampTensor(_ data: UnsafeMutableRawPointer, _ length: Int, _ limit: Double
         var beyond = SIMD8<UInt64>(repeating: 0)
         var i = start
         while i < whole {
+            gk_prefetch(data + (i &* 8 &+ ahead))
             let sizes = magnitude((data + i &* 8).loadUnaligned(as: SIMD8<Double>.self))
             let flags = choose(sizes, above: SIMD8(repeating: limit), SIMD8(repeating: 1), else: SIMD8(repeating: 0))
             beyond |= unsafeBitCast(flags, to: SIMD8<UInt64>.self)

@@ -38,11 +38,15 @@ enum BFloat16Element: NarrowElement {
     @inline(__always) static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
         let bits = unsafeBitCast(values, to: SIMD16<UInt32>.self)
         let odd = (bits &>> 16) & 1
-        let rounded = (bits &+ 0x7fff &+ odd) &>> 16
-        // Rounding could carry a NaN into an infinity: quiet it instead.
-        let result = choose(
-            magnitudes(values), above: SIMD16(repeating: infinityBits), (bits &>> 16) | 0x40, else: rounded)
+        var result = (bits &+ 0x7fff &+ odd) &>> 16
+        if gk_any_nan(values) { result = quieting(values, else: result) }
         data.storeBytes(of: gk_narrow_u32x16(result), as: SIMD16<UInt16>.self)
+    }
+    /// Rounding could carry a NaN into an infinity: quiet it instead.
+    @inline(never)
+    private static func quieting(_ values: SIMD16<Float>, else rounded: SIMD16<UInt32>) -> SIMD16<UInt32> {
+        let bits = unsafeBitCast(values, to: SIMD16<UInt32>.self)
+        return choose(magnitudes(values), above: SIMD16(repeating: infinityBits), (bits &>> 16) | 0x40, else: rounded)
     }
 }
 
@@ -120,10 +124,10 @@ func storeTail<E: NarrowElement>(_: E.Type, _ values: SIMD16<Float>, _ data: Uns
 /// Loaded as float64, for the kernels that compute in float64.
 protocol WideElement: Element where Values == (SIMD8<Double>, SIMD8<Double>) {}
 
-enum WideFloat32Element: WideElement {
-    @inline(__always) static var size: Int { 4 }
+enum Widened<E: NarrowElement>: WideElement {
+    @inline(__always) static var size: Int { E.size }
     @inline(__always) static func load(_ data: UnsafeRawPointer) -> (SIMD8<Double>, SIMD8<Double>) {
-        let values = Float32Element.load(data)
+        let values = E.load(data)
         return (gk_f64_from_f32(values.lowHalf), gk_f64_from_f32(values.highHalf))
     }
 }
@@ -144,6 +148,19 @@ protocol Visitor {
 protocol WideVisitor: Visitor where Values == (SIMD8<Double>, SIMD8<Double>) {}
 protocol PlaceVisitor { mutating func see(at place: UnsafeRawPointer) }
 
+/// How many bytes ahead memory is asked for. The processor's own prefetching stops at pages.
+@inline(__always) private var farAhead: Int { 2048 }
+
+/// Asks for the memory behind sixteen elements at a place. Never faults.
+@inline(__always) func prefetch(_ place: UnsafeRawPointer, _ distance: Int, _ size: Int) {
+    gk_prefetch(place + distance)
+    if size == 8 { gk_prefetch(place + (distance &+ 64)) }
+}
+
+/// The distance for `count` elements: what follows a whole block is probably asked for next,
+/// what follows the end of a tensor is not.
+@inline(__always) func prefetchDistance(_ count: Int) -> Int { count >= Int(GK_BLOCK) ? farAhead : 0 }
+
 /// Shows a visitor where every sixteen elements of `size` bytes are, the last ones padded
 /// with zeros, from a single loop, so that its code exists once.
 @inline(__always)
@@ -157,8 +174,10 @@ func visit<V: PlaceVisitor>(_ size: Int, _ data: UnsafeRawPointer, _ count: Int,
         }
         var next = data
         var end = data + whole &* size
+        let ahead = prefetchDistance(count)
         while true {
             while next < end {
+                prefetch(next, ahead, size)
                 visitor.see(at: next)
                 next += 16 &* size
             }
@@ -182,18 +201,4 @@ private struct Loading<E: Element, V: Visitor>: PlaceVisitor where V.Values == E
     var visitor: V
     @inline(__always) init(visitor: V) { self.visitor = visitor }
     @inline(__always) mutating func see(at place: UnsafeRawPointer) { visitor.see(E.load(place)) }
-}
-
-/// Calls body with each block of a tensor.
-@inline(__always)
-func forEachBlock(
-    _ data: UnsafeRawPointer, _ length: Int, _ size: Int, _ r: Reduction, _ body: (UnsafeRawPointer, Int) -> Void
-) {
-    var start = 0
-    while start < length {
-        let count = min(Int(GK_BLOCK), length &- start)
-        body(data + start &* size, count)
-        r.pointee.offset &+= UInt64(truncatingIfNeeded: count)
-        start &+= count
-    }
 }

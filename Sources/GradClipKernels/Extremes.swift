@@ -3,19 +3,6 @@
 // power at a block. Exact by nature.
 import CGradClipKernels
 
-struct Extremes {
-    /// Bits of float64 magnitudes; `smallest` is of those that are not zero.
-    var largest: UInt64 = 0
-    var smallest: UInt64 = .max
-    var nonzero: UInt64 = 0
-
-    @inline(__always) func merge(into r: Reduction) {
-        if largest > r.pointee.largest { r.pointee.largest = largest }
-        if smallest < r.pointee.smallest { r.pointee.smallest = smallest }
-        r.pointee.nonzero &+= nonzero
-    }
-}
-
 private struct ExtremesVisitor: Visitor {
     var tracker = RangeTracker()
     var zeros = SIMD16<UInt32>(repeating: 0)
@@ -29,22 +16,16 @@ private struct ExtremesVisitor: Visitor {
     }
 }
 
-/// Nil if an element is not finite.
-@inline(never) @_optimize(speed)
-func floatExtremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
+@inline(never)
+func findExtremes<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ block: inout gk_block) {
     var visitor = ExtremesVisitor()
-    visit(Float32Element.self, data, count, &visitor)
-    let range = visitor.tracker.range
-    if !range.isFinite { return nil }
-    var result = Extremes()
-    result.largest = Double(Float(bitPattern: range.largest)).bitPattern
-    if range.smallest != .max { result.smallest = Double(Float(bitPattern: range.smallest)).bitPattern }
-    result.nonzero = padded(count) &- UInt64(visitor.zeros.wrappedSum())
-    return result
+    visit(E.self, data, count, &visitor)
+    block.holds = visitor.tracker.store(&block)
+    block.zeros = UInt64(visitor.zeros.wrappedSum()) &- padding(count)
 }
 
-/// The elements that a visitor sees of `count`.
-@inline(__always) private func padded(_ count: Int) -> UInt64 { UInt64((count &+ 15) & ~15) }
+/// Zeros that a visitor sees behind `count` elements.
+@inline(__always) func padding(_ count: Int) -> UInt64 { UInt64(((count &+ 15) & ~15) &- count) }
 
 /// The largest magnitude of float64 elements, if all are finite.
 struct WideTracker {
@@ -59,7 +40,7 @@ struct WideTracker {
         carries = carries | (unsafeBitCast(size, to: SIMD8<UInt64>.self) &+ 1 << 52)
     }
 
-    @inline(never) var isFinite: Bool {
+    @inline(__always) var isFinite: Bool {
         let four = carries.lowHalf | carries.highHalf
         let two = four.lowHalf | four.highHalf
         return (two.x | two.y) &>> 63 == 0
@@ -87,33 +68,13 @@ private struct WideExtremesVisitor: WideVisitor {
     }
 }
 
-@inline(never) @_optimize(speed)
-func extremes(_ data: UnsafeRawPointer, _ count: Int) -> Extremes? {
+@inline(never)
+func findExtremes(_ data: UnsafeRawPointer, _ count: Int, _ block: inout gk_block) {
     var visitor = WideExtremesVisitor()
     visit(Float64Element.self, data, count, &visitor)
-    if !visitor.tracker.isFinite { return nil }
-    var result = Extremes()
-    result.largest = largestLane(visitor.tracker.largest).bitPattern
+    block.holds = visitor.tracker.isFinite
+    block.largest = largestLane(visitor.tracker.largest).bitPattern
     let least = largestLane(-visitor.smallest).magnitude
-    if least < .infinity { result.smallest = least.bitPattern &+ 1 }
-    result.nonzero = padded(count) &- visitor.zeros.wrappedSum()
-    return result
-}
-
-@inline(__always)
-func reduceFloatExtremes(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
-    forEachBlock(data, length, 4, r) { block, count in
-        if let found = floatExtremes(block, count) { return found.merge(into: r) }
-        separateNonfinite(Float32Element.self, block, count, r)
-        floatExtremes(UnsafeRawPointer(r.pointee.scratch), count)?.merge(into: r)
-    }
-}
-
-@inline(__always)
-func reduceExtremes(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
-    forEachBlock(data, length, 8, r) { block, count in
-        if let found = extremes(block, count) { return found.merge(into: r) }
-        separateNonfinite(block, count, r)
-        extremes(UnsafeRawPointer(r.pointee.scratch), count)?.merge(into: r)
-    }
+    block.smallest = least < .infinity ? least.bitPattern &+ 1 : .max
+    block.zeros = visitor.zeros.wrappedSum() &- padding(count)
 }

@@ -16,14 +16,8 @@
 // series. Both in one loop make a chain of operations longer than processors look ahead.
 import CGradClipKernels
 
+/// (Not written: but only of what may be written can Swift pass a part to C.)
 typealias Tables = UnsafeMutablePointer<gk_power_tables>
-
-@inline(__always) private func tables(_ r: Reduction) -> Tables {
-    (r.pointee.scratch.unsafelyUnwrapped + Int(GK_SCRATCH)).assumingMemoryBound(to: gk_power_tables.self)
-}
-
-/// Whether there are tables for the reduction's power.
-@inline(__always) func tablesServe(_ r: Reduction) -> Bool { tables(r).pointee.serve != 0 }
 
 /// 2^(e p) c^p and r of eight elements.
 private struct Factors {
@@ -36,10 +30,11 @@ private struct Factors {
     }
     @inline(__always) func term(_ tables: Tables) -> SIMD8<Double> { known * series(tables) }
     #else
-    @inline(never) @_optimize(speed) init(_ bits: SIMD8<UInt32>, _ index: SIMD8<UInt32>, _ tables: Tables) {
+    // (Inlined it is no faster with SSE2, and four times as large.)
+    @inline(never) init(_ bits: SIMD8<UInt32>, _ index: SIMD8<UInt32>, _ tables: Tables) {
         self.init(of: bits, index, tables)
     }
-    @inline(never) @_optimize(speed) func term(_ tables: Tables) -> SIMD8<Double> { known * series(tables) }
+    @inline(never) func term(_ tables: Tables) -> SIMD8<Double> { known * series(tables) }
     #endif
 
     @inline(__always) private init(of bits: SIMD8<UInt32>, _ index: SIMD8<UInt32>, _ tables: Tables) {
@@ -88,77 +83,64 @@ private struct LookupVisitor: Visitor {
             distance, above: SIMD16(repeating: UInt32(GK_POWER_NEAR) &- 1), bits, else: SIMD16(repeating: 0))
         next[0] = Factors(bits.lowHalf, index.lowHalf, tables)
         next[1] = Factors(bits.highHalf, index.highHalf, tables)
-        if gk_any(far) { findFar(bits, Int(Int32(bitPattern: reference)), tables, next) }
+        if gk_any(far) { findFar(bits, reference, tables, next) }
         next += 2
     }
 }
 
 /// The factors of elements some of which lie far below the block's largest: subnormals
 /// are replaced by normal numbers of the same significand, and the scale is split in two.
-@inline(never) @_optimize(speed) private func findFar(
-    _ bits: SIMD16<UInt32>, _ reference: Int, _ tables: Tables, _ factors: UnsafeMutablePointer<Factors>
+@inline(never) private func findFar(
+    _ bits: SIMD16<UInt32>, _ reference: UInt32, _ tables: Tables, _ factors: UnsafeMutablePointer<Factors>
 ) {
-    var bits = bits
-    var index = SIMD16<UInt32>(repeating: UInt32(GK_POWER_NEAR))
-    var rest = (SIMD8<Double>(repeating: 1), SIMD8<Double>(repeating: 1))
-    // The order of the lookups: lanes 2, 3 and 4, 5 change places.
-    for lane in 0..<16 where bits[lane] != 0 {
-        let size = bits[lane]
-        let shift = max(0, size.leadingZeroBitCount &- 8)
-        let field = max(1, Int(size &>> 23)) &- shift
-        bits[lane] = size &<< UInt32(truncatingIfNeeded: shift)
-        let distance = reference &- field
-        let whole = distance / Int(GK_POWER_NEAR)
-        index[lane] = UInt32(truncatingIfNeeded: distance &- whole &* Int(GK_POWER_NEAR))
-        let factor = withUnsafeBytes(of: &tables.pointee.far) {
-            $0.loadUnaligned(fromByteOffset: whole &* 8, as: Double.self)
-        }
-        let place = (lane & 6) == 2 || (lane & 6) == 4 ? lane ^ 6 : lane
-        if lane < 8 { rest.0[place] = factor } else { rest.1[place & 7] = factor }
-    }
-    factors[0] = Factors(bits.lowHalf, index.lowHalf, tables)
-    factors[1] = Factors(bits.highHalf, index.highHalf, tables)
-    factors[0].known = factors[0].known * rest.0
-    factors[1].known = factors[1].known * rest.1
+    // A subnormal is an integer times 2^-149, and the float of that integer has its significand.
+    let integers = unsafeBitCast(gk_f32_from_i32(unsafeBitCast(bits, to: SIMD16<Int32>.self)), to: SIMD16<UInt32>.self)
+    let leastNormal = SIMD16<UInt32>(repeating: 0x80_0000)
+    let normal = choose(leastNormal, above: bits, integers, else: bits)
+    let shift = choose(leastNormal, above: bits, SIMD16(repeating: 149), else: SIMD16(repeating: 0))
+    let distance = reference &- (normal &>> 23) &+ shift
+    // Divided by 15, for numbers below 400.
+    let whole = (distance &* 4370) &>> 16
+    let isZero = SIMD16<UInt32>(repeating: 1)
+    let index = choose(
+        isZero, above: bits, SIMD16(repeating: UInt32(GK_POWER_NEAR)), else: distance &- whole &* UInt32(GK_POWER_NEAR))
+    factors[0] = Factors(normal.lowHalf, index.lowHalf, tables)
+    factors[1] = Factors(normal.highHalf, index.highHalf, tables)
+    let rest = choose(isZero, above: bits, SIMD16(repeating: 0), else: whole)
+    factors[0].known = factors[0].known * far(rest.lowHalf, tables)
+    factors[1].known = factors[1].known * far(rest.highHalf, tables)
+}
+
+/// 2^(-15 k power), in the order of the lookups: lanes 2, 3 and 4, 5 change places.
+@inline(__always) private func far(_ k: SIMD8<UInt32>, _ tables: Tables) -> SIMD8<Double> {
+    @inline(__always) func factor(_ lane: Int) -> Double { gk_far_power(tables, k[lane]) }
+    return SIMD8(factor(0), factor(1), factor(4), factor(5), factor(2), factor(3), factor(6), factor(7))
 }
 
 /// Elements of a piece.
 @inline(__always) private var piece: Int { 256 }
 
-@inline(never) @_optimize(speed)
-private func addFloatPowers(_ data: UnsafeRawPointer, _ count: Int, _ found: Extremes, _ r: Reduction) {
-    found.merge(into: r)
-    if found.nonzero == 0 { return }
-    let power = r.pointee.power
-    let exponent = exponentAbove(Double(bitPattern: found.largest)) &- 1
-    let tables = tables(r)
-    // The block itself may stand at the start of the scratch memory.
-    let room = (r.pointee.scratch.unsafelyUnwrapped + ((count &+ 15) & ~15) &* 4)
-    let factors = room.assumingMemoryBound(to: Factors.self)
-    var cascade = Cascade<Absolute, Two>(bound: Int(power) &+ 3)
+@inline(never)
+func sumFloatPowers<E: NarrowElement>(
+    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ dominant: gk_dominant, _ tables: Tables,
+    _ scratch: UnsafeMutableRawPointer
+) -> Double {
+    let factors = scratch.assumingMemoryBound(to: Factors.self)
+    var cascade = Cascade<Absolute, Two>(bound: Int(dominant.power) &+ 3)
     var start = 0
     while start < count {
-        var lookup = LookupVisitor(tables, reference: exponent &+ 127, factors)
-        visit(Float32Element.self, data + start &* 4, min(piece, count &- start), &lookup)
+        var lookup = LookupVisitor(tables, reference: Int(dominant.exponent) &+ 127, factors)
+        visit(E.self, data + start &* E.size, min(piece, count &- start), &lookup)
         var next = factors
         while next < lookup.next {
             // Two terms at a time: one more rounding, and half the additions.
             let s = next[0].term(tables) + next[1].term(tables)
-            Cascade<Absolute, Two>.add(s, &cascade.lanes.a0, &cascade.lanes.b0, &cascade.lanes.c0)
+            cascade.low.add(s)
             next += 2
         }
         start &+= piece
     }
-    Dominant(power: power, exponent: Double(exponent), fraction: 0)
-        .finish(cascade.lanes.sums(2).rounded, &r.pointee.rounded)
-}
-
-@inline(never) @_optimize(speed)
-func reduceFloatPowers(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
-    forEachBlock(data, length, 4, r) { block, count in
-        if let found = floatExtremes(block, count) { return addFloatPowers(block, count, found, r) }
-        separateNonfinite(Float32Element.self, block, count, r)
-        let scratch = UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped)
-        if let found = floatExtremes(scratch, count) { addFloatPowers(scratch, count, found, r) }
-    }
+    var block = gk_block()
+    cascade.store(&block)
+    return block.rounded
 }

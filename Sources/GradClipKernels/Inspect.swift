@@ -24,41 +24,42 @@ private struct InspectVisitor: Visitor {
     }
 }
 
-/// Half-width elements as floats. The smallest normal value is 2^-14 for float16,
-/// 2^-126 for bfloat16.
-@inline(never) @_optimize(speed)
-func inspectThroughFloats<E: NarrowElement>(
+/// The smallest normal value is 2^-14 for float16, 2^-126 for bfloat16 and float32.
+@inline(never)
+func inspectBlock<E: NarrowElement>(
     _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMutablePointer<gk_statistics>
 ) {
-    let scratch = statistics.pointee.scratch.unsafelyUnwrapped
-    convert(E.self, data, count, toFloats: scratch)
-    inspectFloats(
-        UnsafeRawPointer(scratch), count, normal: E.significandBits == 11 ? 0x3880_0000 : 0x0080_0000, statistics)
-}
-
-@inline(never) @_optimize(speed)
-func inspectFloats(
-    _ data: UnsafeRawPointer, _ count: Int, normal: UInt32, _ statistics: UnsafeMutablePointer<gk_statistics>
-) {
-    var visitor = InspectVisitor(normal: normal)
-    visit(Float32Element.self, data, count, &visitor)
+    var visitor = InspectVisitor(normal: E.significandBits == 11 ? 0x3880_0000 : 0x0080_0000)
+    visit(E.self, data, count, &visitor)
     let largest = largestLane(visitor.largest)
     if largest >= infinityBits {
+        let found = countNonfinite(E.self, data, count)
+        var signs = SignVisitor()
+        visit(E.self, data, count, &signs)
+        let negative = UInt64(signs.negative.wrappedSum())
         let scratch = statistics.pointee.scratch.unsafelyUnwrapped
-        for i in 0..<count {
-            var bits = (data + i &* 4).loadUnaligned(as: UInt32.self)
-            if bits & 0x7fff_ffff >= infinityBits {
-                countNonfinite(isInfinite: bits &<< 1 == infinityBits &<< 1, isNegative: bits &>> 31 == 1, statistics)
-                bits = 0
-            }
-            scratch.storeBytes(of: bits, toByteOffset: i &* 4, as: UInt32.self)
-        }
-        return inspectFloats(UnsafeRawPointer(scratch), count, normal: normal, statistics)
+        scale(E.self, data, scratch, count, 1, zeroAbove: infinityBits - 1)
+        inspectBlock(E.self, UnsafeRawPointer(scratch), count, statistics)
+        return note(found, negative: negative, statistics)
     }
     let zeros = UInt64(visitor.zeros.wrappedSum())
     take(
         Double(Float(bitPattern: largest)), zeros: zeros, subnormals: UInt64(visitor.subnormals.wrappedSum()) &- zeros,
         sum: ordered(visitor.sum0 + visitor.sum1) * (1 / Double(GK_BLOCK)), count, statistics)
+}
+
+/// Counts negative infinities.
+private struct SignVisitor: Visitor {
+    var negative = SIMD16<UInt32>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: SIMD16<Float>) {
+        let others = unsafeBitCast(values, to: SIMD16<UInt32>.self) ^ (infinityBits | 0x8000_0000)
+        negative = negative &+ choose(
+            larger(others & 0x7fff_ffff, others &>> 31), above: SIMD16(repeating: 0), SIMD16(repeating: 0),
+            else: SIMD16(repeating: 1))
+    }
 }
 
 private struct WideInspectVisitor: WideVisitor {
@@ -84,21 +85,18 @@ private struct WideInspectVisitor: WideVisitor {
     }
 }
 
-@inline(never) @_optimize(speed)
-func inspectTensor(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMutablePointer<gk_statistics>) {
+@inline(never)
+func inspectBlock(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMutablePointer<gk_statistics>) {
     var visitor = WideInspectVisitor()
     visit(Float64Element.self, data, count, &visitor)
-    if !Lanes(visitor.sum, visitor.sum, bound: 0).isFinite {
+    if !isAllZero(visitor.sum - visitor.sum) {
+        let found = countNonfinite(data, count)
+        var negative: UInt64 = 0
+        for i in 0..<count where (data + i &* 8).loadUnaligned(as: Double.self) == -.infinity { negative &+= 1 }
         let scratch = statistics.pointee.scratch.unsafelyUnwrapped
-        for i in 0..<count {
-            var value = (data + i &* 8).loadUnaligned(as: Double.self)
-            if !value.isFinite {
-                countNonfinite(isInfinite: value == value, isNegative: value < 0, statistics)
-                value = 0
-            }
-            scratch.storeBytes(of: value, toByteOffset: i &* 8, as: Double.self)
-        }
-        return inspectTensor(UnsafeRawPointer(scratch), count, statistics)
+        scale(data, scratch, count, 1, zeroAbove: Double.infinity.bitPattern - 1)
+        inspectBlock(UnsafeRawPointer(scratch), count, statistics)
+        return note(found, negative: negative, statistics)
     }
     let zeros = visitor.zeros.wrappedSum()
     take(
@@ -106,13 +104,13 @@ func inspectTensor(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeM
         sum: ordered(visitor.sum), count, statistics)
 }
 
-/// An element that becomes a zero, which is not to be counted as one.
-@inline(never) private func countNonfinite(
-    isInfinite: Bool, isNegative: Bool, _ statistics: UnsafeMutablePointer<gk_statistics>
+/// Elements that became zeros, which are not to be counted as such.
+@inline(never) private func note(
+    _ found: gk_nonfinite, negative: UInt64, _ statistics: UnsafeMutablePointer<gk_statistics>
 ) {
-    statistics.pointee.zero &-= 1
-    if !isInfinite { return }
-    if isNegative { statistics.pointee.negative_infinity &+= 1 } else { statistics.pointee.positive_infinity &+= 1 }
+    statistics.pointee.zero &-= found.count
+    statistics.pointee.negative_infinity &+= negative
+    statistics.pointee.positive_infinity &+= found.count &- found.nan &- negative
 }
 
 /// What was found in a block of finite elements, zeros behind its last one included.
@@ -121,7 +119,7 @@ func inspectTensor(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeM
     _ statistics: UnsafeMutablePointer<gk_statistics>
 ) {
     statistics.pointee.largest = max(statistics.pointee.largest, largest.bitPattern)
-    statistics.pointee.zero &+= zeros &- UInt64(((count &+ 15) & ~15) &- count)
+    statistics.pointee.zero &+= zeros &- padding(count)
     statistics.pointee.subnormal &+= subnormals
     add(sum, statistics)
 }

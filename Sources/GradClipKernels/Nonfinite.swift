@@ -1,63 +1,95 @@
 // NaN and infinities: found by the loops that sum, counted here.
 import CGradClipKernels
 
-private struct FiniteVisitor: Visitor {
-    var largest = SIMD16<UInt32>(repeating: 0)
+/// How many elements of a block are not finite, and the first of them.
+@inline(never)
+func countNonfinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> gk_nonfinite {
+    var visitor = CountingVisitor()
+    visit(E.self, data, count, &visitor)
+    return gk_nonfinite(
+        count: UInt64(visitor.nonfinite.wrappedSum()), nan: UInt64(visitor.nan.wrappedSum()), first: visitor.first)
+}
+
+private struct CountingVisitor: Visitor {
+    var nonfinite = SIMD16<UInt32>(repeating: 0)
+    var nan = SIMD16<UInt32>(repeating: 0)
+    var first = GK_NOWHERE
+    private var index: UInt64 = 0
 
     @inline(__always) init() {}
 
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         let sizes = magnitudes(values)
-        largest = larger(sizes, largest)
-    }
-}
-
-@inline(never) @_optimize(speed)
-func isFinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> Bool {
-    var visitor = FiniteVisitor()
-    visit(E.self, data, count, &visitor)
-    return largestLane(visitor.largest) < infinityBits
-}
-
-/// Copies a block as floats to the scratch memory with zeros in place of NaN and
-/// infinities, which are counted.
-@inline(never)
-func separateNonfinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ r: Reduction) {
-    let scratch = r.pointee.scratch.unsafelyUnwrapped
-    var i = 0
-    while i < count {
-        let lanes = min(16, count &- i)
-        var values = loadTail(E.self, data + i &* E.size, lanes)
-        let sizes = magnitudes(values)
-        if largestLane(sizes) >= infinityBits {
-            for lane in 0..<lanes where sizes[lane] >= infinityBits {
-                note(isNaN: sizes[lane] > infinityBits, at: i &+ lane, r)
-            }
-            values = zeroing(values, where: sizes, above: infinityBits - 1)
+        let (most, infinity) = (SIMD16<UInt32>(repeating: infinityBits - 1), SIMD16<UInt32>(repeating: infinityBits))
+        let (one, zero) = (SIMD16<UInt32>(repeating: 1), SIMD16<UInt32>(repeating: 0))
+        let flags = choose(sizes, above: most, one, else: zero)
+        nonfinite = nonfinite &+ flags
+        nan = nan &+ choose(sizes, above: infinity, one, else: zero)
+        if first == GK_NOWHERE && gk_any(flags) {
+            var lane = 0
+            while flags[lane] == 0 { lane &+= 1 }
+            first = index &+ UInt64(lane)
         }
-        scratch.storeBytes(of: values, toByteOffset: i &* 4, as: SIMD16<Float>.self)
-        i &+= 16
+        index &+= 16
     }
 }
 
 /// The same for float64.
 @inline(never)
-func separateNonfinite(_ data: UnsafeRawPointer, _ count: Int, _ r: Reduction) {
-    let scratch = r.pointee.scratch.unsafelyUnwrapped
-    for i in 0..<count {
-        let value = (data + i &* 8).loadUnaligned(as: Double.self)
-        let isFinite = value.magnitude < .infinity
-        if !isFinite { note(isNaN: value != value, at: i, r) }
-        scratch.storeBytes(of: isFinite ? value : 0, toByteOffset: i &* 8, as: Double.self)
+func countNonfinite(_ data: UnsafeRawPointer, _ count: Int) -> gk_nonfinite {
+    var visitor = WideCountingVisitor()
+    visit(Float64Element.self, data, count, &visitor)
+    var first = 0
+    if visitor.nonfinite.wrappedSum() > 0 {
+        while (data + first &* 8).loadUnaligned(as: Double.self).magnitude < .infinity { first &+= 1 }
+    }
+    let total = visitor.nonfinite.wrappedSum()
+    return gk_nonfinite(count: total, nan: visitor.nan.wrappedSum(), first: total > 0 ? UInt64(first) : GK_NOWHERE)
+}
+
+private struct WideCountingVisitor: WideVisitor {
+    var nonfinite = SIMD8<UInt64>(repeating: 0)
+    var nan = SIMD8<UInt64>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
+        see(values.0)
+        see(values.1)
+    }
+
+    @inline(__always) private mutating func see(_ values: SIMD8<Double>) {
+        let sizes = unsafeBitCast(magnitude(values), to: SIMD8<UInt64>.self)
+        let infinity = SIMD8<UInt64>(repeating: 0x7ff0_0000_0000_0000)
+        let (one, zero) = (SIMD8<UInt64>(repeating: 1), SIMD8<UInt64>(repeating: 0))
+        nonfinite = nonfinite &+ choose(sizes, above: infinity &- 1, one, else: zero)
+        nan = nan &+ choose(sizes, above: infinity, one, else: zero)
     }
 }
 
-@inline(__always) func note(isNaN: Bool, at index: Int, _ r: Reduction) {
-    if r.pointee.first == GK_NOWHERE { r.pointee.first = r.pointee.offset &+ UInt64(index) }
-    r.pointee.nonfinite &+= 1
-    r.pointee.nan &+= isNaN ? 1 : 0
+/// Whether all elements are finite.
+@inline(never)
+func isFinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> Bool {
+    var visitor = LargestVisitor()
+    visit(E.self, data, count, &visitor)
+    return largestLane(visitor.largest) < infinityBits
 }
 
-// GK_NOWHERE and GK_EMPTY as Swift sees them.
+private struct LargestVisitor: Visitor {
+    var largest = SIMD16<UInt32>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: SIMD16<Float>) { largest = larger(magnitudes(values), largest) }
+}
+
+/// The same for float64.
+@inline(never)
+func isFinite(_ data: UnsafeRawPointer, _ count: Int) -> Bool {
+    var block = gk_block()
+    findExtremes(data, count, &block)
+    return block.holds
+}
+
+// GK_NOWHERE as Swift sees it.
 @inline(__always) package var GK_NOWHERE: UInt64 { .max }
-@inline(__always) package var GK_EMPTY: Int64 { .min }

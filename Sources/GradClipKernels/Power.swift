@@ -15,10 +15,11 @@ import CGradClipKernels
 /// log2 of a positive magnitude, as exponent + fraction with |fraction| <= 1/2.
 #if GRADCLIP_HARDWARE_F16
 @inline(__always)
-func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) { logarithmOnce(x) }
+package func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) { logarithmOnce(x) }
 #else
-@inline(never) @_optimize(speed)
-func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) { logarithmOnce(x) }
+/// (Inlined it is no faster with SSE2, and six times as large.)
+@inline(never)
+package func logarithm(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, fraction: SIMD8<Double>) { logarithmOnce(x) }
 #endif
 
 @inline(__always)
@@ -48,10 +49,10 @@ private func logarithmOnce(_ x: SIMD8<Double>) -> (exponent: SIMD8<Double>, frac
 /// 2^z for z <= 1/2; 0 below -1000. Relative error 2^-52.
 #if GRADCLIP_HARDWARE_F16
 @inline(__always)
-func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> { exponentialOnce(z) }
+package func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> { exponentialOnce(z) }
 #else
-@inline(never) @_optimize(speed)
-func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> { exponentialOnce(z) }
+@inline(never)
+package func exponential(_ z: SIMD8<Double>) -> SIMD8<Double> { exponentialOnce(z) }
 #endif
 
 @inline(__always)
@@ -75,83 +76,29 @@ private func exponentialOnce(_ z: SIMD8<Double>) -> SIMD8<Double> {
         SIMD8(repeating: -1000), above: z, SIMD8(repeating: 0), else: unsafeBitCast(scaled, to: SIMD8<Double>.self))
 }
 
-/// The integer below x; of a large x, x itself.
-@inline(__always) private func floor(_ x: Double) -> Double {
-    if x.magnitude >= powerOfTwo(52) { return x }
-    let cut = Double(Int64(x))
-    return cut > x ? cut - 1 : cut
-}
-
-/// The dominant element of a block: its logarithm in two parts, and p.
-struct Dominant {
-    let power: Double
-    let exponent: Double
-    let fraction: Double
-
-    @inline(__always) init(power: Double, exponent: Double, fraction: Double) {
-        self.power = power
-        self.exponent = exponent
-        self.fraction = fraction
-    }
-
-    @inline(never) @_optimize(speed) init(_ value: Double, power: Double) {
-        let parts = logarithm(SIMD8(repeating: value))
-        self.init(power: power, exponent: parts.exponent[0], fraction: parts.fraction[0])
-    }
-
-    /// (|x| / d)^p; 0 for x = 0.
-    @inline(never) @_optimize(speed) func term(_ x: SIMD8<Double>) -> SIMD8<Double> {
-        let size = magnitude(x)
-        let parts = logarithm(size)
-        let z = ((parts.exponent - exponent) + (parts.fraction - fraction)) * power
-        return choose(size, above: SIMD8(repeating: 0), exponential(z), else: SIMD8(repeating: 0))
-    }
-
-    /// sum * d^p, added to `total`.
-    @inline(never) @_optimize(speed) func finish(_ sum: Double, _ total: ExactSum.Sum) {
-        // p * exponent exactly: the upper forty bits of p and the rest.
-        let upper = Double(bitPattern: power.bitPattern & ~0x1fff)
-        let large = upper * exponent
-        let small = (power - upper) * exponent + power * fraction
-        let whole = floor(large)
-        let rest = (large - whole) + small
-        let restWhole = floor(rest)
-        let scaled = sum * exponential(SIMD8(repeating: rest - restWhole - 1))[0] * 2
-        let binary = Int(scaled.bitPattern &>> 52) &- 1075
-        let significand = Int64(scaled.bitPattern & 0xf_ffff_ffff_ffff | 1 << 52)
-        ExactSum.add(total, significand, exponent: binary &+ Int(whole) &+ Int(restWhole))
-    }
+/// (|x| / d)^p; 0 for x = 0.
+@inline(__always) private func term(_ x: SIMD8<Double>, _ d: gk_dominant) -> SIMD8<Double> {
+    let size = magnitude(x)
+    let parts = logarithm(size)
+    let z = ((parts.exponent - d.exponent) + (parts.fraction - d.fraction)) * d.power
+    return choose(size, above: SIMD8(repeating: 0), exponential(z), else: SIMD8(repeating: 0))
 }
 
 private struct PowerVisitor: WideVisitor {
-    let dominant: Dominant
+    let dominant: gk_dominant
     var cascade: Cascade<Absolute, Two>
 
     @inline(__always) mutating func see(_ values: (SIMD8<Double>, SIMD8<Double>)) {
-        cascade.add((dominant.term(values.0), dominant.term(values.1)))
+        cascade.add((term(values.0, dominant), term(values.1, dominant)))
     }
 }
 
-@inline(never) @_optimize(speed)
-func addPowers(
-    _ data: UnsafeRawPointer, _ count: Int, _ found: Extremes, _ r: Reduction
-) {
-    found.merge(into: r)
-    if found.nonzero == 0 { return }
-    let power = r.pointee.power
-    let dominant = Dominant(Double(bitPattern: power > 0 ? found.largest : found.smallest), power: power)
+@inline(never)
+func sumPowers<E: WideElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ dominant: gk_dominant) -> Double {
     // All terms are at most 1, give or take the last place.
     var visitor = PowerVisitor(dominant: dominant, cascade: Cascade(bound: 1))
-    visit(Float64Element.self, data, count, &visitor)
-    dominant.finish(visitor.cascade.lanes.sums(2).rounded, &r.pointee.rounded)
-}
-
-@inline(__always)
-func reducePowers(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
-    forEachBlock(data, length, 8, r) { block, count in
-        if let found = extremes(block, count) { return addPowers(block, count, found, r) }
-        separateNonfinite(block, count, r)
-        let scratch = UnsafeRawPointer(r.pointee.scratch.unsafelyUnwrapped)
-        if let found = extremes(scratch, count) { addPowers(scratch, count, found, r) }
-    }
+    visit(E.self, data, count, &visitor)
+    var block = gk_block()
+    visitor.cascade.store(&block)
+    return block.rounded
 }

@@ -1,8 +1,8 @@
-// The tables of FloatPower.swift. Not linked into the folders of the other levels: they
-// are filled in once for a call.
+// The tables of FloatPower.swift: filled in once for a call, at the baseline for all levels.
+#if !GRADCLIP_X86_64_V3 && !GRADCLIP_X86_64_V4
 import CGradClipKernels
 
-/// Fills in the tables for a power behind the scratch memory of a reduction.
+/// Fills in the tables for a power behind the scratch memory of a pass.
 public func preparePowerTables(_ scratch: UnsafeMutableRawPointer, power: Double) {
     let tables = (scratch + Int(GK_SCRATCH)).assumingMemoryBound(to: gk_power_tables.self)
     tables.pointee.serve = 0
@@ -69,3 +69,4 @@ public func preparePowerTables(_ scratch: UnsafeMutableRawPointer, power: Double
         }
     }
 }
+#endif

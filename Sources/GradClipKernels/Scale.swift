@@ -6,36 +6,64 @@ import CGradClipKernels
     isNormal ? values * Float(factor) : wideProduct(values, factor)
 }
 
-@inline(never) @_optimize(speed) private func wideProduct(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
+@inline(never) private func wideProduct(_ values: SIMD16<Float>, _ factor: Double) -> SIMD16<Float> {
     SIMD16<Float>(
         lowHalf: gk_f32_from_f64(gk_f64_from_f32(values.lowHalf) * factor),
         highHalf: gk_f32_from_f64(gk_f64_from_f32(values.highHalf) * factor))
 }
 
 /// Elements whose magnitude bits are above `limit` become 0 first.
-@inline(never) @_optimize(speed)
+@inline(__always)
 func scale<E: NarrowElement>(
     _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
     _ factor: Double, zeroAbove limit: UInt32
 ) {
-    let isNormal = Float(factor).isNormal
-    @inline(__always) func scaled(_ values: SIMD16<Float>) -> SIMD16<Float> {
-        let kept = zeroing(values, where: magnitudes(values), above: limit)
-        return product(kept, factor, isNormal)
+    if Float(factor).isNormal && limit == 0x7fff_ffff {
+        scale(E.self, source, destination, length, NormalFactor(factor: Float(factor)))
+    } else {
+        scale(E.self, source, destination, length, AnyFactor(factor: factor, limit: limit))
     }
+}
+
+/// What an element becomes.
+private protocol Scaling { func apply(_ values: SIMD16<Float>) -> SIMD16<Float> }
+
+private struct NormalFactor: Scaling {
+    let factor: Float
+    @inline(__always) func apply(_ values: SIMD16<Float>) -> SIMD16<Float> { values * factor }
+}
+
+private struct AnyFactor: Scaling {
+    let factor: Double
+    let limit: UInt32
+    let isNormal: Bool
+    @inline(__always) init(factor: Double, limit: UInt32) {
+        (self.factor, self.limit, isNormal) = (factor, limit, Float(factor).isNormal)
+    }
+    @inline(__always) func apply(_ values: SIMD16<Float>) -> SIMD16<Float> {
+        product(zeroing(values, where: magnitudes(values), above: limit), factor, isNormal)
+    }
+}
+
+@inline(never)
+private func scale<E: NarrowElement, S: Scaling>(
+    _: E.Type, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int, _ scaling: S
+) {
     var i = 0
     let whole = length & ~15
+    let ahead = prefetchDistance(length)
     while i < whole {
-        E.store(scaled(E.load(source + i &* E.size)), destination + i &* E.size)
+        prefetch(source + i &* E.size, ahead, E.size)
+        E.store(scaling.apply(E.load(source + i &* E.size)), destination + i &* E.size)
         i &+= 16
     }
     if i < length {
-        let tail = scaled(loadTail(E.self, source + i &* E.size, length &- i))
+        let tail = scaling.apply(loadTail(E.self, source + i &* E.size, length &- i))
         storeTail(E.self, tail, destination + i &* E.size, length &- i)
     }
 }
 
-@inline(never) @_optimize(speed)
+@inline(never)
 func scale(
     _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ length: Int,
     _ factor: Double, zeroAbove limit: UInt64
@@ -48,7 +76,9 @@ func scale(
     }
     var i = 0
     let whole = length & ~7
+    let ahead = prefetchDistance(length)
     while i < whole {
+        gk_prefetch(source + (i &* 8 &+ ahead))
         destination.storeBytes(
             of: product((source + i &* 8).loadUnaligned(as: SIMD8<Double>.self)),
             toByteOffset: i &* 8, as: SIMD8<Double>.self)
@@ -109,7 +139,7 @@ func scaleTensor(
         let count = min(Int(GK_BLOCK), length &- start)
         let from = source + start &* 8
         let to = destination + start &* 8
-        if from != UnsafeRawPointer(to) || extremes(from, count) == nil {
+        if from != UnsafeRawPointer(to) || !isFinite(from, count) {
             scale(from, to, count, 1, zeroAbove: limit)
         }
         start &+= count

@@ -1,169 +1,186 @@
 // The function table of one instruction set: the only way in.
 //
-// These files are compiled once per level (the targets GradClipKernelsX86v3 and
-// …X86v4 hold links to them); only the name of the exported symbol differs.
+// These files are compiled once per level (the folders GradClipKernelsX86v3 and
+// …X86v4 are links to this one); only the name of the exported symbol differs.
 import CGradClipKernels
 
-private func reduce(
-    _ dtype: UInt32, _ data: UnsafeRawPointer?, _ length: Int64, _ reduction: UnsafeMutablePointer<gk_reduction>?
+// Each: one generic function for the narrow types, one for float64.
+private func exact(
+    _ dtype: DType, _ term: TermKind, _ data: UnsafeRawPointer?, _ count: Int64, _ exponent: Int32, _ levels: Int32,
+    _ block: UnsafeMutablePointer<gk_block>?
 ) {
+    let (data, block) = (data.unsafelyUnwrapped, block.unsafelyUnwrapped)
+    let (count, exponent, levels) = (Int(count), Int(exponent), Int(levels))
+    switch dtype {
+    case .float32:
+        sumExactly(Float32Element.self, term, data, count, exponent: exponent, levels: levels, &block.pointee)
+    case .float16:
+        sumExactly(Float16Element.self, term, data, count, exponent: exponent, levels: levels, &block.pointee)
+    case .bfloat16:
+        sumExactly(BFloat16Element.self, term, data, count, exponent: exponent, levels: levels, &block.pointee)
+    case .float64: sumWideExactly(term, data, count, exponent: exponent, &block.pointee)
+    }
+}
+
+#if !GRADCLIP_X86_64_V4
+#if GRADCLIP_HARDWARE_F16
+private func fixedPoint(
+    _ dtype: DType, _ data: UnsafeRawPointer?, _ count: Int64, _ exponent: Int32,
+    _ block: UnsafeMutablePointer<gk_block>?
+) {
+    let (data, block) = (data.unsafelyUnwrapped, block.unsafelyUnwrapped)
+    switch dtype {
+    case .float16:
+        sumInFixedPoint(Float16Element.self, data, Int(count), exponent: Int(exponent), &block.pointee)
+    case .bfloat16:
+        sumInFixedPoint(BFloat16Element.self, data, Int(count), exponent: Int(exponent), &block.pointee)
+    case .float32, .float64: break
+    }
+}
+#endif
+
+private func bin(
+    _ dtype: DType, _ term: TermKind, _ data: UnsafeRawPointer?, _ count: Int64, _ bins: UnsafeMutableRawPointer?
+) -> Bool {
+    let (data, bins) = (data.unsafelyUnwrapped, bins.unsafelyUnwrapped)
+    switch dtype {
+    case .float32: return bin(Float32Element.self, term, data, Int(count), bins)
+    case .float16: return bin(Float16Element.self, term, data, Int(count), bins)
+    case .bfloat16: return bin(BFloat16Element.self, term, data, Int(count), bins)
+    case .float64: return bin(term, data, Int(count), bins)
+    }
+}
+
+private func rounded(
+    _ dtype: DType, _ term: TermKind, _ data: UnsafeRawPointer?, _ count: Int64, _ bound: Int32,
+    _ block: UnsafeMutablePointer<gk_block>?
+) {
+    let (data, block) = (data.unsafelyUnwrapped, block.unsafelyUnwrapped)
+    let (count, bound) = (Int(count), Int(bound))
+    switch dtype {
+    case .float32: sumRounded(Float32Element.self, term, data, count, bound: bound, &block.pointee)
+    case .float16: sumRounded(Float16Element.self, term, data, count, bound: bound, &block.pointee)
+    case .bfloat16: sumRounded(BFloat16Element.self, term, data, count, bound: bound, &block.pointee)
+    case .float64: sumRounded(term, data, count, bound: bound, &block.pointee)
+    }
+}
+
+private func extremes(
+    _ dtype: DType, _ data: UnsafeRawPointer?, _ count: Int64, _ block: UnsafeMutablePointer<gk_block>?
+) {
+    let (data, block) = (data.unsafelyUnwrapped, block.unsafelyUnwrapped)
+    switch dtype {
+    case .float32: findExtremes(Float32Element.self, data, Int(count), &block.pointee)
+    case .float16: findExtremes(Float16Element.self, data, Int(count), &block.pointee)
+    case .bfloat16: findExtremes(BFloat16Element.self, data, Int(count), &block.pointee)
+    case .float64: findExtremes(data, Int(count), &block.pointee)
+    }
+}
+
+private func power(
+    _ dtype: DType, _ data: UnsafeRawPointer?, _ count: Int64, _ dominant: UnsafePointer<gk_dominant>?,
+    _ scratch: UnsafeMutableRawPointer?
+) -> Double {
     let data = data.unsafelyUnwrapped
-    let r = reduction.unsafelyUnwrapped
-    let length = Int(length)
-    let element = Int(dtype)
-    let term = Int(r.pointee.term)
-    switch (element, term) {
-    case (GK_F32, GK_SQUARE): reduceExactly(Square.self, data, length, r)
-    case (GK_F32, GK_ABS): reduceExactly(Absolute.self, data, length, r)
-    case (GK_F64, GK_SQUARE) where r.pointee.wide != nil: reduceWide(data, length, r)
-    case (GK_F64, GK_ABS) where r.pointee.wide != nil: reduceWide(data, length, r)
-    default: reduceElsewhere(element, term, data, length, r)
+    let dominant = dominant.unsafelyUnwrapped.pointee
+    switch dtype {
+    case .float32: return powers(Float32Element.self, data, Int(count), dominant, scratch)
+    case .float16: return powers(Float16Element.self, data, Int(count), dominant, scratch)
+    case .bfloat16: return powers(BFloat16Element.self, data, Int(count), dominant, scratch)
+    case .float64: return sumPowers(Float64Element.self, data, Int(count), dominant)
     }
 }
 
-#if GRADCLIP_X86_64_V4
-// What waits for memory at any width is left to the kernels of x86-64-v3.
-private func reduceElsewhere(
-    _ element: Int, _ term: Int, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
-) {
-    gk_process_kernels().pointee.reduce_below(UInt32(element), data, Int64(length), r)
-}
-#else
-private func reduceElsewhere(
-    _ element: Int, _ term: Int, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
-) {
-    switch (element, term) {
-    case (GK_F64, GK_EXTREMES): reduceExtremes(data, length, r)
-    case (GK_F64, GK_POWER): reducePowers(data, length, r)
-    case (GK_F64, _): reduceRounded(Float64Element.self, data, length, r)
-    case (GK_F32, GK_EXTREMES): reduceFloatExtremes(data, length, r)
-    case (GK_F32, GK_POWER) where tablesServe(r): reduceFloatPowers(data, length, r)
-    case (GK_F32, GK_POWER): reduceThroughDoubles(data, length, r)
-    #if GRADCLIP_HARDWARE_F16
-    case (GK_F32, _): reduceRounded(WideFloat32Element.self, data, length, r)
-    #endif
-    #if !GRADCLIP_HARDWARE_F16
-    case (GK_F32, _): reduceThroughDoubles(data, length, r)
-    #endif
-    case (GK_F16, _): reduceThroughFloats(Float16Element.self, data, length, r)
-    default: reduceThroughFloats(BFloat16Element.self, data, length, r)
-    }
+@inline(__always)
+private func powers<E: NarrowElement>(
+    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ dominant: gk_dominant, _ scratch: UnsafeMutableRawPointer?
+) -> Double {
+    guard let tables = dominant.tables else { return sumPowers(Widened<E>.self, data, count, dominant) }
+    return sumFloatPowers(E.self, data, count, dominant, Tables(mutating: tables), scratch.unsafelyUnwrapped)
 }
 
-// Where there is no loop for an element type, or it does not serve, each block is converted
-// in the scratch memory first. At the baseline that is the rule, to keep it small.
-
-@inline(never)
-private func reduceThroughFloats<E: HalfElement>(
-    _: E.Type, _ data: UnsafeRawPointer, _ length: Int, _ r: Reduction
-) {
-    var start = 0
-    while start < length {
-        var count = Int(GK_BLOCK)
-        if triesFixedPoint(r) {
-            let done = sumInFixedPoint(E.self, data + start &* E.size, length &- start, r)
-            start &+= done
-            r.pointee.offset &+= UInt64(truncatingIfNeeded: done)
-            count = fixedPointBlock
-        }
-        count = min(count, length &- start)
-        if count > 0 {
-            convert(E.self, data + start &* E.size, count, toFloats: r.pointee.scratch.unsafelyUnwrapped)
-            reduceScratch(GK_F32, count, r)
-            start &+= count
-            r.pointee.offset &+= UInt64(truncatingIfNeeded: count)
-        }
-    }
-}
-
-@inline(never)
-private func reduceThroughDoubles(_ data: UnsafeRawPointer, _ length: Int, _ r: Reduction) {
-    forEachBlock(data, length, 4, r) { block, count in
-        convert(block, count, toDoubles: r.pointee.scratch.unsafelyUnwrapped)
-        reduceScratch(GK_F64, count, r)
-    }
-}
-
-/// Reduces the block in the scratch memory as if it stood where it came from.
-@inline(never)
-private func reduceScratch(_ element: Int, _ count: Int, _ r: Reduction) {
-    let offset = r.pointee.offset
-    reduce(UInt32(element), r.pointee.scratch, Int64(count), r)
-    r.pointee.offset = offset
-}
-
-private func scale(
-    _ dtype: UInt32, _ source: UnsafeRawPointer?, _ destination: UnsafeMutableRawPointer?, _ length: Int64,
-    _ scaling: UnsafePointer<gk_scaling>?
-) {
-    let source = source.unsafelyUnwrapped
-    let destination = destination.unsafelyUnwrapped
-    let length = Int(length)
-    let scaling = scaling.unsafelyUnwrapped.pointee
-    switch Int(dtype) {
-    case GK_F32: scaleTensor(Float32Element.self, source, destination, length, scaling)
-    case GK_F64: scaleTensor(source, destination, length, scaling)
-    case GK_F16: scaleTensor(Float16Element.self, source, destination, length, scaling)
-    default: scaleTensor(BFloat16Element.self, source, destination, length, scaling)
-    }
-}
-
-private func clamp(_ dtype: UInt32, _ data: UnsafeMutableRawPointer?, _ length: Int64, _ limit: Double) {
+private func nonfinite(_ dtype: DType, _ data: UnsafeRawPointer?, _ count: Int64) -> gk_nonfinite {
     let data = data.unsafelyUnwrapped
-    let length = Int(length)
-    switch Int(dtype) {
-    case GK_F32: clampTensor(Float32Element.self, data, length, limit)
-    case GK_F64: clampTensor(data, length, limit)
-    case GK_F16: clampTensor(Float16Element.self, data, length, limit)
-    default: clampTensor(BFloat16Element.self, data, length, limit)
+    switch dtype {
+    case .float32: return countNonfinite(Float32Element.self, data, Int(count))
+    case .float16: return countNonfinite(Float16Element.self, data, Int(count))
+    case .bfloat16: return countNonfinite(BFloat16Element.self, data, Int(count))
+    case .float64: return countNonfinite(data, Int(count))
     }
 }
 
 private func inspect(
-    _ dtype: UInt32, _ data: UnsafeRawPointer?, _ length: Int64, _ statistics: UnsafeMutablePointer<gk_statistics>?
+    _ dtype: DType, _ data: UnsafeRawPointer?, _ count: Int64, _ statistics: UnsafeMutablePointer<gk_statistics>?
 ) {
+    let (data, statistics) = (data.unsafelyUnwrapped, statistics.unsafelyUnwrapped)
+    switch dtype {
+    case .float32: inspectBlock(Float32Element.self, data, Int(count), statistics)
+    case .float16: inspectBlock(Float16Element.self, data, Int(count), statistics)
+    case .bfloat16: inspectBlock(BFloat16Element.self, data, Int(count), statistics)
+    case .float64: inspectBlock(data, Int(count), statistics)
+    }
+}
+
+private func scale(
+    _ dtype: DType, _ source: UnsafeRawPointer?, _ destination: UnsafeMutableRawPointer?, _ length: Int64,
+    _ scaling: UnsafePointer<gk_scaling>?
+) {
+    let (source, destination) = (source.unsafelyUnwrapped, destination.unsafelyUnwrapped)
+    let scaling = scaling.unsafelyUnwrapped.pointee
+    switch dtype {
+    case .float32: scaleTensor(Float32Element.self, source, destination, Int(length), scaling)
+    case .float16: scaleTensor(Float16Element.self, source, destination, Int(length), scaling)
+    case .bfloat16: scaleTensor(BFloat16Element.self, source, destination, Int(length), scaling)
+    case .float64: scaleTensor(source, destination, Int(length), scaling)
+    }
+}
+
+private func clamp(_ dtype: DType, _ data: UnsafeMutableRawPointer?, _ length: Int64, _ limit: Double) {
     let data = data.unsafelyUnwrapped
-    let length = Int(length)
-    let statistics = statistics.unsafelyUnwrapped
-    switch Int(dtype) {
-    case GK_F32: inspectFloats(data, length, normal: 0x0080_0000, statistics)
-    case GK_F64: inspectTensor(data, length, statistics)
-    case GK_F16: inspectThroughFloats(Float16Element.self, data, length, statistics)
-    default: inspectThroughFloats(BFloat16Element.self, data, length, statistics)
+    switch dtype {
+    case .float32: clampTensor(Float32Element.self, data, Int(length), limit)
+    case .float16: clampTensor(Float16Element.self, data, Int(length), limit)
+    case .bfloat16: clampTensor(BFloat16Element.self, data, Int(length), limit)
+    case .float64: clampTensor(data, Int(length), limit)
     }
 }
 
 private func accumulate(
-    _ dtype: UInt32, _ rows: UnsafeMutablePointer<UnsafeRawPointer?>?, _ length: Int64,
+    _ dtype: DType, _ rows: UnsafeMutablePointer<UnsafeRawPointer?>?, _ length: Int64,
     _ factors: UnsafePointer<Double>?, _ sums: UnsafeMutablePointer<Double>?, _ scratch: UnsafeMutableRawPointer?
 ) {
-    let rows = rows.unsafelyUnwrapped
-    let factors = factors.unsafelyUnwrapped
+    let (rows, factors, scratch) = (rows.unsafelyUnwrapped, factors.unsafelyUnwrapped, scratch.unsafelyUnwrapped)
     let sums = UnsafeMutableRawPointer(sums.unsafelyUnwrapped)
-    let scratch = scratch.unsafelyUnwrapped
-    let length = Int(length)
-    switch Int(dtype) {
-    case GK_F64: accumulateAll(Float64Element.self, rows, length, factors, sums, scratch)
-    case GK_F32: accumulateAll(WideFloat32Element.self, rows, length, factors, sums, scratch)
-    case GK_F16: accumulateThroughFloats(Float16Element.self, rows, length, factors, sums, scratch)
-    default: accumulateThroughFloats(BFloat16Element.self, rows, length, factors, sums, scratch)
+    switch dtype {
+    case .float32: accumulateAll(Widened<Float32Element>.self, rows, Int(length), factors, sums, scratch)
+    case .float16: accumulateAll(Widened<Float16Element>.self, rows, Int(length), factors, sums, scratch)
+    case .bfloat16: accumulateAll(Widened<BFloat16Element>.self, rows, Int(length), factors, sums, scratch)
+    case .float64: accumulateAll(Float64Element.self, rows, Int(length), factors, sums, scratch)
     }
 }
 
 private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
-    table.pointee.reduce = { reduce($0, $1, $2, $3) }
+    table.pointee.exact = { exact($0, $1, $2, $3, $4, $5, $6) }
+    #if GRADCLIP_HARDWARE_F16
+    table.pointee.fixed_point = { fixedPoint($0, $1, $2, $3, $4) }
+    #endif
+    table.pointee.bins = { bin($0, $1, $2, $3, $4) }
+    table.pointee.rounded = { rounded($0, $1, $2, $3, $4, $5) }
+    table.pointee.extremes = { extremes($0, $1, $2, $3) }
+    table.pointee.power = { power($0, $1, $2, $3, $4) }
+    table.pointee.nonfinite = { nonfinite($0, $1, $2) }
+    table.pointee.inspect = { inspect($0, $1, $2, $3) }
     table.pointee.scale = { scale($0, $1, $2, $3, $4) }
     table.pointee.clamp = { clamp($0, $1, $2, $3) }
-    table.pointee.inspect = { inspect($0, $1, $2, $3) }
     table.pointee.accumulate = { accumulate($0, $1, $2, $3, $4, $5) }
 }
 #endif
 
 #if GRADCLIP_X86_64_V4
+/// What waits for memory at any width is left to the kernels of x86-64-v3.
 @_cdecl("gradclip_kernels_x86_64_v4")
 public func fillV4(_ table: UnsafeMutablePointer<gk_kernels>) {
-    table.pointee.reduce_below = table.pointee.reduce
-    table.pointee.reduce = { reduce($0, $1, $2, $3) }
+    table.pointee.exact = { exact($0, $1, $2, $3, $4, $5, $6) }
 }
 #elseif GRADCLIP_X86_64_V3
 @_cdecl("gradclip_kernels_x86_64_v3")

@@ -1,23 +1,46 @@
-// The accumulator behind every sum, and the path each block takes to it.
+// The accumulator behind every sum, and the ways of a block to it.
 import CGradClipKernels
 import Testing
 
 @testable import GradClip
 @testable import GradClipKernels
 
-/// Reduces one tensor with the baseline kernels.
-private func reduced(_ values: [Float], term: Int) -> gk_reduction {
-    var table = gk_kernels()
-    gradclip_kernels_baseline(&table)
-    let scratch = UnsafeMutableRawPointer.allocate(byteCount: Int(GK_SCRATCH), alignment: 64)
+/// The kernels of this processor, and those of the baseline.
+private let levels: [(name: String, kernels: UnsafePointer<gk_kernels>)] = {
+    let baseline = UnsafeMutablePointer<gk_kernels>.allocate(capacity: 1)
+    baseline.initialize(to: gk_kernels())
+    gradclip_kernels_baseline(baseline)
+    return [("this processor's", gk_process_kernels()), ("baseline", UnsafePointer(baseline))]
+}()
+
+/// What is known of one tensor of floats.
+private func partial(
+    _ values: [Float], order: Double, _ kernels: UnsafePointer<gk_kernels> = levels[0].kernels, guess: Guess = Guess()
+) -> Partial {
+    let scratch = UnsafeMutableRawPointer.allocate(byteCount: Int(GK_WORKSPACE), alignment: 64)
     defer { scratch.deallocate() }
-    var partial = Partial(NormType(term == GK_ABS ? 1 : 2), scratch: scratch, wide: nil)
-    values.withUnsafeBytes { table.reduce(UInt32(GK_F32), $0.baseAddress, Int64(values.count), &partial.state) }
-    return partial.state
+    var partial = Partial(NormType(order), scratch: scratch, wide: nil)
+    partial.guess = guess
+    values.withUnsafeBytes { partial.add(kernels, .float32, $0.baseAddress!, values.count) }
+    return partial
 }
 
-private func paths(_ state: gk_reduction) -> [UInt64] {
-    [state.paths.0, state.paths.1, state.paths.2, state.paths.3]
+private func limbs(_ sum: gk_sum) -> [Int64] {
+    var sum = sum
+    ExactSum.propagate(&sum)
+    return withUnsafeBytes(of: &sum.limbs) { Array($0.bindMemory(to: Int64.self)) }
+}
+
+/// The sum element by element, in integers.
+private func expected(_ values: [Float], order: Int) -> [Int64] {
+    var sum = gk_sum()
+    ExactSum.clear(&sum, base: ExactSum.fixedBase)
+    for value in values where value.isFinite && value != 0 {
+        let field = max(1, Int(value.exponentBitPattern))
+        let significand = Int64(value.significandBitPattern) | (value.isSubnormal ? 0 : 1 << 23)
+        ExactSum.add(&sum, order == 2 ? significand * significand : significand, exponent: order * (field - 150))
+    }
+    return limbs(sum)
 }
 
 /// A block whose largest element is 1 and whose smallest has this exponent.
@@ -25,22 +48,63 @@ private func block(span: Int) -> [Float] {
     [1] + [Float](repeating: Float(sign: .plus, exponent: -span, significand: 1.5), count: 4095)
 }
 
-@Test(arguments: [(5, 1), (18, 1), (25, 2), (40, 2), (60, 3), (140, 3)])
-func squaresTakeAsManyAccumulatorsAsTheirExponentsNeed(span: Int, path: Int) {
-    #if arch(x86_64)
-    // To be small, the baseline kernels have only the loop with three accumulators.
-    let path = max(path, 2)
-    #endif
-    let taken = paths(reduced(block(span: span), term: GK_SQUARE))
-    #expect(taken[path] == 1)
-    #expect(taken.reduce(0, +) == 1)
+@Test(arguments: [(TermKind.square, 19, 2), (.square, 41, 3), (.absolute, 19, 1), (.absolute, 63, 2), (.absolute, 107, 3)])
+func aSumHoldsWhereItsAccumulatorsReach(term: TermKind, span: Int, levels count: Int) {
+    for (name, kernels) in levels {
+        for (span, reaches) in [(span, true), (span + 1, false)] {
+            let values = block(span: span)
+            var found = gk_block()
+            values.withUnsafeBytes {
+                kernels.pointee.exact(.float32, term, $0.baseAddress, Int64(values.count), 1, Int32(count), &found)
+            }
+            // (The baseline has two for all.)
+            if name != "baseline" || count == 2 { #expect(found.holds == reaches, "\(name) \(span)") }
+            if found.holds {
+                var sum = gk_sum()
+                ExactSum.clear(&sum, base: ExactSum.fixedBase)
+                found.add(to: &sum)
+                #expect(limbs(sum) == expected(values, order: term == .square ? 2 : 1))
+            }
+        }
+    }
 }
 
-@Test(arguments: [(5, 1), (40, 1), (100, 3)])
-func magnitudesTakeFewerAccumulators(span: Int, path: Int) {
-    let taken = paths(reduced(block(span: span), term: GK_ABS))
-    #expect(taken[path] == 1)
-    #expect(taken.reduce(0, +) == 1)
+@Test(arguments: [1, 2])
+func anyFloatsAddUpToTheIntegersSum(order: Int) {
+    let seed = UInt64.random(in: 1...(.max))
+    var random = Xorshift(state: seed)
+    for _ in 0..<200 {
+        // Bits from a window of exponents, or any at all: zeros, subnormals, NaN and infinities too; any guess.
+        let lowest = UInt32.random(in: 0..<255, using: &random)
+        let highest = UInt32.random(in: lowest...255, using: &random)
+        let values = (0..<Int.random(in: 1...9000, using: &random)).map { _ in
+            Float(
+                bitPattern: .random(in: lowest...highest, using: &random) << 23
+                    | .random(in: 0..<(1 << 23), using: &random) | (Bool.random(using: &random) ? 1 << 31 : 0))
+        }
+        var guess = Guess()
+        guess.exponent = .random(in: -150...130, using: &random)
+        guess.levels = .random(in: 1...5, using: &random)
+        guess.needed = .random(in: 0...5, using: &random)
+        for (name, kernels) in levels {
+            let found = partial(values, order: Double(order), kernels, guess: guess)
+            #expect(limbs(found.exact) == expected(values, order: order), "\(name), seed \(seed)")
+            #expect(found.nonfinite == values.count(where: { !$0.isFinite }), "\(name), seed \(seed)")
+            #expect(found.nan == values.count(where: { $0.isNaN }), "\(name), seed \(seed)")
+            let first = values.firstIndex(where: { !$0.isFinite }).map { UInt64($0) } ?? .max
+            #expect(found.first == first, "\(name), seed \(seed)")
+        }
+    }
+}
+
+struct Xorshift: RandomNumberGenerator {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+        state ^= state << 13
+        state ^= state >> 7
+        state ^= state << 17
+        return state
+    }
 }
 
 @Test func aSumDoesNotDependOnTheOrderOfItsValues() {
@@ -49,22 +113,20 @@ func magnitudesTakeFewerAccumulators(span: Int, path: Int) {
     for _ in 0..<500 {
         values.append((.random(in: -(1 << 55)...(1 << 55), using: &random), .random(in: -250...200, using: &random)))
     }
-    func limbs(_ values: [(Int64, Int)]) -> [Int64] {
+    func sum(_ values: [(Int64, Int)]) -> [Int64] {
         var sum = gk_sum()
         ExactSum.clear(&sum, base: ExactSum.fixedBase)
         for (value, exponent) in values { ExactSum.add(&sum, value, exponent: exponent) }
-        ExactSum.propagate(&sum)
-        return withUnsafeBytes(of: &sum.limbs) { Array($0.bindMemory(to: Int64.self)) }
+        return limbs(sum)
     }
-    #expect(limbs(values) == limbs(values.shuffled()))
+    #expect(sum(values) == sum(values.shuffled()))
 }
 
 @Test(arguments: [(0x1p100, 1), (0x1p-100, 300), (3.0, 7)])
 func squareRootsOfSumsAreCorrectlyRounded(value: Double, count: Int) {
     // The sum of `count` squares of a power of two or a small integer has a root that
     // float64 arithmetic rounds once.
-    let state = reduced([Float](repeating: Float(value), count: count), term: GK_SQUARE)
-    var exact = state.exact
+    var exact = partial([Float](repeating: Float(value), count: count), order: 2).exact
     let norm = NormValue.root(of: &exact, power: 2, isExact: true).double
     #expect(norm == (value * value * Double(count)).squareRoot())
 }

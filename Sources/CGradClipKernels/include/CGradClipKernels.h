@@ -12,72 +12,63 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// ----------------------------------------------------------- reductions --
+// ------------------------------------------------------------- the words --
 
-// Element types; the numbers are those of the public header.
-enum { GK_F32 = 1, GK_F64 = 2, GK_F16 = 3, GK_BF16 = 4 };
+// Element types; the numbers are those of the public header. In Swift an enum, whose switches
+// have a case for each: a type more is an error in every place that must know it.
+typedef enum __attribute__((enum_extensibility(closed))) gk_dtype : uint32_t {
+    GK_FLOAT32 __attribute__((swift_name("float32"))) = 1,
+    GK_FLOAT64 __attribute__((swift_name("float64"))) = 2,
+    GK_FLOAT16 __attribute__((swift_name("float16"))) = 3,
+    GK_BFLOAT16 __attribute__((swift_name("bfloat16"))) = 4,
+} __attribute__((swift_name("DType"))) gk_dtype;
 
 // What is summed over the elements of a tensor.
-enum {
-    GK_EXTREMES = 0,     // nothing: largest, smallest, how many are zero
-    GK_ABS = 1,          // |x|
-    GK_SQUARE = 2,       // x^2
-    GK_CUBE = 3,         // |x|^3
-    GK_FOURTH = 4,       // x^4
-    GK_ROOT = 5,         // |x|^(1/2)
-    GK_THREE_HALVES = 6, // |x|^(3/2)
-    GK_POWER = 7         // |x|^power
-};
+typedef enum __attribute__((enum_extensibility(closed))) gk_term : uint32_t {
+    GK_NOTHING __attribute__((swift_name("nothing"))) = 0, // only the extremes, and how many are zero
+    GK_ABSOLUTE __attribute__((swift_name("absolute"))) = 1,        // |x|
+    GK_SQUARE __attribute__((swift_name("square"))) = 2,            // x^2
+    GK_CUBE __attribute__((swift_name("cube"))) = 3,                // |x|^3
+    GK_FOURTH __attribute__((swift_name("fourth"))) = 4,            // x^4
+    GK_ROOT __attribute__((swift_name("root"))) = 5,                // |x|^(1/2)
+    GK_THREE_HALVES __attribute__((swift_name("threeHalves"))) = 6, // |x|^(3/2)
+    GK_POWER __attribute__((swift_name("power"))) = 7,              // |x|^p
+} __attribute__((swift_name("TermKind"))) gk_term;
 
-// Elements that are summed as one block. Where a sum is rounded, it is rounded
-// once per block at a place that depends on the block alone, so a tensor may
+// ---------------------------------------------------------------- blocks --
+
+// Elements that are summed as one block, the most that a kernel is given. Where a sum is rounded,
+// it is rounded once per block at a place that depends on the block alone, so a tensor may
 // be cut anywhere at a multiple of this without changing a bit.
 enum { GK_BLOCK = 4096 };
 
-// A sum held exactly, as limbs of 40 bits: the value is
-// sum(limbs[i] * 2^(40 * (base + i))). Limbs are signed and may exceed 40 bits
-// until carries are propagated. See ExactSum.swift.
-enum { GK_LIMBS = 16 };
-typedef struct gk_sum {
-    int64_t limbs[GK_LIMBS];
-    int64_t base;    // bin of limbs[0]; GK_EMPTY before the first value of a window that floats
-    int64_t pending; // additions since carries were last propagated
-} gk_sum;
-#define GK_EMPTY INT64_MIN
+// What a kernel found of a block.
+typedef struct gk_block {
+    // What the accumulators hold, in units of 2^(T - 43), 2^(T - 87), 2^(T - 131) and so on, where every
+    // term is below 2^T. See Cascade.swift. Of fixed point: see FixedPoint.swift.
+    int64_t sums[4];
+    int32_t bound;     // T
+    uint64_t largest;  // bits of the largest magnitude as float64; of NaN nothing is known
+    uint64_t smallest; // bits of the smallest magnitude but zero, as float64; UINT64_MAX: all are zero
+    uint64_t zeros;    // how many are zero (extremes only)
+    // Whether all elements are finite and the sums are what they say they are. If not, the sums
+    // mean nothing; largest and smallest are right where all elements are finite.
+    bool holds;
+} gk_block;
 
-// The same for any float64 term of p = 1 and 2 (bits -2148 ... 2111): fixed limbs,
-// the lowest at bin GK_WIDE_BASE.
-enum { GK_WIDE_LIMBS = 112, GK_WIDE_BASE = -56 };
-typedef struct gk_wide_limbs {
-    int64_t limbs[GK_WIDE_LIMBS];
-} gk_wide_limbs;
-
+// How many elements of a block are NaN or infinite, and which is the first.
+typedef struct gk_nonfinite {
+    uint64_t count;
+    uint64_t nan;
+    uint64_t first; // GK_NOWHERE: none
+} gk_nonfinite;
 #define GK_NOWHERE UINT64_MAX
 
-// What a reduction has found so far. Non-finite elements are counted and left
-// out of everything else.
-typedef struct gk_reduction {
-    gk_sum exact;       // of terms that are exact in float64 (p = 1, 2 over f32, f16, bf16)
-    gk_sum rounded;     // of all other terms: each block's sum, correct to about 2^-60
-    double power;       // the exponent of GK_POWER
-    uint32_t term;      // GK_ABS ...
-    int32_t exponent;   // guess for the next block: the exponent field of its largest element
-    int32_t levels;     // guess for the next block: how many accumulators it takes
-    int32_t needed;     // how many the block before took
-    int32_t scale_hint; // guess for the next float64 or rounded block: its scale
-    uint64_t largest;   // bits of the largest |x| as float64 (GK_EXTREMES, GK_POWER)
-    uint64_t smallest;  // bits of the smallest |x| > 0 as float64; UINT64_MAX: none
-    uint64_t nonzero;   // how many finite elements are not zero (GK_EXTREMES, GK_POWER)
-    uint64_t nonfinite; // how many elements are NaN or infinite
-    uint64_t nan;       // how many of them are NaN
-    uint64_t first;     // index of the first non-finite element, or GK_NOWHERE
-    uint64_t offset;    // index of the next element in its tensor
-    int64_t *wide;      // GK_WIDE_LIMBS limbs for the exact sum of float64 terms, or NULL
-    uint64_t wide_pending;
-    void *scratch;      // GK_SCRATCH bytes, aligned to 64, then a gk_power_tables for GK_POWER
-    uint64_t paths[5];  // blocks summed with one, two, three accumulators, in integers; elements in fixed point
-} gk_reduction;
-enum { GK_SCRATCH = GK_BLOCK * 8 };
+// Sums by exponent (Bins.swift), in GK_BIN_BYTES aligned to 64. Of narrow types a bin for each exponent field of
+// float32: two tables of integers, one behind the other. Of float64 a bin has the fields 4k - 1 to 4k + 2, and is an
+// integer of 128 bits. The last bin is of no use: it has what is not finite.
+enum { GK_BINS_NARROW = 256, GK_BINS_WIDE = 513, GK_BIN_BYTES = 8256 };
+_Static_assert(GK_BINS_NARROW * 16 + 128 <= GK_BIN_BYTES && GK_BINS_WIDE * 16 <= GK_BIN_BYTES, "bins have room");
 
 // float64 values for gk_lookup8() and gk_lookup16(), as lower and upper halves.
 typedef struct gk_table8 {
@@ -98,13 +89,21 @@ typedef struct gk_power_tables {
     uint64_t serve;                            // whether they do for this power
 } gk_power_tables;
 
+// The element d that a block's terms (|x| / d)^power are taken relative to: by the parts of its logarithm.
+typedef struct gk_dominant {
+    double power;
+    double exponent;
+    double fraction; // at most 1/2; 0 where the tables serve
+    const gk_power_tables *tables; // NULL: they do not serve
+} gk_dominant;
+
 // How a tensor is multiplied.
 typedef struct gk_scaling {
     double factor;
     bool zero_nonfinite; // NaN and infinities become 0
 } gk_scaling;
 
-// What gradclip_inspect counts beyond a reduction, over finite elements.
+// What gradclip_inspect counts beyond a norm, over finite elements.
 typedef struct gk_statistics {
     double sum;          // of the elements, in blocks; with `correction` to twice the precision
     double correction;
@@ -116,21 +115,37 @@ typedef struct gk_statistics {
     void *scratch;       // GK_SCRATCH bytes, aligned to 64
 } gk_statistics;
 
-// The kernels of one instruction set. dtype is GK_F32 ...; data may have any
-// alignment; src == dst or they do not overlap.
+// The kernels of one instruction set. data may have any alignment; src == dst or they do not overlap.
+// Those that sum are functions of one block of at most GK_BLOCK elements, at least one.
 typedef struct gk_kernels {
-    void (*reduce)(uint32_t dtype, const void *data, int64_t length, gk_reduction *reduction);
-    void (*scale)(uint32_t dtype, const void *src, void *dst, int64_t length, const gk_scaling *scaling);
-    void (*clamp)(uint32_t dtype, void *data, int64_t length, double limit);
-    // At most GK_BLOCK elements; the sum is of x / GK_BLOCK, so that it cannot overflow.
-    void (*inspect)(uint32_t dtype, const void *data, int64_t length, gk_statistics *statistics);
+    // Terms that are exact, |x| or x^2: with T from `exponent`, the e for which all |x| < 2^e, and as many
+    // accumulators as `levels` says, or more, up to four. Holds if the sum is exact; of float64 it never
+    // does at the baseline.
+    void (*exact)(gk_dtype dtype, gk_term term, const void *data, int64_t count, int32_t exponent, int32_t levels,
+                  gk_block *block);
+    // Squares of float16 and bfloat16 in fixed point, again below 2^exponent. Holds if the sum is exact. NULL at
+    // the baseline.
+    void (*fixed_point)(gk_dtype dtype, const void *data, int64_t count, int32_t exponent, gk_block *block);
+    // Terms that are exact, |x| or x^2 of all types: all that are finite, by exponent, into bins that it
+    // clears first. False if an element was not finite.
+    bool (*bins)(gk_dtype dtype, gk_term term, const void *data, int64_t count, void *bins);
+    // Terms that float64 rounds, of all types, below 2^bound. Holds if all elements are finite.
+    void (*rounded)(gk_dtype dtype, gk_term term, const void *data, int64_t count, int32_t bound, gk_block *block);
+    // No sum. Holds if all elements are finite.
+    void (*extremes)(gk_dtype dtype, const void *data, int64_t count, gk_block *block);
+    // The sum of (|x| / d)^power, rounded, of finite elements not all of which are zero. The tables serve for
+    // all types but float64; scratch is then GK_POWER_SCRATCH bytes, aligned to 64.
+    double (*power)(gk_dtype dtype, const void *data, int64_t count, const gk_dominant *dominant, void *scratch);
+    gk_nonfinite (*nonfinite)(gk_dtype dtype, const void *data, int64_t count);
+    void (*inspect)(gk_dtype dtype, const void *data, int64_t count, gk_statistics *statistics);
+    // Of any length.
+    void (*scale)(gk_dtype dtype, const void *src, void *dst, int64_t length, const gk_scaling *scaling);
+    void (*clamp)(gk_dtype dtype, void *data, int64_t length, double limit);
     // sums[i] += factors[r] * rows[r][i] for r = 0, 1, 2, 3 in this order, product and sum
     // each rounded as the processor is told to. sums has room for a multiple of 16,
     // scratch is 4 * GK_COLUMNS floats. Pointers in rows may change.
-    void (*accumulate)(uint32_t dtype, const void **rows, int64_t length, const double *factors, double *sums,
+    void (*accumulate)(gk_dtype dtype, const void **rows, int64_t length, const double *factors, double *sums,
                        void *scratch);
-    // For a level that leaves some reductions to the one below: that one's.
-    void (*reduce_below)(uint32_t dtype, const void *data, int64_t length, gk_reduction *reduction);
 } gk_kernels;
 
 // Columns that are summed over examples at a time: at least as many as fit into the workspace
@@ -157,6 +172,24 @@ uint32_t gk_process_isa(void);
 
 // --------------------------------------------------------------- scratch --
 
+// A sum held exactly, as limbs of 40 bits: the value is
+// sum(limbs[i] * 2^(40 * (base + i))). Limbs are signed and may exceed 40 bits
+// until carries are propagated. See ExactSum.swift.
+enum { GK_LIMBS = 16 };
+typedef struct gk_sum {
+    int64_t limbs[GK_LIMBS];
+    int64_t base;    // bin of limbs[0]; GK_EMPTY before the first value of a window that floats
+    int64_t pending; // additions since carries were last propagated
+} gk_sum;
+#define GK_EMPTY INT64_MIN
+
+// The same for any float64 term of p = 1 and 2 (bits -2148 ... 2111): fixed limbs,
+// the lowest at bin GK_WIDE_BASE.
+enum { GK_WIDE_LIMBS = 112, GK_WIDE_BASE = -56 };
+typedef struct gk_wide_limbs {
+    int64_t limbs[GK_WIDE_LIMBS];
+} gk_wide_limbs;
+
 // What a pass over tensors needs besides: GK_SCRATCH bytes for one block, then
 // GK_TABLES for tables of powers, then limbs for two exact sums of float64 terms, then
 // what is known of each column. It must leave room on a stack of 64 KB, so the last of it
@@ -164,6 +197,7 @@ uint32_t gk_process_isa(void);
 // rows is the end of the scratch memory: of a piece of a column, 1472 bytes, kernels
 // need four times as much at most. (A power of two would put all columns into the same
 // cache lines.)
+enum { GK_SCRATCH = GK_BLOCK * 8, GK_POWER_SCRATCH = 4096 };
 enum { GK_TABLES = 1152, GK_GATHERED = 4096, GK_TILE_COLUMNS = 16, GK_TILE = 1472 * GK_TILE_COLUMNS };
 enum { GK_PARTIALS = 512 * (GK_TILE_COLUMNS + 2), GK_LIMB_ROOM = 2 * GK_WIDE_LIMBS * 8 };
 enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_PARTIALS };
@@ -230,6 +264,8 @@ typedef uint16_t gk_u16x16 __attribute__((ext_vector_type(16)));
 
 #define GK_INLINE static inline __attribute__((always_inline))
 
+GK_INLINE void gk_prefetch(const void *place) { __builtin_prefetch(place, 0, 3); }
+
 // Comparisons, a > b ? x : y lane by lane. Swift's own are loops over the lanes
 // that the compiler does not always turn into instructions; nor are its conversions
 // between vectors always inlined.
@@ -273,6 +309,8 @@ GK_INLINE gk_f64x8 gk_plus_square(gk_f64x8 sum, gk_f64x8 x) {
 GK_INLINE gk_f64x8 gk_remainder(gk_f64x8 x, gk_f64x8 y, gk_f64x8 product) {
     return __builtin_elementwise_fma(x, y, -product);
 }
+
+GK_INLINE double gk_far_power(const gk_power_tables *tables, uint32_t k) { return tables->far[k]; }
 
 // Lookups in small tables, by numbers below 8 and 16, and the widening of floats that
 // goes with them. The results are in the order 0, 1, 4, 5, 2, 3, 6, 7, in which two
@@ -328,6 +366,15 @@ GK_INLINE bool gk_any(gk_u32x16 v) {
 GK_INLINE bool gk_any(gk_u32x16 v) { return __builtin_reduce_or(v) != 0; }
 #endif
 
+// Whether a lane is NaN.
+#if defined(__AVX__)
+GK_INLINE bool gk_any_nan(gk_f32x16 v) {
+    return __builtin_ia32_movmskps256(__builtin_ia32_cmpps256(v.lo, v.hi, 3)); // either is: unordered
+}
+#else
+GK_INLINE bool gk_any_nan(gk_f32x16 v) { return gk_any((gk_u32x16)(v != v)); }
+#endif
+
 // Four rows of four elements of 2, 4 or 8 bytes become columns.
 typedef uint64_t gk_u64x16 __attribute__((ext_vector_type(16)));
 #define GK_TRANSPOSE(NAME, VECTOR) \
@@ -351,6 +398,7 @@ GK_INLINE gk_u16x16 gk_narrow_u32x16(gk_u32x16 v) { return __builtin_convertvect
 
 // What is behind the point is cut off; of numbers beyond 31 bits comes anything.
 GK_INLINE gk_i32x16 gk_i32_from_f32(gk_f32x16 v) { return __builtin_convertvector(v, gk_i32x16); }
+GK_INLINE gk_f32x16 gk_f32_from_i32(gk_i32x16 v) { return __builtin_convertvector(v, gk_f32x16); }
 typedef int64_t gk_i64x8 __attribute__((ext_vector_type(8)));
 // The squares of the lanes 0, 2, 4 ... and of 1, 3, 5 ...
 GK_INLINE gk_u64x8 gk_square_even(gk_i32x16 v) {

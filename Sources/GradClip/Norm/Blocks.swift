@@ -1,0 +1,271 @@
+// How a tensor goes block by block through the kernels, and what is made of their answers.
+//
+// A kernel sums one block under an expectation and says whether it held. Here it is decided what
+// to expect, what to do when it did not hold, and where the sums go. What a block adds to
+// the sums depends on the block alone, never on the expectation.
+import CGradClipKernels
+import GradClipKernels
+
+typealias Kernels = UnsafePointer<gk_kernels>
+
+extension Partial {
+    /// Adds elements that stand one behind the other.
+    mutating func add(_ kernels: Kernels, _ dtype: DType, _ data: UnsafeRawPointer, _ length: Int) {
+        var start = 0
+        while start < length {
+            let count = min(Int(GK_BLOCK), length &- start)
+            addBlock(kernels, Block(dtype: dtype, data: data + start &* dtype.size, count: count))
+            offset &+= UInt64(truncatingIfNeeded: count)
+            start &+= count
+        }
+    }
+
+    private struct Block {
+        let dtype: DType
+        var data: UnsafeRawPointer
+        let count: Int
+    }
+
+    private mutating func addBlock(_ kernels: Kernels, _ block: Block) {
+        switch type.term {
+        case .absolute, .square:
+            if block.dtype.isNarrow || wide != nil { addExact(kernels, block) } else { addRounded(kernels, block) }
+        case .cube, .fourth, .root, .threeHalves: addRounded(kernels, block)
+        case .nothing: _ = addExtremes(kernels, block)
+        case .power: addPowers(kernels, block)
+        }
+    }
+
+    // ----------------------------------------------------- p = 1 and 2: exact --
+
+    private var order: Int { type.term == .square ? 2 : 1 }
+
+    private mutating func addExact(_ kernels: Kernels, _ block: Block) {
+        var found = gk_block()
+        if block.dtype.isHalf && type.term == .square && guess.levels <= 2, let sum = kernels.pointee.fixed_point {
+            sum(block.dtype, block.data, Int64(block.count), guess.exponent, &found)
+            if found.holds {
+                ExactSum.add(&exact, found.sums.0, exponent: Int(found.bound) &- 58)
+                ExactSum.add(&exact, found.sums.1, exponent: Int(found.bound) &- 26)
+                guess.needed = 2
+                return
+            }
+        }
+        let most = mostLevels(block.dtype)
+        if guess.levels > most { return addBins(kernels, block) }
+        sumExactly(kernels, block, Int(guess.exponent), Int(guess.levels), &found)
+        if found.holds {
+            if found.largest > 0 { expectLike(found, block) }
+            return
+        }
+        // Then it is not finite, or the guess was wrong.
+        let largest = Double(bitPattern: found.largest)
+        if !(largest < .infinity) { return addBins(kernels, block) }
+        let exponent = exponentAbove(largest)
+        let levels = levels(found, block, exponent)
+        if levels <= most { sumExactly(kernels, block, exponent, levels, &found) }
+        if !found.holds { return addBins(kernels, block) }
+        expectLike(found, block)
+    }
+
+    /// With how many accumulators there are loops.
+    private func mostLevels(_ dtype: DType) -> Int {
+        switch dtype {
+        case .float32, .float16, .bfloat16: 3
+        case .float64: 4
+        }
+    }
+
+    /// Sums a block by accumulators and adds that, if it holds.
+    private mutating func sumExactly(
+        _ kernels: Kernels, _ block: Block, _ exponent: Int, _ levels: Int, _ found: inout gk_block
+    ) {
+        found = gk_block()
+        kernels.pointee.exact(
+            block.dtype, type.term, block.data, Int64(block.count), Int32(truncatingIfNeeded: exponent),
+            Int32(truncatingIfNeeded: levels), &found)
+        if !found.holds { return }
+        if block.dtype.isNarrow {
+            found.add(to: &exact)
+        } else {
+            wide?.add(found)
+        }
+    }
+
+    /// How many accumulators a block takes with T from `exponent`.
+    private func levels(_ found: gk_block, _ block: Block, _ exponent: Int) -> Int {
+        levelsNeeded(
+            order: order, exponent: exponent, lowest: exponentAbove(Double(bitPattern: found.smallest)),
+            bits: block.dtype.significandBits)
+    }
+
+    /// T stays while it is not far too large.
+    private mutating func expectLike(_ found: gk_block, _ block: Block) {
+        let exponent = exponentAbove(Double(bitPattern: found.largest))
+        let kept = Int(guess.exponent)
+        let next = exponent <= kept && kept < exponent &+ 4 ? kept : exponent
+        expect(exponent: next, levels: levels(found, block, next))
+    }
+
+    /// More than two accumulators, and the bins, are expected only after two blocks in a row that
+    /// needed as much: few do.
+    private mutating func expect(exponent: Int, levels: Int) {
+        let needed = Int32(truncatingIfNeeded: levels)
+        guess.exponent = Int32(truncatingIfNeeded: exponent)
+        guess.levels = min(needed, max(2, guess.needed))
+        guess.needed = needed
+    }
+
+    /// Any block: by exponents.
+    private mutating func addBins(_ kernels: Kernels, _ block: Block) {
+        let bins = scratch.unsafelyUnwrapped
+        let order = order
+        let isFinite = kernels.pointee.bins(block.dtype, type.term, block.data, Int64(block.count), bins)
+        if !isFinite { noteNonfinite(kernels, block) }
+        let range =
+            block.dtype.isNarrow ? ExactSum.add(&exact, bins: bins, order: order) : wide?.add(bins: bins, order: order)
+        guard let range else { return }
+        if range.isEmpty {
+            if !isFinite { expect(exponent: Int(guess.exponent), levels: 5) }
+            return
+        }
+        let levels = levelsNeeded(
+            order: order, exponent: range.highest, lowest: range.lowest, bits: block.dtype.significandBits)
+        expect(exponent: range.highest, levels: isFinite ? levels : 5)
+    }
+
+    // --------------------------------------------------- terms that are rounded --
+
+    /// Bounds at which neither the accumulators nor terms worth keeping leave the
+    /// range of float64.
+    private static var usableBounds: ClosedRange<Int> { -900...900 }
+
+    /// T for terms of elements below 2^exponent, rounded up to a multiple of 16, so that the guess
+    /// from the block before nearly always holds and the bits depend on the block only.
+    private func roundedBound(exponent: Int) -> Int {
+        (((type.twiceOrder &* exponent &+ 1) >> 1) &+ 15) & ~15
+    }
+
+    private mutating func addRounded(_ kernels: Kernels, _ block: Block) {
+        var found = gk_block()
+        sumRounded(kernels, block, Int(guess.bound), &found)
+        if !found.holds {
+            // Not finite, or terms of finite elements that left the range of float64.
+            var finite = block
+            kernels.pointee.extremes(block.dtype, block.data, Int64(block.count), &found)
+            if !found.holds {
+                noteNonfinite(kernels, block)
+                finite = copy(kernels, block, 1)
+                kernels.pointee.extremes(finite.dtype, finite.data, Int64(finite.count), &found)
+            }
+            return addScaled(kernels, finite, found.largest)
+        }
+        if found.largest == 0 { return }
+        let bound = roundedBound(exponent: exponentAbove(Double(bitPattern: found.largest)))
+        if bound == Int(guess.bound) { return found.add(to: &rounded) }
+        addScaled(kernels, block, found.largest)
+    }
+
+    /// A block of finite elements with T as it must be; multiplied by a power of two, if the terms would
+    /// leave the range of float64.
+    private mutating func addScaled(_ kernels: Kernels, _ block: Block, _ largest: UInt64) {
+        if largest == 0 { return }
+        var found = gk_block()
+        var exponent = exponentAbove(Double(bitPattern: largest))
+        let bound = roundedBound(exponent: exponent)
+        if Self.usableBounds.contains(bound) {
+            guess.bound = Int32(truncatingIfNeeded: bound)
+            sumRounded(kernels, block, bound, &found)
+            return found.add(to: &rounded)
+        }
+        // Even, so that the shift is an integer for half-integer orders.
+        exponent = (exponent &+ 1) & ~1
+        // In two steps where no float64 is the factor. What becomes subnormal on the way is too small to count.
+        let first = exponent.magnitude > 1022 ? exponent / 2 : 0
+        var scaled = block
+        if first != 0 { scaled = copy(kernels, scaled, powerOfTwo(0 &- first)) }
+        scaled = copy(kernels, scaled, powerOfTwo(first &- exponent))
+        sumRounded(kernels, scaled, roundedBound(exponent: 0), &found)
+        found.add(to: &rounded, shift: type.twiceOrder &* exponent / 2)
+    }
+
+    private func sumRounded(_ kernels: Kernels, _ block: Block, _ bound: Int, _ found: inout gk_block) {
+        found = gk_block()
+        kernels.pointee.rounded(
+            block.dtype, type.term, block.data, Int64(block.count), Int32(truncatingIfNeeded: bound), &found)
+    }
+
+    /// The block times a factor in the scratch memory, zeros in place of what is not finite.
+    private func copy(_ kernels: Kernels, _ block: Block, _ factor: Double) -> Block {
+        let scratch = scratch.unsafelyUnwrapped
+        var scaling = gk_scaling(factor: factor, zero_nonfinite: true)
+        kernels.pointee.scale(block.dtype, block.data, scratch, Int64(block.count), &scaling)
+        return Block(dtype: block.dtype, data: UnsafeRawPointer(scratch), count: block.count)
+    }
+
+    // ------------------------------------------------------- extremes and powers --
+
+    /// Returns what was found and the block, a finite copy of it if it is not.
+    private mutating func addExtremes(_ kernels: Kernels, _ block: Block) -> (found: gk_block, finite: Block) {
+        var found = gk_block()
+        var finite = block
+        kernels.pointee.extremes(block.dtype, block.data, Int64(block.count), &found)
+        if !found.holds {
+            noteNonfinite(kernels, block)
+            finite = copy(kernels, block, 1)
+            kernels.pointee.extremes(finite.dtype, finite.data, Int64(finite.count), &found)
+        }
+        if found.smallest < .max {
+            largest = max(largest, found.largest)
+            smallest = min(smallest, found.smallest)
+            nonzero &+= UInt64(block.count) &- found.zeros
+        }
+        return (found, finite)
+    }
+
+    private mutating func addPowers(_ kernels: Kernels, _ block: Block) {
+        let (found, finite) = addExtremes(kernels, block)
+        if found.smallest == .max { return }
+        let scratch = scratch.unsafelyUnwrapped
+        let tables = UnsafePointer((scratch + Int(GK_SCRATCH)).assumingMemoryBound(to: gk_power_tables.self))
+        let value = Double(bitPattern: type.power > 0 ? found.largest : found.smallest)
+        var dominant =
+            block.dtype.isNarrow && tables.pointee.serve != 0
+            ? gk_dominant(below: value, power: type.power, tables) : gk_dominant(value, power: type.power)
+        // Behind the copy of the block.
+        let room = scratch + (block.count &* block.dtype.size &+ 63) & ~63
+        let sum = kernels.pointee.power(finite.dtype, finite.data, Int64(finite.count), &dominant, room)
+        dominant.add(sum, to: &rounded)
+    }
+
+    // --------------------------------------------------------------- not finite --
+
+    private mutating func noteNonfinite(_ kernels: Kernels, _ block: Block) {
+        let found = kernels.pointee.nonfinite(block.dtype, block.data, Int64(block.count))
+        if found.count > 0 && first == GK_NOWHERE { first = offset &+ found.first }
+        nonfinite &+= found.count
+        nan &+= found.nan
+    }
+}
+
+extension gk_block {
+    /// Adds what the accumulators hold, times 2^shift, to a sum.
+    func add(to sum: ExactSum.Sum, shift: Int = 0) {
+        let bound = Int(bound) &+ shift
+        ExactSum.add(sum, sums.0, exponent: bound &- unitDepth(1))
+        ExactSum.add(sum, sums.1, exponent: bound &- unitDepth(2))
+        if sums.2 | sums.3 == 0 { return }
+        ExactSum.add(sum, sums.2, exponent: bound &- unitDepth(3))
+        ExactSum.add(sum, sums.3, exponent: bound &- unitDepth(4))
+    }
+}
+
+extension WideSum {
+    fileprivate mutating func add(_ block: gk_block) {
+        let bound = Int(block.bound)
+        add(block.sums.0, exponent: bound &- unitDepth(1))
+        add(block.sums.1, exponent: bound &- unitDepth(2))
+        add(block.sums.2, exponent: bound &- unitDepth(3))
+        add(block.sums.3, exponent: bound &- unitDepth(4))
+    }
+}

@@ -1,1 +1,0 @@
-../GradClipKernels/Extremes.swift

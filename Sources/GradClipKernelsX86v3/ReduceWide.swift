@@ -1,1 +1,0 @@
-../GradClipKernels/ReduceWide.swift

@@ -1,1 +1,0 @@
-../GradClipKernels/Terms.swift

@@ -1,1 +1,0 @@
-../GradClipKernels/Convert.swift

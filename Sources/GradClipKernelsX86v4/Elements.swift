@@ -1,1 +1,0 @@
-../GradClipKernels/Elements.swift
