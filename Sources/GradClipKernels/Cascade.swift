@@ -112,7 +112,8 @@ struct Cascade<T: Term, L: Levels> {
 extension gk_block {
     /// The sum of the first two accumulators, rounded.
     @inline(__always) var rounded: Double {
-        Double(sums.0) * powerOfTwo(Int(bound) &- unitDepth(1)) + Double(sums.1) * powerOfTwo(Int(bound) &- unitDepth(2))
+        Double(sums.0) * powerOfTwo(Int(bound) &- unitDepth(1)) + Double(sums.1)
+            * powerOfTwo(Int(bound) &- unitDepth(2))
     }
 }
 

@@ -56,9 +56,11 @@ private struct SignVisitor: Visitor {
 
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         let others = unsafeBitCast(values, to: SIMD16<UInt32>.self) ^ (infinityBits | 0x8000_0000)
-        negative = negative &+ choose(
-            larger(others & 0x7fff_ffff, others &>> 31), above: SIMD16(repeating: 0), SIMD16(repeating: 0),
-            else: SIMD16(repeating: 1))
+        negative =
+            negative
+            &+ choose(
+                larger(others & 0x7fff_ffff, others &>> 31), above: SIMD16(repeating: 0), SIMD16(repeating: 0),
+                else: SIMD16(repeating: 1))
     }
 }
 

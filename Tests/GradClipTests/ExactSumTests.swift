@@ -6,7 +6,7 @@ import Testing
 @testable import GradClipKernels
 
 /// The kernels of this processor, and those of the baseline.
-private let levels: [(name: String, kernels: UnsafePointer<gk_kernels>)] = {
+nonisolated(unsafe) private let levels: [(name: String, kernels: UnsafePointer<gk_kernels>)] = {
     let baseline = UnsafeMutablePointer<gk_kernels>.allocate(capacity: 1)
     baseline.initialize(to: gk_kernels())
     gradclip_kernels_baseline(baseline)
@@ -48,7 +48,9 @@ private func block(span: Int) -> [Float] {
     [1] + [Float](repeating: Float(sign: .plus, exponent: -span, significand: 1.5), count: 4095)
 }
 
-@Test(arguments: [(TermKind.square, 19, 2), (.square, 41, 3), (.absolute, 19, 1), (.absolute, 63, 2), (.absolute, 107, 3)])
+@Test(arguments: [
+    (TermKind.square, 19, 2), (.square, 41, 3), (.absolute, 19, 1), (.absolute, 63, 2), (.absolute, 107, 3),
+])
 func aSumHoldsWhereItsAccumulatorsReach(term: TermKind, span: Int, levels count: Int) {
     for (name, kernels) in levels {
         for (span, reaches) in [(span, true), (span + 1, false)] {

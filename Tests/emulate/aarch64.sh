@@ -55,13 +55,14 @@ END
 done
 
 module() { # NAME FLAGS...
-    local name=$1
+    local name=$1 sources
     shift
+    mapfile -t sources < <(find "$root/Sources/$name" -name '*.swift' | sort)
     "$swiftc" -target aarch64-none-none-elf -enable-experimental-feature Embedded -wmo -O -swift-version 6 \
         -parse-as-library -package-name gradclip -module-name "$name" -Xfrontend -function-sections "$@" \
         -module-cache-path "$work/modules" -I "$work" -Xcc "-fmodule-map-file=$work/module.modulemap" \
         -Xcc "-fmodule-map-file=$root/include/module.modulemap" \
-        -emit-module -emit-module-path "$name.swiftmodule" -c "$root/Sources/$name"/*.swift -o "$name.o"
+        -emit-module -emit-module-path "$name.swiftmodule" -c "${sources[@]}" -o "$name.o"
 }
 module GradClipKernels -D GRADCLIP_HARDWARE_F16
 module GradClip

@@ -42,7 +42,7 @@ quietly rustc --edition 2021 --crate-type lib --emit=metadata --crate-name gradc
 [ -z "$(cd bindings/go && gofmt -l .)" ] || fail "the Go code is not as gofmt has it"
 (cd bindings/go && CGO_CFLAGS="\"-I$work/include\"" CGO_LDFLAGS="\"-L$build/lib\"" GOFLAGS=-mod=mod GOPROXY=off quietly go vet .)
 quietly python3 -m compileall -q bindings/python/src
-quietly swiftc -frontend -parse Sources/GradClipABI/*.swift Sources/GradClip/SwiftAPI/*.swift
+quietly swiftc -frontend -parse Sources/GradClipABI/*.swift Sources/GradClip/API/*.swift
 # Of the table only Python's method is missing: that cannot be made.
 if python3 Tests/gates/gate-bindings.py --write >log 2>&1; then fail "the gate misses nothing, but Python has no look_back"; fi
 [ "$(cat log)" = "gate-bindings: Python declares no look_back (for gradclip_chooser_look_back)" ] || { cat log >&2; fail "the gate misses other things"; }

@@ -84,7 +84,7 @@ public final class NormAccumulator: Codable {
     /// - Parameter other: unchanged; may be this one.
     /// - Throws: ``ArgumentError`` if norm type or ``ClipOptions/exactFloat64`` differ.
     public func merge(_ other: NormAccumulator) throws(ArgumentError) {
-        if !state.pointee.isCompatible(with: other.pointee) {
+        if !state.pointee.isCompatible(with: other.state.pointee) {
             throw ArgumentError("other", "must have the norm type and exactFloat64 of the accumulator", .none)
         }
         state.pointee.merge(other.state)

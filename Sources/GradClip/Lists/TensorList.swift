@@ -62,6 +62,7 @@ package struct TensorList {
         guard let types else { return Tensor(data: data, length: length, dtype: dtype, isCounted: true) }
         let type = types.load(fromByteOffset: i &* typeStride, as: UInt32.self)
         let flags = types.load(fromByteOffset: i &* typeStride &+ 4, as: UInt32.self)
-        return Tensor(data: data, length: length, dtype: DType(rawValue: type).unsafelyUnwrapped, isCounted: flags & 1 == 0)
+        return Tensor(
+            data: data, length: length, dtype: DType(rawValue: type).unsafelyUnwrapped, isCounted: flags & 1 == 0)
     }
 }
