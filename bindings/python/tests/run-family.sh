@@ -5,4 +5,4 @@
 peer=family gigabytes=3.5 packages="timm opacus optax jax jax-privacy tensorflow-cpu keras"
 about="tensorflow-cpu keras optax timm opacus jax-privacy jax torch" environment=family
 . "$(dirname "$0")/peers.sh"
-compare -W default tests/peers/test_family.py
+compare -W default tests/peers/test_family.py tests/peers/test_opacus_batches.py

@@ -254,36 +254,6 @@ def test_opacus_per_layer(seed, compared):
     same_sums(compared, "Opacus's DPPerLayerOptimizer", found, theirs, grads, seed)
 
 
-class ExactDPOptimizer(DPOptimizer):
-    """As docs/methods.md has it."""
-
-    def clip_and_accumulate(self):
-        found = gt.clip_per_example(self.params, self.max_grad_norm, eps=1e-6)
-        for p, total in zip(self.params, found.sums):
-            p.summed_grad = total if p.summed_grad is None else p.summed_grad + total
-
-
-def test_training_with_opacus(compared):
-    """Some steps of its optimizer, noise and all, clipped by it and by us in its place."""
-    weights = []
-    for kind in (DPOptimizer, ExactDPOptimizer):
-        torch.manual_seed(1)
-        p = torch.nn.Parameter(torch.ones(5, 3, dtype=torch.float64))
-        optimizer = kind(
-            torch.optim.SGD([p], lr=0.1),
-            noise_multiplier=0.5,
-            max_grad_norm=1.0,
-            expected_batch_size=8,
-            generator=torch.Generator().manual_seed(2),
-        )
-        for _ in range(5):
-            p.grad_sample = torch.randn(8, 5, 3, dtype=torch.float64)
-            optimizer.step()
-            optimizer.zero_grad()
-        weights.append(p.detach())
-    compared("training steps of Opacus", weights[1], weights[0], 1e-12)
-
-
 def test_opacus_adapts_its_threshold_as_we_do(compared):
     from opacus.optimizers import AdaClipDPOptimizer
 

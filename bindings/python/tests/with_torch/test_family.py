@@ -174,9 +174,17 @@ def test_per_example(dtype):
         torch.testing.assert_close(total.double(), expected, rtol=2e-7, atol=1e-7)
     samples = torch.nn.Parameter(torch.zeros(5, 2))
     samples.grad_sample = grads[0]
-    assert torch.equal(
-        gt.clip_per_example([samples], 1.5).sums[0], gt.clip_per_example(grads[0], 1.5).sums[0]
-    )
+    expected = gt.clip_per_example(grads[0], 1.5).sums[0]
+    assert torch.equal(gt.clip_per_example([samples], 1.5).sums[0], expected)
+    # As Opacus has it after several backward passes, one of which had no example.
+    samples.grad_sample = [grads[0][:3], grads[0][3:3], grads[0][3:]]
+    assert torch.equal(gt.clip_per_example([samples], 1.5).sums[0], expected)
+    samples.grad_sample = grads[0][:0]
+    assert not gt.clip_per_example([samples], 1.5).sums[0].any()
+    for wrong in ([], [grads[0], None], None):
+        samples.grad_sample = wrong
+        with pytest.raises(TypeError, match=r"grads\[0\] must be a tensor \[examples, ...\]"):
+            gt.clip_per_example([samples], 1.5)
 
 
 def test_dispatch():

@@ -32,7 +32,8 @@ def clip_per_example(
 
     Args:
         grads: tensors of shape [examples, ...] in CPU memory; or parameters, whose
-            .grad_sample (Opacus) is taken. Those that are not contiguous are copied.
+            .grad_sample (Opacus) is taken: after several backward passes that is a list, whose
+            examples count as one batch. What is not contiguous is copied.
         dtype: of the sums: torch.float32 or torch.float64.
 
     Raises:
@@ -47,6 +48,8 @@ def clip_per_example(
     tensors = []
     for i, tensor in enumerate(given):
         sample = tensor.grad_sample if hasattr(tensor, "grad_sample") else tensor
+        if isinstance(sample, list) and sample and all(isinstance(one, Tensor) for one in sample):
+            sample = torch.cat(sample)
         if not isinstance(sample, Tensor):
             raise TypeError(f"grads[{i}] must be a tensor [examples, ...] (got {type(sample)})")
         tensors.append(sample.detach())
