@@ -44,7 +44,7 @@ package struct Accumulator {
 
     /// Adds tensors, which come after all that were added before.
     @inline(never) @_optimize(size) package mutating func add(_ grads: TensorList) {
-        var pass = NormPass(grads: grads, type: type, options: options, tensorNorms: nil)
+        var pass = NormPass(grads, type, options)
         pass.run(into: &total)
         noteFirst(pass.firstTensor, pass.firstElement)
         nonzeroTensors &+= pass.nonzeroTensors

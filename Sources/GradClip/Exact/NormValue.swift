@@ -99,6 +99,21 @@ extension NormValue {
         return power == 1 ? value : value.raised(toReciprocalOf: power)
     }
 
+    /// The root of sum * 2^exponent, or that itself, correctly rounded; the sum is not 0.
+    static func root(of sum: UInt128, exponent: Int, isSquare: Bool) -> NormValue {
+        var shift = sum.leadingZeroBitCount
+        // 127 or 128 bits from an even position. (The sum has at most 100.)
+        if isSquare && (exponent &- shift) & 1 != 0 { shift &-= 1 }
+        let moved = sum << UInt128(shift)
+        let (high, low) = (UInt64(truncatingIfNeeded: moved >> 64), UInt64(truncatingIfNeeded: moved))
+        let origin = exponent &- shift
+        if isSquare {
+            let (root, isPerfect) = squareRoot(high, low)
+            return NormValue(significand: root, exponent: 63 &+ origin / 2, sticky: !isPerfect)
+        }
+        return NormValue(significand: high, exponent: 127 &+ origin, sticky: low != 0)
+    }
+
     /// floor(sqrt(high * 2^64 + low)) for an argument of 127 or 128 bits, and whether
     /// that is all of it.
     static func squareRoot(_ high: UInt64, _ low: UInt64) -> (root: UInt64, isPerfect: Bool) {

@@ -65,4 +65,14 @@ package struct TensorList {
         return Tensor(
             data: data, length: length, dtype: DType(rawValue: type).unsafelyUnwrapped, isCounted: flags & 1 == 0)
     }
+
+    /// The list of one of its tensors.
+    func only(_ i: Int) -> TensorList {
+        var one = self
+        one.count = 1
+        one.data = data.map { $0 + i &* dataStride }
+        one.lengths = lengths.map { $0 + i &* lengthStride }
+        one.types = types.map { $0 + i &* typeStride }
+        return one
+    }
 }

@@ -68,6 +68,32 @@ extension Partial {
         expectLike(found, block)
     }
 
+    /// Adds a tensor of one block and returns its own norm, from the integers of two accumulators: most
+    /// small tensors need no more. Nil, with nothing added, if they do not hold it.
+    mutating func addWithNorm(
+        _ kernels: Kernels, _ dtype: DType, _ data: UnsafeRawPointer, _ count: Int
+    ) -> NormValue? {
+        if !type.hasExactSum || !dtype.isNarrow || guess.levels > 2 { return nil }
+        let block = Block(dtype: dtype, data: data, count: count)
+        var found = gk_block()
+        kernels.pointee.exact(dtype, type.term, data, Int64(count), guess.exponent, 2, &found)
+        if !found.holds {
+            let largest = Double(bitPattern: found.largest)
+            if !(largest < .infinity) { return nil }
+            let exponent = exponentAbove(largest)
+            if levels(found, block, exponent) > 2 { return nil }
+            found = gk_block()
+            kernels.pointee.exact(dtype, type.term, data, Int64(count), Int32(truncatingIfNeeded: exponent), 2, &found)
+            if !found.holds { return nil }
+        }
+        if found.largest == 0 { return .zero }
+        found.add(to: &exact)
+        expectLike(found, block)
+        // (Of both together: the second may be negative.)
+        let sum = UInt128(bitPattern: Int128(found.sums.0)) << 44 &+ UInt128(bitPattern: Int128(found.sums.1))
+        return NormValue.root(of: sum, exponent: Int(found.bound) &- unitDepth(2), isSquare: type.term == .square)
+    }
+
     /// With how many accumulators there are loops.
     private func mostLevels(_ dtype: DType) -> Int {
         switch dtype {

@@ -74,8 +74,7 @@ func measure(
     return withUnsafeMutablePointer(to: &limbs) { limbs in
         let wide = UnsafeMutableRawPointer(limbs).assumingMemoryBound(to: Int64.self)
         var total = Partial(type, scratch: nil, wide: options.exactFloat64 ? wide : nil)
-        var pass = NormPass(grads: grads, type: type, options: options, tensorNorms: tensorNorms)
-        pass.parts = parts
+        var pass = NormPass(grads, type, options, tensorNorms: tensorNorms, parts: parts)
         pass.run(into: &total)
         var found = Measurement()
         found.nonfiniteCount = total.nonfinite
@@ -110,44 +109,4 @@ func wideLimbs(_ workspace: UnsafeMutableRawPointer, _ index: Int) -> UnsafeMuta
         (workspace + Int(GK_SCRATCH + GK_TABLES)).assumingMemoryBound(to: Int64.self) + index &* Int(GK_WIDE_LIMBS)
     for i in 0..<Int(GK_WIDE_LIMBS) { limbs[i] = 0 }
     return limbs
-}
-
-/// One pass over a list, added to what is known already.
-struct NormPass {
-    let grads: TensorList
-    let type: NormType
-    let options: ClipOptions
-    let tensorNorms: UnsafeMutablePointer<Double>?
-    var parts: UnsafeMutablePointer<Parts>?
-    let kernels = gk_process_kernels().unsafelyUnwrapped
-    var firstTensor = UInt64.max
-    var firstElement = UInt64.max
-    /// Tensors whose norm is not 0; counted for p = 0 only.
-    var nonzeroTensors: UInt64 = 0
-    /// What threads draw segments from.
-    var numbers: Int64 = 0
-    var total: UnsafeMutablePointer<Partial>?
-    /// What was known when the pass began.
-    var guesses: Partial
-
-    init(grads: TensorList, type: NormType, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?) {
-        self.grads = grads
-        self.type = type
-        self.options = options
-        self.tensorNorms = tensorNorms
-        guesses = Partial(type, scratch: nil, wide: nil)
-    }
-
-    @inline(never) mutating func run(into total: inout Partial) {
-        withUnsafeMutablePointer(to: &total) { total in
-            self.total = total
-            guesses = total.pointee
-            numbers = 0
-            ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { context, workspace, isShared in
-                let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: NormPass.self)
-                var share = NormShare(pass, workspace.unsafelyUnwrapped, isShared: isShared)
-                share.run()
-            }
-        }
-    }
 }

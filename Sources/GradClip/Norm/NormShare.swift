@@ -9,39 +9,39 @@ struct NormShare {
     let isShared: Bool
     let grads: TensorList
     let type: NormType
-    var partial: Partial
+    /// Where it adds.
+    let partial: UnsafeMutablePointer<Partial>
     var firstTensor = UInt64.max
     var firstElement = UInt64.max
     var nonzeroTensors: UInt64 = 0
     var gathered: Gathered
 
-    init(_ pass: UnsafeMutablePointer<NormPass>, _ workspace: UnsafeMutableRawPointer, isShared: Bool) {
+    init(
+        _ pass: UnsafeMutablePointer<NormPass>, _ workspace: UnsafeMutableRawPointer,
+        _ partial: UnsafeMutablePointer<Partial>, isShared: Bool
+    ) {
         self.pass = pass
         self.workspace = workspace
         self.isShared = isShared
+        self.partial = partial
         grads = pass.pointee.grads
         type = pass.pointee.type
-        if type.term == .power { preparePowerTables(workspace, power: type.power) }
-        partial = Partial(
-            type, scratch: workspace, wide: pass.pointee.options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
-        partial.guess = pass.pointee.guesses.guess
         gathered = Gathered(workspace)
     }
 
     mutating func run() {
-        let isPerTensor = pass.pointee.tensorNorms != nil || pass.pointee.parts != nil || type.power == 0
+        let isPerTensor = pass.pointee.isPerTensor
         var draw = SegmentDraw(grads, &pass.pointee.numbers)
         while let segment = draw.next() {
             if !isPerTensor {
-                for i in segment.tensors where !gather(segment, i) {
-                    noteFirst(i, Self.reduce(pass, segment, i, &partial))
-                }
+                for i in segment.tensors where !gather(segment, i) { noteFirst(i, Self.add(pass, segment, i, partial)) }
                 flush()
             } else if !segment.isPart {
-                for i in segment.tensors { addApart(segment, i) }
+                for i in segment.tensors { addApart(i) }
             } else if segment.start == 0 {
                 // A norm of its own: the thread that draws the first part does the whole tensor.
-                addApart(Segment(tensors: segment.tensors), segment.tensors.lowerBound)
+                let index = segment.tensors.lowerBound
+                if !(pass.pointee.lacksLarge && pass.pointee.isLarge(index)) { addApart(index) }
             }
         }
         hand()
@@ -49,21 +49,22 @@ struct NormShare {
 
     /// Adds a segment of a tensor; returns the index of its first non-finite element.
     @inline(__always)
-    private static func reduce(
-        _ pass: UnsafeMutablePointer<NormPass>, _ segment: Segment, _ index: Int, _ partial: inout Partial
+    private static func add(
+        _ pass: UnsafeMutablePointer<NormPass>, _ segment: Segment, _ index: Int,
+        _ partial: UnsafeMutablePointer<Partial>
     ) -> UInt64 {
         let tensor = pass.pointee.grads[index]
         let length = segment.isPart ? segment.length : tensor.length
         if length == 0 || !tensor.isCounted { return GK_NOWHERE }
-        let offset = segment.start &* tensor.dtype.size
-        partial.offset = UInt64(segment.start)
-        partial.first = GK_NOWHERE
-        partial.add(pass.pointee.kernels, tensor.dtype, tensor.data.unsafelyUnwrapped + offset, length)
-        partial.elements &+= length
-        return partial.first
+        partial.pointee.offset = UInt64(segment.start)
+        partial.pointee.first = GK_NOWHERE
+        let data = tensor.data.unsafelyUnwrapped + segment.start &* tensor.dtype.size
+        partial.pointee.add(pass.pointee.kernels, tensor.dtype, data, length)
+        partial.pointee.elements &+= length
+        return partial.pointee.first
     }
 
-    /// Segments come in order, but small tensors may wait while a later one is reduced.
+    /// Segments come in order, but small tensors may wait while a later one is added.
     private mutating func noteFirst(_ index: Int, _ element: UInt64) {
         if element != GK_NOWHERE && UInt64(index) < firstTensor {
             firstTensor = UInt64(index)
@@ -72,24 +73,38 @@ struct NormShare {
     }
 
     /// Adds a tensor and notes its own norm.
-    private mutating func addApart(_ segment: Segment, _ index: Int) {
+    private mutating func addApart(_ index: Int) {
+        let tensor = grads[index]
+        let parts = pass.pointee.parts
+        // Most small tensors need no sums of their own.
+        if parts == nil && tensor.isCounted && tensor.length > 0 && tensor.length <= Int(GK_BLOCK),
+            let norm = partial.pointee.addWithNorm(
+                pass.pointee.kernels, tensor.dtype, tensor.data.unsafelyUnwrapped, tensor.length)
+        {
+            partial.pointee.elements &+= tensor.length
+            return note(index, norm)
+        }
         let options = pass.pointee.options
         var own = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
-        own.guess = partial.guess
-        noteFirst(index, Self.reduce(pass, segment, index, &own))
-        partial.merge(&own)
-        partial.guess = own.guess
-        let norm = own.elements == 0 ? .zero : own.norm(omitsNonfinite: options.nonfinite == .zero)
-        if !norm.isZero { nonzeroTensors &+= 1 }
-        pass.pointee.tensorNorms?[index] = norm.divided(by: options.gradScale).double
-        pass.pointee.parts?.pointee.take(index, &own, norm, options, isShared: isShared)
+        own.guess = partial.pointee.guess
+        withUnsafeMutablePointer(to: &own) { own in
+            noteFirst(index, Self.add(pass, Segment(tensors: index..<index &+ 1), index, own))
+            partial.pointee.merge(&own.pointee)
+            partial.pointee.guess = own.pointee.guess
+            let norm = own.pointee.elements == 0 ? .zero : own.pointee.norm(omitsNonfinite: options.nonfinite == .zero)
+            note(index, norm)
+            parts?.pointee.take(index, &own.pointee, norm, options, isShared: isShared)
+        }
     }
 
-    /// Adds this thread's share to the total.
-    private mutating func hand() {
+    private mutating func note(_ index: Int, _ norm: NormValue) {
+        if !norm.isZero { nonzeroTensors &+= 1 }
+        pass.pointee.tensorNorms?[index] = norm.divided(by: pass.pointee.options.gradScale).double
+    }
+
+    /// Tells the others what it found besides sums.
+    private func hand() {
         ThreadPool.lock(ifShared: isShared)
-        pass.pointee.total.unsafelyUnwrapped.pointee.merge(&partial)
-        pass.pointee.total.unsafelyUnwrapped.pointee.guess = partial.guess
         if (firstTensor, firstElement) < (pass.pointee.firstTensor, pass.pointee.firstElement) {
             pass.pointee.firstTensor = firstTensor
             pass.pointee.firstElement = firstElement
@@ -124,19 +139,22 @@ struct NormShare {
     private mutating func flush() {
         if gathered.bytes == 0 { return }
         let length = gathered.bytes / gathered.dtype.size
-        partial.first = GK_NOWHERE
-        partial.add(pass.pointee.kernels, gathered.dtype, gathered.buffer, length)
-        partial.elements &+= length
+        partial.pointee.first = GK_NOWHERE
+        partial.pointee.add(pass.pointee.kernels, gathered.dtype, gathered.buffer, length)
+        partial.pointee.elements &+= length
         gathered.bytes = 0
-        if partial.first != GK_NOWHERE && UInt64(gathered.first) < firstTensor { findFirst() }
+        if partial.pointee.first != GK_NOWHERE && UInt64(gathered.first) < firstTensor { findFirst() }
     }
 
     /// Which of the gathered tensors the first non-finite element is in.
     @inline(never) private mutating func findFirst() {
         for i in gathered.first...gathered.last {
-            var own = Partial(type, scratch: workspace, wide: nil)
-            let first = Self.reduce(pass, Segment(tensors: i..<i &+ 1), i, &own)
-            if first != GK_NOWHERE { return noteFirst(i, first) }
+            let tensor = grads[i]
+            if tensor.length == 0 || !tensor.isCounted { continue }
+            // (Small tensors: one block each.)
+            let found = pass.pointee.kernels.pointee.nonfinite(
+                tensor.dtype, tensor.data.unsafelyUnwrapped, Int64(min(tensor.length, Int(GK_BLOCK))))
+            if found.count > 0 { return noteFirst(i, found.first) }
         }
     }
 }

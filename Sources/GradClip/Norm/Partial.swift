@@ -25,8 +25,8 @@ struct Partial {
     /// Index of the next element in its tensor.
     var offset: UInt64 = 0
     var guess = Guess()
-    /// GK_SCRATCH bytes, then a gk_power_tables for orders that need it.
-    let scratch: UnsafeMutableRawPointer?
+    /// GK_SCRATCH bytes, then a gk_power_tables for orders that need it; while elements are added.
+    var scratch: UnsafeMutableRawPointer?
 
     /// - Parameter wide: zeroed memory for an exact sum of float64 terms, or nil.
     init(_ type: NormType, scratch: UnsafeMutableRawPointer?, wide: UnsafeMutablePointer<Int64>?) {
