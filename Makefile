@@ -4,8 +4,17 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 PYTHON   ?= python3
 VERSION  := $(shell sed -n 's/^\#define GRADCLIP_VERSION_STRING "\(.*\)"/\1/p' include/gradclip.h)
+MAJOR    := $(firstword $(subst ., ,$(VERSION)))
+SYSTEM   := $(if $(filter Darwin,$(shell uname -s)),macos,linux)
+ifeq ($(SYSTEM),macos)
+FILE     := libgradclip.$(VERSION).dylib
+SONAME   := libgradclip.$(MAJOR).dylib
+LINK     := libgradclip.dylib
+else
 FILE     := libgradclip.so.$(VERSION)
-SONAME   := libgradclip.so.$(firstword $(subst ., ,$(VERSION)))
+SONAME   := libgradclip.so.$(MAJOR)
+LINK     := libgradclip.so
+endif
 
 BUILD    := build
 SCRATCH  := .build-embedded
@@ -14,13 +23,18 @@ SOURCES  := Makefile Package.swift exports.map packaging/strip.sh $(wildcard inc
 
 # Embedded Swift needs whole-module compilation; of the library only the C
 # functions leave (exports.map), and no path of the machine that builds it stays in it.
-# libpthread.so.0 is where glibc before 2.34 keeps pthread_create (threads.c).
-SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
-	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath --omit-frame-pointers \
-	-Xswiftc -wmo -Xswiftc -O -Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
+# libpthread.so.0 is where glibc before 2.34 keeps pthread_create (posix.c).
+ifeq ($(SYSTEM),macos)
+LINKING := -Xlinker -dead_strip -Xlinker -exported_symbols_list -Xlinker "$$PWD/$(BUILD)/exports.txt" -Xlinker -install_name -Xlinker @rpath/$(SONAME)
+else
+LINKING := -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
 	-Xlinker "--version-script=$$PWD/exports.map" -Xlinker -soname=$(SONAME) \
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
+endif
+SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-path $(SCRATCH) --product gradclip \
+	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath --omit-frame-pointers \
+	-Xswiftc -wmo -Xswiftc -O -Xswiftc -Xfrontend -Xswiftc -function-sections $(LINKING)
 
 .PHONY: lib help demo test test-swift test-c test-mpi test-distributed test-python example-fcos wheel test-wheel gates accuracy cost bench format clean
 
@@ -28,12 +42,13 @@ lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
 $(BUILD)/lib/$(FILE): $(SOURCES)
 	@command -v swift >/dev/null || { echo "gradclip: building needs Swift 6.3 or newer (https://www.swift.org/install), and there is no swift in PATH" >&2; exit 1; }
-	$(SWIFT_BUILD)
 	@mkdir -p $(BUILD)/lib $(BUILD)/lib-unstripped
-	cp $(SCRATCH)/release/libgradclip.so $(BUILD)/lib-unstripped/$(FILE)
+	@sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/_\1/p' exports.map >$(BUILD)/exports.txt
+	$(SWIFT_BUILD)
+	cp $(SCRATCH)/release/$(LINK) $(BUILD)/lib-unstripped/$(FILE)
 	packaging/strip.sh $(BUILD)/lib-unstripped/$(FILE) $@
 	ln -sf $(FILE) $(BUILD)/lib/$(SONAME)
-	ln -sf $(SONAME) $(BUILD)/lib/libgradclip.so
+	ln -sf $(SONAME) $(BUILD)/lib/$(LINK)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -194,8 +209,12 @@ cross: $(BUILD)/venv-cross/.ready ## build/cross: library, wheel and archive for
 test-archives: $(BUILD)/venv-cross/.ready ## the wheels and archives that `make cross` made, unpacked, linked, run where that can be
 	$(CROSS_PYTHON) Tests/install/archives.py $(BUILD)/cross $(TARGETS)
 
-test-platforms: $(BUILD)/venv-cross/.ready ## run what `make cross` built, natively and in emulators: one hash everywhere
-	$(CROSS_PYTHON) Tests/platforms/run.py $(BUILD)/cross $(TARGETS)
+$(BUILD)/venv-cross/.emulators: $(BUILD)/venv-cross/.ready Tests/platforms/requirements.txt
+	$(CROSS_PYTHON) -m pip install --quiet --disable-pip-version-check -r Tests/platforms/requirements.txt
+	@touch $@
+
+test-platforms: $(BUILD)/venv-cross/.emulators ## run what `make cross` built, natively and in emulators: one hash everywhere (QUICK=1: fewer C tests in emulators)
+	$(CROSS_PYTHON) Tests/platforms/run.py $(if $(QUICK),--quick) $(BUILD)/cross $(TARGETS)
 
 clean: ## remove what was built
 	rm -rf $(BUILD) .build .build-*

@@ -32,6 +32,8 @@ let baseline: [SwiftSetting] = embedded + [.define("GRADCLIP_HARDWARE_F16")]
 
 let package = Package(
     name: "gradclip",
+    // Float16 and all else of the standard library that is used are there from macOS 11 on.
+    platforms: [.macOS(.v11)],
     products: [
         .library(name: "GradClip", targets: ["GradClip"]),
         .library(name: "gradclip", type: .dynamic, targets: ["GradClipABI"]),

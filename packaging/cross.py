@@ -18,6 +18,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, NoReturn
@@ -37,22 +38,27 @@ class Target:
     wheel: str  # the platform tag of wheels
     minimum: str  # what it says of itself in the table of platforms
     has_levels: bool  # x86-64: kernels for AVX2 and AVX-512 besides
-    static: bool = False  # whether an archive is made (GNU ld knows the machine)
+    binutils: str | None = None  # the prefix of GNU binutils for the machine, which make the archive; None: there is none
     kind: str = "elf"
     swift_flags: tuple[str, ...] = ()
     link_flags: tuple[str, ...] = field(default=())
+
+    @property
+    def static(self) -> bool:
+        """Whether there is an archive, too."""
+        return self.binutils is not None
 
 
 PTHREAD = ("-Wl,--no-as-needed", "-lpthread", "-Wl,--as-needed")
 TARGETS = [
     Target("linux-x86_64-gnu", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu.2.17",
-           "manylinux2014_x86_64", "glibc 2.17", True, static=True, link_flags=PTHREAD),
+           "manylinux2014_x86_64", "glibc 2.17", True, binutils="", link_flags=PTHREAD),
     Target("linux-aarch64-gnu", "aarch64-none-none-elf", "aarch64-linux-gnu.2.17",
-           "manylinux2014_aarch64", "glibc 2.17", False, link_flags=PTHREAD),
+           "manylinux2014_aarch64", "glibc 2.17", False, binutils="aarch64-linux-gnu-", link_flags=PTHREAD),
     Target("linux-x86_64-musl", "x86_64-unknown-linux-gnu", "x86_64-linux-musl",
-           "musllinux_1_2_x86_64", "musl 1.2", True, static=True),
+           "musllinux_1_2_x86_64", "musl 1.2", True, binutils=""),
     Target("linux-aarch64-musl", "aarch64-none-none-elf", "aarch64-linux-musl",
-           "musllinux_1_2_aarch64", "musl 1.2", False),
+           "musllinux_1_2_aarch64", "musl 1.2", False, binutils="aarch64-linux-gnu-"),
     Target("macos-arm64", "arm64-apple-none-macho", "aarch64-macos.11.0",
            "macosx_11_0_arm64", "macOS 11", False, kind="macho", swift_flags=("-Xcc", "-ffreestanding")),
     Target("windows-x86_64", "x86_64-unknown-none-elf", "x86_64-windows-gnu",
@@ -127,8 +133,10 @@ class Builder:
         self.link(target, objects, library, work)
         self.check(target, library)
         if target.static:
+            tool(f"{target.binutils}ld", f"on Debian: apt-get install binutils{'-' * bool(target.binutils)}{target.binutils.rstrip('-')}")
             (work / "list").write_text("".join(f"{path}\n" for path in objects))
-            run(ROOT / "packaging/make-static.sh", work / "list", ROOT / "exports.map", library.parent / "libgradclip.a")
+            run("env", f"BINUTILS={target.binutils}", ROOT / "packaging/make-static.sh", work / "list", ROOT / "exports.map",
+                library.parent / "libgradclip.a")
         return library
 
     def compile_c(self, target: Target, work: Path) -> list[Path]:
@@ -224,9 +232,9 @@ def main() -> None:
         if name not in table:
             stop(f"there is no target {name}; there are {', '.join(table)}")
     builder = Builder(Path(sys.argv[1]).resolve())
-    for name in wanted:
-        library = builder.build(table[name])
-        print(f"{name}: {library}, {library.stat().st_size} bytes")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, library in zip(wanted, pool.map(lambda name: builder.build(table[name]), wanted)):
+            print(f"{name}: {library}, {library.stat().st_size} bytes", flush=True)
 
 
 def complete(whole: Callable[[], None]) -> None:

@@ -46,8 +46,8 @@ uninstall)
 *) echo "usage: install.sh install|uninstall" >&2; exit 2 ;;
 esac
 
-# The path of $1 as seen from the folder $2.
-from() { realpath -m --relative-to="$2" "$1"; }
+# The path of $1 as seen from the folder $2. (realpath knows it on GNU's systems only.)
+from() { "${PYTHON:-python3}" -c 'import os, sys; print(os.path.relpath(*sys.argv[1:]))' "$1" "$2"; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

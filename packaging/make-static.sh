@@ -1,7 +1,7 @@
 #!/bin/sh
 # make-static.sh LIST MAP ARCHIVE: libgradclip.a from the objects that LIST names
 # (what the linker was given for libgradclip.so), with the functions of the version
-# script MAP as its only global symbols.
+# script MAP as its only global symbols. BINUTILS is a prefix of their names, for another processor.
 #
 # Objects of Embedded Swift carry weak copies of the Swift runtime (swift_retain ...).
 # In an archive of plain objects those would take the place of the real ones in a
@@ -17,11 +17,11 @@ sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$map" >"$work/functions"
 # Of weak copies the first wins: not one that was compiled for a newer processor.
 { grep -v '/GradClipKernelsX86' "$list"; grep '/GradClipKernelsX86' "$list" || :; } | sed "/^'/!s/.*/\"&\"/" >"$work/objects"
 sed 's/^/--undefined=/' "$work/functions" >"$work/roots"
-ld -r --force-group-allocation --gc-sections -o "$work/whole.o" "@$work/roots" "@$work/objects"
+"${BINUTILS:-}ld" -r --force-group-allocation --gc-sections -o "$work/whole.o" "@$work/roots" "@$work/objects"
 # threads.c asks for the oldest version of some functions of libc; a static libc has
 # no versions, and the host's own libc is the right one here.
-nm --undefined-only --no-demangle --format=just-symbols "$work/whole.o" | sed -n 's/^\([^@]*\)@.*/& \1/p' >"$work/versions"
-objcopy --redefine-syms="$work/versions" --keep-global-symbols="$work/functions" --strip-debug \
+"${BINUTILS:-}nm" --undefined-only --no-demangle --format=just-symbols "$work/whole.o" | sed -n 's/^\([^@]*\)@.*/& \1/p' >"$work/versions"
+"${BINUTILS:-}objcopy" --redefine-syms="$work/versions" --keep-global-symbols="$work/functions" --strip-debug \
     -R .swift_modhash -R .swift1_autolink_entries -R .comment -R .llvm_addrsig -R .linker-options "$work/whole.o" "$work/gradclip.o"
 rm -f "$archive"
-ar rcsD "$archive" "$work/gradclip.o"
+"${BINUTILS:-}ar" rcsD "$archive" "$work/gradclip.o"

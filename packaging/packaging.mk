@@ -5,12 +5,18 @@ LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR    ?= $(PREFIX)/share
 OBJECTS    := $(SCRATCH)/release/gradclip.product/Objects.LinkFileList
-INSTALL    := LIBRARY="$(BUILD)/lib/$(FILE)" STATIC="$(BUILD)/lib/libgradclip.a" MANUAL="$(BUILD)/man" VERSION="$(VERSION)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" \
+# (GNU ld and objcopy make the archive, which know no Mach-O.)
+ARCHIVE    := $(if $(filter linux,$(SYSTEM)),$(BUILD)/lib/libgradclip.a)
+INSTALL    := SYSTEM="$(SYSTEM)" PYTHON="$(PYTHON)" LIBRARY="$(BUILD)/lib/$(FILE)" STATIC="$(ARCHIVE)" MANUAL="$(BUILD)/man" VERSION="$(VERSION)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" \
 	INCLUDEDIR="$(INCLUDEDIR)" DATADIR="$(DATADIR)" packaging/install.sh
 
 .PHONY: static man install uninstall dist docs-swift test-install test-cpp test-package
 
-static: $(BUILD)/lib/libgradclip.a ## build build/lib/libgradclip.a
+static: $(or $(ARCHIVE),no-static) ## build build/lib/libgradclip.a
+
+.PHONY: no-static
+no-static:
+	@echo "gradclip: make static needs GNU binutils, and an object format that they know: it is there for Linux only" >&2; exit 1
 
 # From the objects of the shared library; built again if only their product is there.
 $(BUILD)/lib/libgradclip.a: $(BUILD)/lib/$(FILE) exports.map packaging/make-static.sh
@@ -23,9 +29,9 @@ man: $(BUILD)/man/gradclip.3 ## make the manual pages from the header: gradclip(
 $(BUILD)/man/gradclip.3: include/gradclip.h packaging/man.py
 	@mkdir -p $(BUILD)/man
 	LC_ALL=C $(PYTHON) packaging/man.py include/gradclip.h \
-		"$$(git log -1 --format=%cs -- include/gradclip.h 2>/dev/null | grep . || date -u -r include/gradclip.h +%F)" $(BUILD)/man
+		"$$(git log -1 --format=%cs -- include/gradclip.h 2>/dev/null | grep . || $(PYTHON) -c 'import os, time; print(time.strftime("%Y-%m-%d", time.gmtime(os.path.getmtime("include/gradclip.h"))))')" $(BUILD)/man
 
-install: lib static man ## install under PREFIX (DESTDIR, LIBDIR, INCLUDEDIR, DATADIR are understood)
+install: lib $(ARCHIVE) man ## install under PREFIX (DESTDIR, LIBDIR, INCLUDEDIR, DATADIR are understood)
 	$(INSTALL) install
 
 uninstall: ## remove what install put there
@@ -34,7 +40,7 @@ uninstall: ## remove what install put there
 dist: lib static man wheel ## build/archive: an archive of libraries, headers and wheel, for people without Swift
 	MANUAL="$(BUILD)/man" $(PYTHON) packaging/archives.py $(BUILD)/lib/$(FILE) $(BUILD)/dist/gradclip-$(VERSION)-*.whl $(BUILD)/archive
 
-test-install: lib static man ## the installed library and the archive, used as their users do
+test-install: lib $(ARCHIVE) man ## the installed library and the archive, used as their users do
 	Tests/install/run.sh $(BUILD)
 
 test-cpp: lib ## gradclip.hpp: gcc and clang, C++17 and C++20, with exceptions and without

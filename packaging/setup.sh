@@ -1,7 +1,7 @@
 #!/bin/sh
 # packaging/setup.sh [--check [demo]]: the Debian packages of debian-packages.txt that are missing, installed
 # (with sudo where that is needed). --check only says in one line, which can be pasted, what is missing,
-# and fails then; for `make demo`, or for all.
+# and fails then; for `make demo`, or for `make test`.
 set -eu
 list=$(cd "$(dirname "$0")" && pwd)/debian-packages.txt
 has() { # a program, or a file
@@ -15,6 +15,7 @@ while read -r package needed; do
     case $package in
     '' | '#'*) continue ;;
     +) package=${needed%% *} needed=${needed#* } ;;
+    =) [ $# = 0 ] || continue; package=${needed%% *} needed=${needed#* } ;;
     *) [ "${2:-}" != demo ] || continue ;;
     esac
     for one in $needed; do

@@ -4,6 +4,7 @@
 # zeros: where a section that is loaded is taken out, binutils drop GNU_RELRO with it.
 set -eu
 library=$1 output=$2
+if [ "$(uname -s)" = Darwin ]; then exec strip -x -o "$output" "$library"; fi
 trap 'rm -f "$output.hash" "$output.zeros"' EXIT
 objcopy -O binary --only-section=.swift_modhash "$library" "$output.hash"
 tr '\000-\377' '\000' <"$output.hash" >"$output.zeros"
