@@ -472,7 +472,10 @@ gradclip_status gradclip_accumulator_reset(gradclip_accumulator *accumulator);
  * backward pass makes gradients in the reverse order, so say before each which one it is:
  *
  *     gradclip_accumulator_set_next_tensor(accumulator, i);
- *     gradclip_accumulator_add_f32(accumulator, grads[i], lengths[i]);
+ *     if (gradclip_accumulator_add_f32(accumulator, grads[i], lengths[i]) < 0) {
+ *         fprintf(stderr, "%s\n", gradclip_last_error());
+ *         exit(1);
+ *     }
  *
  * From then on first_tensor is the lowest number with an element that is not finite,
  * whichever was added first, and merging keeps numbers. index is below 2^63. Without
@@ -808,13 +811,20 @@ gradclip_status gradclip_chooser_import(gradclip_chooser *chooser, const void *b
  *     }
  *     ...
  *     FILE *file = fopen("run.csv", "w");
+ *     if (file == NULL) {
+ *         perror("run.csv");
+ *         exit(1);
+ *     }
  *     gradclip_monitor monitor;
  *     gradclip_monitor_init(&monitor, sizeof monitor);
  *     monitor.callback = log_line;
  *     monitor.user_data = file;
  *     for (every step) {
  *         ... clip, with a result ...
- *         gradclip_monitor_log(&monitor, &learning_rate, &loss, &result, NULL);
+ *         if (gradclip_monitor_log(&monitor, &learning_rate, &loss, &result, NULL) < 0) {
+ *             fprintf(stderr, "%s\n", gradclip_last_error());
+ *             exit(1);
+ *         }
  *     }
  *     fclose(file);
  *
