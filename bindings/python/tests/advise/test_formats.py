@@ -69,14 +69,6 @@ def test_trainer_state_that_is_cut_off(log, kept):
     assert any("ends in the middle" in note for note in found.notes)
 
 
-def test_trainer_state_longer_than_the_window(log, monkeypatch):
-    from gradclip._advise.readers import json_document
-
-    monkeypatch.setattr(json_document, "_CHUNK", 100)
-    norms = [1.5 + i for i in range(300)]
-    assert log(trainer_state(norms)).norm.tolist() == norms
-
-
 def test_trainer_output(log):
     lines = [
         f"{{'loss': 2.5, 'grad_norm': {norm}, 'learning_rate': 5e-05, 'epoch': {i / 10}}}"

@@ -250,3 +250,24 @@ def test_mlflows_file_of_a_metric(log):
     found = log("".join(f"170000000{i:04d} {1.5 + i} {10 * i}\n" for i in range(5)))
     assert found.norm.tolist() == [1.5 + i for i in range(5)]
     assert found.step.tolist() == [10 * i for i in range(5)] and "MLflow" in found.taken[0]
+
+
+LOSSES = {
+    "csv": ("step,grad_norm,loss,reward\n", "{i},{n},9.0,{l}\n"),
+    "jsonl": ("", '{{"step": {i}, "grad_norm": {n}, "loss": 9.0, "reward": {l}}}\n'),
+    "text": ("", "step {i} grad_norm {n} loss 9.0 reward {l}\n"),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_the_loss_is_the_one_that_is_named(log, kind):
+    head, line = LOSSES[kind]
+    text = head + "".join(line.format(i=i, n=1.5, l=i / 2) for i in range(4))
+    assert log(text).loss.tolist() == [9.0] * 4
+    assert log(text, loss="reward").loss.tolist() == [0, 0.5, 1, 1.5]
+
+
+@pytest.mark.parametrize("text", ["step,grad_norm\n1,2.5\n", '{"step": 1, "grad_norm": 2.5}\n'])
+def test_a_loss_that_is_not_there_is_refused_with_what_is(log, text):
+    with pytest.raises(LogError, match=r"--loss .*got 'reward'.* there are 'step', 'grad_norm'"):
+        log(text, loss="reward")

@@ -170,3 +170,36 @@ import gradclip._advise.report, gradclip._cli.advise
 assert callable(gradclip.advise) and gradclip.advise([1.0]).verdict == "too short"
 """
     python("-c", code)
+
+
+def test_a_pilot_shorter_than_a_third_of_the_run_is_warned_of():
+    norms = lognormal(7, 0.3, 300)
+    for steps, warned in ((None, False), (800, False), (900, True), (10**6, True)):
+        advice = gradclip.advise(norms, learning_rate=0.1, next_lr=1.0, next_steps=steps)
+        assert ("short-pilot" in [one.cause for one in advice.warnings]) == warned
+    with pytest.raises(gradclip.InvalidArgumentError, match=r"next_steps must be a number > 0 \(got 0\)"):
+        gradclip.advise(norms, next_steps=0)
+
+
+def test_where_early_norms_dwarf_the_median_the_running_median_is_named():
+    norms = lognormal(7, 0.3, 400)
+    norms[:30] *= 20
+    advice = gradclip.advise(norms, learning_rate=0.1, next_lr=1.0, optimizer="sgd")
+    assert advice.answer.intent == "next rate" and advice.max_norm is not None
+    running = advice.recommendations[1]
+    assert running.intent == "next rate, running" and running.max_norm is None
+    assert running.chooser == "AutoClip(percentile=50, clip_factor=0.3)"
+    chooser = eval(f"gradclip.{running.chooser}")  # what it names is there
+    for norm in (2.0, 2.0, 2.0):
+        assert chooser.feed(norm).threshold == pytest.approx(0.6)
+    steady = gradclip.advise(norms[30:], learning_rate=0.1, next_lr=1.0, optimizer="sgd")
+    assert "next rate, running" not in [one.intent for one in steady.recommendations]
+
+
+def test_adam_is_left_alone_where_no_step_stands_out():
+    norms = lognormal(7, 0.3, 400)
+    advice = gradclip.advise(norms, optimizer="adamw")
+    assert advice.answer.intent == "keep" and advice.max_norm is None
+    assert advice.recommendations[1].intent == "safety net"
+    norms[200] *= 100
+    assert gradclip.advise(norms, optimizer="adamw").answer.intent == "safety net"

@@ -26,6 +26,7 @@ def advise(
     *,
     learning_rate: float | Iterable[float] | None = None,
     next_lr: float | None = None,
+    next_steps: int | None = None,
     optimizer: str | None = None,
     steps: Iterable[int] | None = None,
     loss: Iterable[float] | None = None,
@@ -47,6 +48,8 @@ def advise(
         learning_rate: of the run: one number, or one for each row.
         next_lr: the learning rate of the run to come, its peak if it has a schedule. Then
             that is what is answered: which max_norm, if any, for it.
+        next_steps: how many steps the run to come has, if that is known: a log much shorter is
+            warned of.
         optimizer: its name as people write it: "sgd" (momentum too), "adamw_torch", "lion",
             "muon", ...
         steps: the number of each row's step, increasing; by default the rows are taken
@@ -88,6 +91,7 @@ def advise(
         log,
         learning_rate=rate,
         next_lr=next_lr,
+        next_steps=next_steps,
         optimizer=optimizer,
         better=better,
         was=limit,
@@ -103,6 +107,7 @@ def advise_log(
     *,
     learning_rate: float | None = None,
     next_lr: float | None = None,
+    next_steps: int | None = None,
     optimizer: str | None = None,
     better: str = "lower",
     was: float | None = None,
@@ -126,7 +131,7 @@ def advise_log(
         learning_rate = positive("learning_rate", learning_rate)
     if was is not None:
         was = positive("was", was)
-    asked = Asked.of(next_lr, optimizer)
+    asked = Asked.of(next_lr, optimizer, next_steps)
     one_of("better", better, ("lower", "higher"))
     one_of("rows", rows, ("every", "sampled", "averaged"))
     if warmup is not None and (not hasattr(warmup, "__index__") or warmup < 0):
@@ -138,7 +143,7 @@ def advise_log(
         stopped = verdict in ("empty", "after clipping")
         advised = recommendations_of(found, verdict, asked)
         what_if = [] if stopped else table(found, candidates, advised)
-        warned = warnings_of(found)
+        warned = warnings_of(found, asked)
     nan, inf, first = _nonfinite(log)
     spikes = found.spikes
     return Advice(

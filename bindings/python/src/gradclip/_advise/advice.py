@@ -45,8 +45,8 @@ class Recommendation:
     """One thing that can be done. The first of a list is the answer to what was asked.
 
     Attributes:
-        intent: "safety net", "regulariser", "next rate", "next rate, shorter steps", "lower
-            rate", "keep", "longer steps" or "pilot".
+        intent: "safety net", "regulariser", "next rate", "next rate, running",
+            "next rate, shorter steps", "lower rate", "keep", "longer steps" or "pilot".
         max_norm: the value, to 3 digits; None where no fixed value is recommended.
         chooser: what to use instead, None where a fixed value is.
         reason: what it does, and why.

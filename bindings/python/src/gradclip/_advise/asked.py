@@ -12,14 +12,19 @@ from .optimizers import family_of
 
 @dataclass(frozen=True)
 class Asked:
-    """The learning rate of the run to come, and the family of its optimizer."""
+    """The learning rate of the run to come, the family of its optimizer, and its steps."""
 
     next_lr: float | None
     family: str | None
+    next_steps: int | None = None
 
     @classmethod
-    def of(cls, next_lr: float | None, optimizer: str | None) -> Asked:
-        return cls(None if next_lr is None else positive("next_lr", next_lr), family_of(optimizer))
+    def of(
+        cls, next_lr: float | None, optimizer: str | None, next_steps: int | None = None
+    ) -> Asked:
+        rate = None if next_lr is None else positive("next_lr", next_lr)
+        steps = None if next_steps is None else int(positive("next_steps", next_steps))
+        return cls(rate, family_of(optimizer), steps)
 
 
 def positive(name: str, value: Any) -> float:

@@ -7,11 +7,13 @@ from collections import Counter
 import numpy as np
 
 from .advice import Warned
+from .asked import Asked
 from .findings import Findings
 from .levels import Jump
+from .long import stride_of
 
 
-def warnings_of(found: Findings) -> list[Warned]:
+def warnings_of(found: Findings, asked: Asked) -> list[Warned]:
     """The warnings, the gravest first."""
     return [
         *_after_clipping(found),
@@ -25,6 +27,7 @@ def warnings_of(found: Findings) -> list[Warned]:
         *_dominating(found),
         *_rows(found),
         *_short(found),
+        *_short_pilot(found, asked),
         *_large(found),
         *_no_progress(found),
     ]
@@ -224,6 +227,23 @@ def _short(found: Findings) -> list[Warned]:
     ]
 
 
+def _short_pilot(found: Findings, asked: Asked) -> list[Warned]:
+    """Norms mostly fall, so that those of a run's beginning are too high for the rest of it."""
+    log = found.log
+    if asked.next_steps is None or not len(log):
+        return []
+    steps = log.step_of(len(log) - 1) - log.step_of(0) + 1
+    if 3 * steps > asked.next_steps:
+        return []
+    return [
+        Warned(
+            "short-pilot",
+            f"the log has {steps} steps, a third of the {asked.next_steps} to come at most: norms mostly "
+            "fall, and then what is advised here is too high. A pilot should be as long as the run",
+        )
+    ]
+
+
 def _large(found: Findings) -> list[Warned]:
     level = found.percentiles.get("p50", 0.0)
     if level < 1e4 or found.scaling.scaled:
@@ -242,7 +262,8 @@ def _no_progress(found: Findings) -> list[Warned]:
     loss = found.log.loss
     if loss is None or found.divergence is not None:
         return []
-    known = loss[np.isfinite(loss)]
+    known = loss[:: stride_of(len(loss))]
+    known = known[np.isfinite(known)]
     if len(known) < 100:
         return []
     size = max(10, len(known) // 20)

@@ -10,9 +10,9 @@ from .after_clipping import Pile, pile_of
 from .comparison import Compared, compare
 from .divergence import Divergence, divergence_of
 from .in_force import InForce, applied_of, in_force_of
-from .levels import DRIFTS, Drift, drift_of
+from .levels import JUMPS, SETTLED, Drift, drift_of
 from .log import Array, Log, Rows
-from .long import taken
+from .long import stride_of, taken
 from .percentiles import percentiles_of
 from .rate import Rate, rate_of
 from .sampling import Sampling, sampling_of
@@ -57,6 +57,11 @@ class Findings:
     rate: Rate
 
     @property
+    def drifts(self) -> bool:
+        """Whether no fixed max_norm fits."""
+        return self.drift.drifts or (self.drift.factor >= JUMPS and bool(self.scaling.jumps))
+
+    @property
     def takes_numbers(self) -> bool:
         """Whether the program that wrote the log takes a number, and no chooser."""
         return any(name in self.log.format for name in _TAKE_NUMBERS)
@@ -80,9 +85,9 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
     begin = warmup_of(log, said.warmup)
     compared = None if pilot is None else compare(log, pilot)
     settled = _rows(finite & (log.norm > 0), begin.rows)
-    if said.warmup is None and drift_of(taken(log.norm, settled)).drifts:
+    if said.warmup is None and drift_of(taken(log.norm, settled)).factor >= JUMPS:
         later = settled[len(settled) // 3 :]
-        if drift_of(taken(log.norm, later)).factor < DRIFTS / 1.5:  # it drifted at the beginning alone
+        if drift_of(taken(log.norm, later)).factor < SETTLED:  # it drifted at the beginning alone
             begin, settled = WarmUp(int(later[0]), _FIRST_THIRD), later
     divergence = divergence_of(log, begin.rows)
     if compared is not None and compared.word != "lost":
@@ -91,7 +96,9 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
         settled = settled[settled < divergence.row]  # what came after says nothing
     norm = taken(log.norm, settled)
     force = in_force_of(log, said.was)
-    stepped = settled if log.skipped is None else settled[log.skipped[settled] != 1]
+    stepped = settled[:: stride_of(len(settled))]
+    if log.skipped is not None:
+        stepped = stepped[log.skipped[stepped] != 1]
     return Findings(
         log=log,
         norm=norm,
@@ -108,7 +115,7 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
         stuck=None if divergence or compared or pilot is not None else stuck_of(log),
         compared=compared,
         force=force,
-        rate=rate_of(log, stepped, taken(applied_of(log, force), stepped), said.learning_rate),
+        rate=rate_of(log, stepped, applied_of(log, force, stepped), said.learning_rate),
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .log import Array, Log
+from .long import taken
 
 
 class InForce(NamedTuple):
@@ -54,14 +55,16 @@ def in_force_of(log: Log, was: float | None) -> InForce | None:
     return None
 
 
-def applied_of(log: Log, force: InForce | None) -> Array:
-    """The norms of the steps that were taken: after clipping."""
+def applied_of(log: Log, force: InForce | None, rows: Array) -> Array:
+    """The norms with which the steps of some rows were taken: after clipping."""
+    norm = taken(log.norm, rows)
     if force is None or not force.clipped:
-        return log.norm
+        return norm
     if log.clip_coef is not None:
-        return log.norm * np.where(np.isfinite(log.clip_coef), log.clip_coef, 1.0)
-    limit = force.max_norm if log.max_norm is None else log.max_norm
-    return np.fmin(log.norm, limit)
+        coef = taken(log.clip_coef, rows)
+        return norm * np.where(np.isfinite(coef), coef, 1.0)
+    limit = force.max_norm if log.max_norm is None else taken(log.max_norm, rows)
+    return np.fmin(norm, limit)
 
 
 def _of(limits: Array, clipped: float, chosen: bool) -> InForce:

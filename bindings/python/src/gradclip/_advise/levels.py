@@ -10,7 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from .log import Array
 from .long import stride_of
 
-DRIFTS = 3.0  # the level moves by more than this factor: no fixed max_norm fits
+DRIFTS = 5.0  # the level moves by more than this factor: no fixed max_norm fits
+JUMPS = 3.0  # so does one that changes at once by this
+SETTLED = 3.0  # the level moves by less, once its beginning is left out
 MOVES = 1.5  # less is not worth a word
 _LEAST_ROWS = 200
 _MOST_BLOCKS = 100_000

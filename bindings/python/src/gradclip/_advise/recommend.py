@@ -11,13 +11,14 @@ from .optimizers import CALLED, steps_grow_with_norms
 from .percentiles import rounded
 from .rate import for_next
 
-HEAVY_TAILED = 5.0  # p99 / p50 from which on a log is called so
+HEAVY_TAILED = 6.0  # p99 / p50 from which on a log is called so
 # Times the rule lr*p50/next_lr: docs/choosing-max-norm.md has what each was measured to do.
 TIMES = 3.0
 LOOP = "log, advise, run with the new max_norm, and advise again on the new log"
 # AutoClip's own percentile (Seetharaman et al. 2020): 10.
 _REGULARISER = "p10"
 _MANY_SPIKES = 0.01  # of the rows: from here on p99 is the spikes' own level
+_DWARFS = 3.0  # times the median are the norms of the beginning: then they dwarf it
 # A rate up to which no more is asked for than noise in the rates.
 _LARGER = 1.05
 
@@ -39,7 +40,7 @@ def verdict_of(found: Findings) -> tuple[str, str]:
         return "too short", f"{count} finite rows after the warm-up are too few"
     if found.scaling.scaled is not None:
         return "loss scale", found.scaling.scaled
-    if found.drift.drifts:
+    if found.drifts:
         return "drifting", drift_words(found)
     ratio = found.percentiles["p99"] / found.percentiles["p50"]
     # The p99 of few rows is chance: the verdict goes by the least that it is likely to be.
@@ -74,10 +75,51 @@ def recommendations_of(found: Findings, verdict: str, asked: Asked) -> list[Reco
         first = _next_rate(found, asked, TIMES)
         if first.max_norm is None:
             return [first, _net(found, verdict)]
-        return [first, _next_rate(found, asked, 1.0), _third(found, asked.next_lr)]
+        rest = [_next_rate(found, asked, 1.0), _third(found, asked.next_lr)]
+        return [first, *_following(found, asked), *rest]
     if found.force is not None and found.force.clipped >= 0.001:
         return _keep(found)
+    if not steps_grow_with_norms(asked.family) and not len(found.spikes.rows):
+        return [_leave(asked), _net(found, verdict)]
     return [_net(found, verdict), _regulariser(found, verdict)]
+
+
+def _leave(asked: Asked) -> Recommendation:
+    """For Adam and its like, where no step stands out."""
+    assert asked.family is not None
+    return Recommendation(
+        "keep",
+        None,
+        None,
+        f"no step stands out, and {CALLED[asked.family]} would undo most of what a max_norm does",
+        if_it_fails="lower the learning rate to a third: a safety net catches single steps, no more",
+    )
+
+
+def _following(found: Findings, asked: Asked) -> list[Recommendation]:
+    """What to do where the norms of the beginning dwarf those of the rest: the running median of
+    the run's own norms follows them, and no constant does."""
+    rate, norm = found.rate.value, found.log.norm
+    level = found.percentiles.get("p50", 0.0)
+    early = norm[: max(5, len(norm) // 20)]
+    early = early[np.isfinite(early)]
+    if rate is None or found.takes_numbers or not len(early) or not level:
+        return []
+    times = float(np.median(early)) / level
+    if times < _DWARFS:
+        return []
+    assert asked.next_lr is not None
+    factor = TIMES * rate / asked.next_lr
+    return [
+        Recommendation(
+            "next rate, running",
+            None,
+            f"AutoClip(percentile=50, clip_factor={factor:.3g})",
+            f"the first norms are {times:.2g} times the median: this follows the run's own running "
+            "median, so that its first steps are no shorter than the others",
+            asked.next_lr,
+        )
+    ]
 
 
 def _net(found: Findings, verdict: str) -> Recommendation:
@@ -111,7 +153,7 @@ def net_level(found: Findings) -> tuple[float, str]:
         return float(np.percentile(plain, 99)), (
             f"shortens the spikes, {part:.1%} of the rows: p99 of the rows without them"
         )
-    if found.drift.drifts:
+    if found.drifts:
         return found.percentiles["p99"], (
             "p99 of all; the norms drift, so it is loose where they are low"
         )

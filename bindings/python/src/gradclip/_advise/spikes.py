@@ -34,7 +34,10 @@ def spikes_of(log: Log, rows: Array, norm: Array) -> Spikes:
     # Medians of blocks, and between their centres what lies on the line from one to the next.
     size = min(_BLOCK, len(norm))
     count = len(norm) // size
-    levels = np.median(norm[: count * size].reshape(count, size), axis=1)
+    blocks, at_once = norm[: count * size].reshape(count, size), _PART // size
+    levels = np.concatenate(
+        [np.median(blocks[at : at + at_once], axis=1) for at in range(0, count, at_once)]
+    )
     centres = (np.arange(count) + 0.5) * size
     found, times = [], []
     for start in range(0, len(norm), _PART):

@@ -42,9 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     reading.add_argument(
         "--loss",
-        metavar="none",
-        choices=("none",),
-        help="do not judge by the loss: it says nothing",
+        metavar="NAME",
+        help="the loss's column, key or tag; none: do not judge by the loss, it says nothing",
     )
     reading.add_argument(
         "--better", choices=("lower", "higher"), default="lower", help="which losses are better"
@@ -73,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="another candidate for the what-if table; may be given several times",
     )
+    asking.add_argument(
+        "--next-steps", type=int, metavar="N", help="how many steps the run to come has"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="everything as one JSON object")
     output.add_argument("--plot", metavar="FILE", help="draw it (.png, .svg, .pdf)")
@@ -87,14 +89,16 @@ def run(arguments: argparse.Namespace) -> int:
     from .._advise.readers import read
 
     with _progress(arguments.log) as progress:
-        log = read(arguments.log, arguments.column, arguments.pattern, progress)
-        pilot = None if arguments.pilot is None else read(arguments.pilot)
+        loss = None if arguments.loss == "none" else arguments.loss
+        log = read(arguments.log, arguments.column, arguments.pattern, progress, loss)
+        pilot = None if arguments.pilot is None else read(arguments.pilot, loss=loss)
     if arguments.loss == "none":
         log.loss = None
     advice = advise_log(
         log,
         learning_rate=arguments.lr,
         next_lr=arguments.next_lr,
+        next_steps=arguments.next_steps,
         optimizer=arguments.optimizer,
         better=arguments.better,
         was=arguments.was,

@@ -29,6 +29,7 @@ def read(
     column: str | None = None,
     pattern: str | None = None,
     progress: Progress | None = None,
+    loss: str | None = None,
 ) -> Log:
     """Reads a log.
 
@@ -37,14 +38,15 @@ def read(
             for standard input.
         column: the name (without a header the number) of the norm's column, key or tag.
         pattern: a regular expression for lines of text, see text.read_pattern.
+        loss: the name of the loss's column, key or tag.
         progress: called with the bytes read so far.
 
     Raises:
         LogError: what the file is, why it cannot be read, and what to do.
     """
     if path != "-" and os.path.isdir(path):
-        return _directory(path, column, pattern, progress)
-    source = Source(path, progress)
+        return _directory(path, column, pattern, progress, loss)
+    source = Source(path, progress, loss)
     try:
         return _file(source, column, pattern)
     except OSError as error:
@@ -87,11 +89,15 @@ def _refuse(name: str, head: bytes) -> None:
 
 
 def _directory(
-    path: str, column: str | None, pattern: str | None, progress: Progress | None
+    path: str,
+    column: str | None,
+    pattern: str | None,
+    progress: Progress | None,
+    loss: str | None,
 ) -> Log:
     files = tensorboard.event_files(path)
     if files:
-        sources = [Source(file, progress) for file in files]
+        sources = [Source(file, progress, loss) for file in files]
         try:
             return tensorboard.read(sources, column, os.path.basename(os.path.abspath(path)))
         finally:
@@ -99,7 +105,7 @@ def _directory(
                 source.close()
     for name in _IN_DIRECTORY:
         if os.path.isfile(os.path.join(path, name)):
-            return read(os.path.join(path, name), column, pattern, progress)
+            return read(os.path.join(path, name), column, pattern, progress, loss)
     runs = [name for name in sorted(os.listdir(path)) if _is_run(os.path.join(path, name))]
     if runs:
         shown = ", ".join(repr(name) for name in runs[:5])

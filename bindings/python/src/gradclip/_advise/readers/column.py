@@ -44,6 +44,11 @@ class Column:
     def __len__(self) -> int:
         return (0 if self._even is None else self._even.size) + len(self._bulk) + len(self.tail)
 
+    @property
+    def counts_up(self) -> bool:
+        """Whether each is above the one before, evenly; False where that is not known."""
+        return self._even is not None and self._even.by > 0 and not (self._bulk or self.tail)
+
     def extend(self, numbers: Array) -> None:
         """Adds many numbers."""
         even = None if self._bulk or self.tail else _even(numbers)

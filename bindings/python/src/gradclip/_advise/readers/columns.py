@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..log import LogError
+
 _GRAD = r"(?:g|grads?|gradients?)"
 _P = r"(?:\d+(?:\.\d+)?|l[12]|inf)"
 _BEFORE = r"(?:raw|unclipped|pre_?clip(?:ping)?|before_?clip(?:ping)?)"
@@ -136,8 +138,10 @@ class Columns(NamedTuple):
     words: list[str]  # what was taken, and why
 
 
-def choose(names: Iterable[str], wanted: str | None = None) -> Columns:
-    """The best column for each role; the column `wanted` for the norm, if one is named.
+def choose(
+    names: Iterable[str], wanted: str | None = None, loss: str | None = None
+) -> Columns:
+    """The best column for each role; `wanted` for the norm and `loss` for the loss, if named.
 
     Where the norm is not among them, Columns.norm is None.
     """
@@ -152,6 +156,12 @@ def choose(names: Iterable[str], wanted: str | None = None) -> Columns:
         best = others.get(role.kind)
         if role.kind not in ("norm", "tensor") and (best is None or role.rank < best[0]):
             others[role.kind] = (role.rank, name)
+    if loss is not None:
+        if loss not in names:
+            shown = ", ".join(repr(name[:60]) for name in names[:12])
+            raise LogError(f"--loss names no column, key or tag (got {loss!r}); there are {shown}")
+        others["loss"] = (0, loss)
+        tensors.pop(loss, None)
     p = next((role.p for role in tensors.values()), 2.0)
     norm, words = None, []
     if wanted is not None:

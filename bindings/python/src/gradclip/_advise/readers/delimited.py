@@ -77,7 +77,7 @@ def read(source: Source, column: str | None) -> Log:
         if {"key", "value", "step"} <= set(header) and column not in header:
             return _long(source, lines, header, delimiter, column)
         names, value = header, only_value(header)
-        columns = choose(header, column or value)
+        columns = choose(header, column or value, source.loss)
         if column is None and value is not None:
             columns.words[0] = f"norm: {value!r}, the only metric of this download"
     if columns.norm is None and not columns.tensors:
@@ -168,7 +168,7 @@ def _long(
             f"{again} value(s) come again for a step, as when a run is resumed: the later ones count"
         )
     kind = "a table of keys and values"
-    log = log_of(steps.values(), column, source.name, kind, None, notes)
+    log = log_of(steps.values(), column, source.name, kind, None, notes, source.loss)
     log.unread += short
     return log
 

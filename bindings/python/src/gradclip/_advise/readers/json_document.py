@@ -1,10 +1,9 @@
 """JSON documents: the trainer_state.json of Hugging Face's Trainer, lists of records or
-numbers, and tables by column. Lists are read element by element, so that a document of any
-length takes little memory, and one whose end is missing is read up to there."""
+numbers, and tables by column. Lists are read element by element, so that one whose end is
+missing is read up to there."""
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -18,8 +17,8 @@ from .rows import KINDS, NORM, SKIPPED, STEP, Rows, skipped
 from .source import Source
 
 _HISTORY = re.compile(r'"log_history"\s*:\s*\[')
-_CHUNK = 1 << 20
-_LONGEST = 1 << 24  # characters of one record, and of a table by column
+_BEGIN = re.compile(r"[\s,]*")
+_LARGEST = 1 << 30  # bytes
 _decoder = json.JSONDecoder()
 
 
@@ -28,104 +27,51 @@ def looks_like(head: str) -> bool:
 
 
 def read(source: Source, column: str | None) -> Log:
-    text = _Text(source)
-    text.fill(1)
+    data = source.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise LogError(f"{source.name} is a JSON document of more than a GiB: make lines of it")
+    text = data.decode("utf-8-sig", "replace")
+    del data
     notes: list[str] = []
-    if text.buffer.lstrip()[:1] == "[":
-        text.drop(text.buffer.index("[") + 1)
-        return _list(text, column, source.name, notes)
-    if text.seek(_HISTORY):
-        log = log_of(
-            _elements(text, notes, dict),
-            column,
-            source.name,
-            "trainer_state.json",
-            "sampled",
-            notes,
-        )
-        if log.loss is not None:
-            _hidden_nan(log)
-        return log
-    return _table(text, column, source.name)
+    start = len(text) - len(text.lstrip())
+    if text[start : start + 1] == "[":
+        return _list(text, start + 1, column, source, notes)
+    history = _HISTORY.search(text)
+    if history is None:
+        return _table(text, column, source)
+    records = _elements(text, history.end(), notes, dict)
+    name = "trainer_state.json"
+    log = log_of(records, column, source.name, name, "sampled", notes, source.loss)
+    if log.loss is not None:
+        _hidden_nan(log)
+    return log
 
 
-class _Text:
-    """A window on the document: buffer holds what has been read and not yet dropped."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.buffer = ""
-        self.ended = False
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-
-    def fill(self, wanted: int) -> None:
-        """Reads until the buffer holds `wanted` characters, or the document ends."""
-        parts, have = [self.buffer], len(self.buffer)
-        while have < wanted and not self.ended:
-            chunk = self._source.read(_CHUNK)
-            self.ended = not chunk
-            parts.append(self._decoder.decode(chunk, self.ended))
-            have += len(parts[-1])
-        self.buffer = "".join(parts)
-
-    def drop(self, count: int) -> None:
-        self.buffer = self.buffer[count:]
-
-    def seek(self, pattern: re.Pattern[str]) -> bool:
-        """Goes to the end of the first match. Within the first 16 MiB, or the buffer stays."""
-        wanted = _CHUNK
-        while True:
-            self.fill(wanted)
-            found = pattern.search(self.buffer)
-            if found:
-                self.drop(found.end())
-                return True
-            if self.ended or wanted >= _LONGEST:
-                return False
-            wanted *= 2
-
-
-def _elements(text: _Text, notes: list[str], kind: type | tuple[type, ...]) -> Iterator[Any]:
-    """The elements of the list that text stands in, of one type; others are counted."""
-    other = at = 0
+def _elements(
+    text: str, at: int, notes: list[str], kind: type | tuple[type, ...]
+) -> Iterator[Any]:
+    """The elements, of one type, of the list that begins before `at`; others are counted."""
+    other = 0
     while True:
-        at = _skip(text.buffer, at)
-        if at >= len(text.buffer) - 64 and not text.ended:
-            text.drop(at)
-            text.fill(_CHUNK)
-            at = 0
-            continue
-        if at >= len(text.buffer):
+        at = _skip(text, at)
+        if at >= len(text):
             notes.append("the file ends in the middle of its list: read up to there")
             break
-        if text.buffer[at] == "]":
+        if text[at] == "]":
             break
         try:
-            value, end = _decoder.raw_decode(text.buffer, at)
+            value, at = _decoder.raw_decode(text, at)
         except RecursionError as error:
             raise LogError("the document is nested too deeply to be a log") from error
         except ValueError as error:
-            rest = len(text.buffer) - at
-            if not text.ended and rest < _LONGEST:
-                text.drop(at)
-                text.fill(2 * max(rest, _CHUNK))
-                at = 0
-                continue
-            if text.ended and getattr(error, "pos", 0) >= len(text.buffer) - 16:
+            if getattr(error, "pos", 0) >= len(text) - 16:
                 notes.append("the file ends in the middle of a record, which was left out")
             else:
                 notes.append("the list holds something that is no JSON: read up to there")
             break
-        # A number at the buffer's end may go on in the next chunk.
-        if end == len(text.buffer) and not text.ended:
-            text.drop(at)
-            text.fill(len(text.buffer) + _CHUNK)
-            at = 0
-            continue
-        if end == len(text.buffer) and isinstance(value, (int, float)):
+        if at == len(text) and isinstance(value, (int, float)):
             notes.append("the file ends in the middle of its list: read up to there")
-            break
-        at = end
+            break  # its last digits may be missing
         if isinstance(value, kind) and not isinstance(value, bool):
             yield value
         else:
@@ -134,36 +80,35 @@ def _elements(text: _Text, notes: list[str], kind: type | tuple[type, ...]) -> I
         notes.append(f"{other} element(s) are no records and were left out")
 
 
-def _skip(buffer: str, at: int) -> int:
-    while at < len(buffer) and buffer[at] in " \t\r\n,":
-        at += 1
-    return at
+def _skip(text: str, at: int) -> int:
+    found = _BEGIN.match(text, at)
+    return at if found is None else found.end()
 
 
-def _list(text: _Text, column: str | None, source: str, notes: list[str]) -> Log:
-    text.fill(_CHUNK)
-    start = text.buffer[_skip(text.buffer, 0) : _skip(text.buffer, 0) + 1]
+def _list(text: str, at: int, column: str | None, source: Source, notes: list[str]) -> Log:
+    start = text[_skip(text, at) : _skip(text, at) + 1]
     if start == "{":
-        return log_of(_elements(text, notes, dict), column, source, "a JSON list", None, notes)
+        records = _elements(text, at, notes, dict)
+        return log_of(records, column, source.name, "a JSON list", None, notes, source.loss)
     if start == "[":
-        return _points(text, source, notes)
+        return _points(text, at, source.name, notes)
     rows = Rows([place == NORM for place in range(len(KINDS))])
     row: list[float | None] = [None] * len(KINDS)
-    for value in _elements(text, notes, (float, int)):
+    for value in _elements(text, at, notes, (float, int)):
         row[NORM] = number(value)
         rows.add(row)
     if not len(rows) and start not in ("", "]"):
-        raise LogError(f"{source} is a JSON list, but neither of records nor of numbers")
+        raise LogError(f"{source.name} is a JSON list, but neither of records nor of numbers")
     return rows.log(
-        source=source, format="a JSON list", taken=["norm: the list's numbers"], notes=notes
+        source=source.name, format="a JSON list", taken=["norm: the list's numbers"], notes=notes
     )
 
 
-def _points(text: _Text, source: str, notes: list[str]) -> Log:
+def _points(text: str, at: int, source: str, notes: list[str]) -> Log:
     """[[wall time, step, value], ...], which TensorBoard downloads."""
     rows = Rows([place in (NORM, STEP) for place in range(len(KINDS))])
     row: list[float | None] = [None] * len(KINDS)
-    for point in _elements(text, notes, list):
+    for point in _elements(text, at, notes, list):
         if len(point) != 3:
             raise LogError(f"{source} is a JSON list, but neither of records nor of numbers")
         row[STEP], row[NORM] = number(point[1]), number(point[2])
@@ -178,23 +123,20 @@ def _points(text: _Text, source: str, notes: list[str]) -> Log:
     )
 
 
-def _table(text: _Text, column: str | None, source: str) -> Log:
+def _table(text: str, column: str | None, source: Source) -> Log:
     """{"grad_norm": [...], "lr": [...]}"""
-    text.fill(_LONGEST + 1)
-    if len(text.buffer) > _LONGEST:
-        raise LogError(f"{source} is a JSON document of more than 16 MiB without a log_history")
     try:
-        value = json.loads(text.buffer)
+        value = json.loads(text)
     except RecursionError as error:
-        raise LogError(f"{source} is nested too deeply to be a log") from error
+        raise LogError(f"{source.name} is nested too deeply to be a log") from error
     except ValueError as error:
-        raise LogError(f"{source} is no JSON that could be read: {error}") from error
+        raise LogError(f"{source.name} is no JSON that could be read: {error}") from error
     lists = {key: cells for key, cells in value.items() if isinstance(cells, list)}
-    columns = choose(lists, column)
+    columns = choose(lists, column, source.loss)
     if columns.norm is None:
         keys = ", ".join(repr(str(key)[:60]) for key in list(value)[:12])
         raise LogError(
-            f"{source} has neither a log_history nor a list of gradient norms; its keys are {keys}"
+            f"{source.name} has neither a log_history nor a list of gradient norms; its keys are {keys}"
         )
     names = [columns.norm, *(columns.others.get(kind) for kind in KINDS[1:])]
     rows = Rows([True, *(name is not None for name in names[1:])])
@@ -205,7 +147,7 @@ def _table(text: _Text, column: str | None, source: str) -> Log:
         if actions is not None and place < len(actions):
             row[SKIPPED] = skipped(actions[place])
         rows.add(row)
-    return rows.log(source=source, format="a JSON table", taken=columns.words)
+    return rows.log(source=source.name, format="a JSON table", taken=columns.words)
 
 
 def _hidden_nan(log: Log) -> None:

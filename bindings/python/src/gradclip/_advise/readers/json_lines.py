@@ -36,7 +36,9 @@ def read(source: Source, column: str | None) -> Log:
     if "nonfinite_count" in keys and "clip_coef" in keys:
         hint = "every"
     unreadable: list[int] = []
-    log = log_of(_objects(source, notes, unreadable), column, source.name, kind, hint, notes)
+    log = log_of(
+        _objects(source, notes, unreadable), column, source.name, kind, hint, notes, source.loss
+    )
     log.unread += sum(unreadable)
     return log
 

@@ -22,25 +22,26 @@ def log_of(
     kind: str,
     hint: RowKind | None,
     notes: list[str],
+    loss: str | None = None,
 ) -> Log:
     """The log of records. notes may still grow while records are read.
 
     Args:
         records: flat or with objects inside, whose keys then become "outer/inner".
-        column: the key of the norm, if the user has named it.
+        column, loss: the keys of the norm and of the loss, if the user has named them.
         source, kind, hint: see Log.
     """
     stream = iter(flat(record) for record in records)
     first = list(islice(stream, _LOOKAHEAD))
     if not first:
         return Rows([True] * len(KINDS)).log(source=source, format=kind, notes=notes)
-    columns = choose(chain.from_iterable(first), column)
+    columns = choose(chain.from_iterable(first), column, loss)
     while columns.norm is None and not columns.tensors:
         more = list(islice(stream, _LOOKAHEAD))
         if not more:
             raise LogError(_nothing(source, column, first))
         first = first[-1:] + more
-        columns = choose(chain.from_iterable(more), column)
+        columns = choose(chain.from_iterable(more), column, loss)
     rows = _rows(chain(first, stream), columns)
     without = rows.without_norm - rows.unread
     if without > 0:

@@ -163,7 +163,8 @@ class Rows:
         if rank is not None:
             log, epoch = _of_first_rank(log, epoch, rank)
         _mark_overflows(log)
-        return in_order(log, epoch)
+        steps = self._columns[STEP]
+        return log if steps is not None and steps.counts_up else in_order(log, epoch)
 
     def _notes(self, without_steps: bool) -> list[str]:
         notes = []

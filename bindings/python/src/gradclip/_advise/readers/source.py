@@ -46,7 +46,10 @@ class Source:
     their length, and `cut` whether the last line has no end.
     """
 
-    def __init__(self, path: str, progress: Progress | None = None) -> None:
+    def __init__(
+        self, path: str, progress: Progress | None = None, loss: str | None = None
+    ) -> None:
+        self.loss = loss  # the name of its column, key or tag, if the user says it
         self.name = "standard input" if path == "-" else os.path.basename(path) or path
         self.size = 0
         self.cut = False

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def read(sources: Sequence[Source], column: str | None, name: str) -> Log:
     for source in sources:
         for batch in _batches(source, notes):
             for record in batch:
-                _add(event, record, series, column, notes)
+                _add(event, record, series, {column, source.loss}, notes)
     for tag, (steps, _) in list(series.items()):
         if not steps:
             del series[tag]
@@ -48,7 +48,7 @@ def read(sources: Sequence[Source], column: str | None, name: str) -> Log:
         return Log(
             np.empty(0), source=name, format="TensorBoard events without scalars", notes=notes
         )
-    columns = choose(series, column)
+    columns = choose(series, column, sources[0].loss)
     if columns.norm is None and not columns.tensors:
         tags = ", ".join(repr(tag[:60]) for tag in list(series)[:12])
         wanted = f"has no tag {column!r}" if column else "has no tag of gradient norms"
@@ -118,7 +118,7 @@ def _add(
     event: Any,
     record: bytes,
     series: dict[str, tuple[array[float], array[float]]],
-    column: str | None,
+    wanted: Container[str | None],
     notes: list[str],
 ) -> None:
     try:
@@ -133,7 +133,7 @@ def _add(
         if kept is None:
             # A tag of no use has an entry that stays empty.
             kept = series[tag] = (array("d"), array("d"))
-        if tag != column and role_of(tag) is None and len(kept[0]):
+        if tag not in wanted and role_of(tag) is None and len(kept[0]):
             continue
         number = _number(value)
         if number is not None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..log import Log, LogError
 from . import dialects
 from .columns import role_of
-from .dialects import DIALECTS, Dialect
+from .dialects import DIALECTS, Dialect, field
 from .numbers import number, plain
 from .rows import BATCH, EPOCH, KINDS, LOSS, LR, NORM, RANK, SCALE, STEP, Rows
 from .source import Source
@@ -111,7 +111,7 @@ def _read(
     numbering = _Numbering(dialect.steps)
     others = [
         (LR, dialects.RATE.search),
-        (LOSS, dialects.LOSS.search),
+        (LOSS, (dialects.LOSS if source.loss is None else field(re.escape(source.loss))).search),
         (SCALE, dialects.SCALE.search),
         (BATCH, dialects.BATCH.search),
         (EPOCH, dialect.epoch.search),
