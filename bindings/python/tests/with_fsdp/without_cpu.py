@@ -75,5 +75,8 @@ except gradclip.NonFiniteGradientError as error:
 else:
     assert RANKS == 1, "a NaN was not noticed"
 if RANK == 0:
-    print(f"a group without a CPU backend, {RANKS} ranks: torch dies, gradclip.torch clips", flush=True)
+    print(
+        f"a group without a CPU backend, {RANKS} ranks: torch dies, gradclip.torch clips",
+        flush=True,
+    )
 os._exit(0)
