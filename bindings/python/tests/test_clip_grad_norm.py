@@ -11,7 +11,7 @@ import pytest
 
 import gradclip
 from gradclip._gradients.rows import Tensors
-from gradclip._methods import on_rows
+from gradclip._methods import whole
 
 
 def in_place(grads, *args, **kwargs):
@@ -181,7 +181,7 @@ def test_what_the_library_cannot_do():
     tensors = Tensors([array("f", [3.0])], None, True)
     tensors.table.first.device_type = 2
     with pytest.raises(gradclip.UnsupportedError, match="device_type") as caught:
-        on_rows.clip_grad_value_(tensors, 1.0)
+        whole.clip_value_of(tensors, 1.0)
     assert isinstance(caught.value, NotImplementedError)
 
 

@@ -53,7 +53,7 @@ def test_it_keeps_the_history_that_it_was_given():
     assert monitor.history["step"].tolist() == [1, 2, 3, 4]
     assert (monitor.step, monitor.clipped, monitor.skipped) == (4, 2, 0)
     assert {"step", "grad_norm", "clip_coef", "loss", "learning_rate"} <= set(monitor.history)
-    assert repr(monitor.history) == "<4 steps of 4>"
+    assert repr(monitor.history) == "<gradclip.Monitor's history: 4 steps of 4>"
     assert repr(monitor) == "<gradclip.Monitor, max_norm 2: 4 steps, 2 clipped, 0 skipped>"
 
 
@@ -64,7 +64,7 @@ def test_the_history_is_bounded():
         kept = list(range(max(1, step - 6), step + 1))
         assert monitor.history["grad_norm"].tolist() == kept
         assert monitor.history["step"].tolist() == kept
-    assert len(monitor.history) == 7 and monitor.history.total == 24
+    assert monitor.history.steps == 7 and monitor.history.total == 24
     sizes = [monitor.history[column].itemsize for column in monitor.history]
     assert sum(sizes) == 49, "bytes of a step, as docs/python.md says"
 
@@ -591,7 +591,7 @@ def test_the_librarys_choosers_decide_as_without_a_monitor(name, rng):
         assert float(done) == float(decision.norm)
         acted += done.clipped or done.skip
     assert 3 <= acted < 60 and monitor.skipped >= 1
-    assert len(monitor.history) == 60
+    assert monitor.history.steps == 60
 
 
 # ------------------------------------------------------------------- refused --
@@ -633,7 +633,7 @@ def test_a_call_that_fails_records_nothing(tmp_path):
         with pytest.raises((TypeError, ValueError)):
             monitor.clip_(*arguments, **options)
     assert held == grads(5.0) and log.read_text() == before
-    assert monitor.step == 1 and len(monitor.history) == 1
+    assert monitor.step == 1 and monitor.history.steps == 1
 
 
 @pytest.mark.parametrize("kind", [gradclip.AutoClip, gradclip.ZClip, gradclip.SkipStep])

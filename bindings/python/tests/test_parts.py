@@ -74,7 +74,7 @@ def test_groups_by_the_exact_norm_of_the_group(seed):
         norm = norm2(old)
         coef = min(1.0, limits[name] / norm) if norm else 1.0
         assert result.group_norms[name] == norm
-        assert result.clip_coefs[name] == coef
+        assert result.group_coefs[name] == coef
         new = groups["head"].values() if name == "head" else groups[name]
         for a, b in zip(new, old):
             np.testing.assert_array_equal(a, b if coef == 1 else scaled(b, coef))

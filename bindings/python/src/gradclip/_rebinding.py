@@ -58,14 +58,15 @@ class Rebinding:
         return f"<{self._title}, {f'{len(self.names)} names' if self._before else 'undone'}>"
 
 
-def held_in(package: str, functions: Mapping[int, Any]) -> list[Place]:
-    """Where the loaded modules of a package hold functions; they are given by their id(), with
-    what is to stand in their place."""
+def held_in(package: str | None, functions: Mapping[int, Any]) -> list[Place]:
+    """Where the loaded modules of a package (None: of any but this one) hold functions; they are
+    given by their id(), with what is to stand in their place."""
     found = []
     for module_name, module in sorted(sys.modules.items()):
-        if module_name.partition(".")[0] != package:
+        root = module_name.partition(".")[0]
+        if root != package and (package is not None or root == __package__):
             continue
         # The dictionary, because asking a lazy module for a name would load it.
-        held: dict[str, Any] = getattr(module, "__dict__", {})
+        held: dict[str, Any] = dict(getattr(module, "__dict__", {}))
         found += [Place(module, name, functions[id(x)]) for name, x in held.items() if id(x) in functions]
     return found

@@ -38,7 +38,7 @@ __all__ = ["clip_grad_norm_", "defer_clip", "finish", "get_total_norm"]
 def clip_grad_norm_(
     grads: Grads,
     max_norm: float,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     comm: Any = MPI.COMM_WORLD,
@@ -81,7 +81,7 @@ def clip_grad_norm_(
 def defer_clip(
     grads: Grads,
     max_norm: float,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     comm: Any = MPI.COMM_WORLD,
@@ -101,7 +101,7 @@ def defer_clip(
 
 def get_total_norm(
     grads: Grads,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     comm: Any = MPI.COMM_WORLD,
@@ -145,7 +145,7 @@ class _Rows(Tensors):
             if id(array) not in place_of:
                 raise ValueError(f"uncounted[{i}] is none of the arrays in grads")
             place = place_of[id(array)]
-            rows.append(place if self.row_of is None else self.row_of[place])
+            rows.append(self.row(place))
         self.table = ranks.without(self.table, rows)
 
 

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 import gradclip.torch as gt  # noqa: E402
 from gradclip._gradients import dlpack  # noqa: E402
-from gradclip.torch import _fast  # noqa: E402
+from gradclip.torch import _rows  # noqa: E402
 
 HAS_EXCHANGE = hasattr(torch.Tensor, "__dlpack_c_exchange_api__")  # 2.13 has it
 
@@ -20,25 +20,24 @@ def way(request, monkeypatch):
     if request.param.startswith("exchange") and not HAS_EXCHANGE:
         pytest.skip("this torch has no DLPack exchange API")
     if "listed" in request.param:
-        monkeypatch.setattr(dlpack, "_tuples_end_in_their_items", False)
+        monkeypatch.setattr(dlpack, "tuples_end_in_their_items", False)
     if "asked" in request.param:
-        monkeypatch.setattr(_fast, "_reader", None)
+        monkeypatch.setattr(_rows, "_reader", None)
     return request.param
 
 
 def test_the_fast_way_is_there_where_torch_has_it():
-    assert (_fast._reader is not None) == HAS_EXCHANGE
-    assert dlpack._tuples_end_in_their_items
+    assert (_rows._reader is not None) == HAS_EXCHANGE
+    assert dlpack.tuples_end_in_their_items
 
 
 def rows_of(*tensors):
     """(address, length, dtype) of each, or None if they were not taken."""
-    rows = _fast.RowsAtOnce(len(tensors) + 3)
-    if not rows.take(tuple(tensors)):
+    words = _rows.gradients_in(list(tensors)).words
+    if words is None:
         return None
-    table = rows.found().table
-    assert set(table.words[3::4]) <= {1}  # device_type 1, device_id 0
-    return list(zip(table.words[0::4], table.words[1::4], table.words[2::4]))
+    assert set(words[3::4]) <= {1}  # device_type 1, device_id 0
+    return list(zip(words[0::4], words[1::4], words[2::4]))
 
 
 x = torch.arange(24.0).reshape(4, 6)
@@ -60,7 +59,7 @@ TAKEN = {
 def test_rows_are_what_torch_says(way, name):
     tensor = TAKEN[name]
     (row,) = rows_of(tensor)
-    assert row == (tensor.data_ptr(), tensor.numel(), _fast.DTYPES[tensor.dtype])
+    assert row == (tensor.data_ptr(), tensor.numel(), _rows.DTYPES[tensor.dtype])
 
 
 def test_a_lazy_copy_is_made_before_its_memory_is_taken(way):
@@ -110,19 +109,20 @@ def test_what_a_transform_wraps_is_left_to_the_slow_way(way):
 
 def test_many_tensors_of_many_sizes(way):
     rng = random.Random(5)
-    dtypes = list(_fast.DTYPES)
+    dtypes = list(_rows.DTYPES)
     tensors = [torch.ones(rng.randrange(1, 40), dtype=rng.choice(dtypes)) for _ in range(3000)]
-    expected = [(t.data_ptr(), t.numel(), _fast.DTYPES[t.dtype]) for t in tensors]
+    expected = [(t.data_ptr(), t.numel(), _rows.DTYPES[t.dtype]) for t in tensors]
     assert rows_of(*tensors) == expected
     grads = gt._rows.gradients_in(tensors)  # in portions
-    words = grads.rows.found().table.words
+    words = grads.words
     assert list(zip(words[0::4], words[1::4], words[2::4])) == expected
 
 
 def test_shared_memory_is_noticed(way):
-    rows = _fast.RowsAtOnce(2)
-    assert rows.take((x, x[1:2]))
-    assert rows.found() is None
+    gathered = gt._rows.gradients_in([x, x[1:2]])
+    assert gathered.words is not None
+    seen = gt._rows.look_at(gathered)
+    assert seen == (1, "overlaps another in memory")
 
 
 def test_functions_and_plans_follow_new_gradients(way):
@@ -167,11 +167,11 @@ def test_only_readers_of_the_known_protocol_are_taken():
     assert dlpack.reader_of(list) is None
 
 
-def test_what_a_reader_raises_is_raised():
+def test_what_a_reader_says_no_to_is_not_taken(monkeypatch):
     @dlpack.ffi.gradclip_dlpack_reader
     def read(thing, out):
         return -1
 
-    row = dlpack.ffi.gradclip_tensor()
-    assert not dlpack.read((x,), read, row)
+    monkeypatch.setattr(_rows, "_reader", read)
+    assert gt._rows.gradients_in([x]).words is None
     assert b"objects[0] must be readable: read() must return 0 (got -1)" in dlpack.ffi.gradclip_last_error()

@@ -15,7 +15,7 @@ sybil = pytest.importorskip("sybil")
 
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser  # noqa: E402
 
-from gradclip.torch import _whole  # noqa: E402
+from gradclip.torch import _clip  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[4]
 # How many examples there are at least: a parser that finds none must not pass.
@@ -85,8 +85,8 @@ CLIPS = ("gradient_clip_val", "accelerator.clip_grad_norm_", "max_grad_norm", "w
 def test_example(example, monkeypatch):
     """In order, with the names of those before."""
     calls = []
-    clip = _whole.clip_grad_norm_
-    monkeypatch.setattr(_whole, "clip_grad_norm_", lambda *a: calls.append(a[1]) or clip(*a))
+    clip = _clip.clip_whole
+    monkeypatch.setattr(_clip, "clip_whole", lambda *a: calls.append(a[1]) or clip(*a))
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # other packages warn of each other
         try:
@@ -94,4 +94,4 @@ def test_example(example, monkeypatch):
         except SkipTest as skip:
             (pytest.fail if "GRADCLIP_ALL_EXAMPLES" in os.environ else pytest.skip)(str(skip))
     if any(text in str(example.parsed) for text in CLIPS):
-        assert calls and all(gradients.tensors for gradients in calls)
+        assert calls and all(gradients.arrays for gradients in calls)

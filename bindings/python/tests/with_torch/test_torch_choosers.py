@@ -93,12 +93,34 @@ def test_the_parameter_is_named():
 
 
 def test_gradients_that_the_library_has_no_code_for():
-    weight = torch.nn.Parameter(torch.zeros(3))
-    weight.grad = torch.eye(3)[0].to_sparse()
+    weight = torch.nn.Parameter(torch.zeros(3, dtype=torch.complex64))
+    weight.grad = torch.ones(3, dtype=torch.complex64)
     with pytest.raises(gradclip.UnsupportedError, match="eps"):
-        gt.AutoClip().clip_([weight], eps=0.0)
-    with pytest.raises(gradclip.UnsupportedError, match="AdaGC needs gradients"):
-        gt.AdaGC().clip_([weight])
+        gt.AutoClip().clip_([weight], eps=0.0, norm_type=1)
+    with pytest.raises(gradclip.UnsupportedError, match="grad_scale"):
+        gt.AdaGC().clip_([weight], grad_scale=2.0, norm_type=1)
+
+
+def test_adagc_too_where_torch_does_the_work(monkeypatch):
+    """Which it does as the library does, to rounding."""
+    from gradclip.torch import _choosers
+    from gradclip.torch._rows import ForTorch
+
+    look = _choosers.look
+    elsewhere = lambda *_, **__: ForTorch(0, "is elsewhere")  # noqa: E731
+    choosers = [gt.AdaGC(warmup_steps=1, lambda_rel=2.0) for _ in range(2)]
+    for scale in (0.25, 16.0):
+        weights = [torch.nn.Parameter(torch.zeros(2, 2)) for _ in choosers]
+        biases = [torch.nn.Parameter(torch.zeros(1)) for _ in choosers]
+        found = []
+        for chooser, weight, bias, way in zip(choosers, weights, biases, (look, elsewhere)):
+            monkeypatch.setattr(_choosers, "look", way)
+            weight.grad, bias.grad = torch.eye(2) * scale, torch.full((1,), 0.5)
+            found.append(chooser.clip_([weight, bias]))
+        assert found[0].tensor_coefs == pytest.approx(found[1].tensor_coefs, rel=1e-6)
+        assert float(found[0].norm) == pytest.approx(float(found[1].norm), rel=1e-6)
+        torch.testing.assert_close(weights[0].grad, weights[1].grad)
+    assert found[1].tensor_coefs[0] < 1
 
 
 def test_what_torch_measures_the_chooser_decides(monkeypatch):
@@ -106,7 +128,7 @@ def test_what_torch_measures_the_chooser_decides(monkeypatch):
     from gradclip.torch import _choosers
     from gradclip.torch._rows import ForTorch
 
-    monkeypatch.setattr(_choosers, "look_at", lambda *_, **__: ForTorch(0, "is elsewhere"))
+    monkeypatch.setattr(_choosers, "look", lambda *_, **__: ForTorch(0, "is elsewhere"))
     weight = torch.nn.Parameter(torch.zeros(2))
     chooser = gt.AutoClip(percentile=50)
     for scale, expected in ((1.0, 5.0), (3.0, 10.0)):
@@ -122,7 +144,7 @@ def test_torch_measures_a_nan_and_it_is_named(monkeypatch):
     from gradclip.torch import _choosers
     from gradclip.torch._rows import ForTorch
 
-    monkeypatch.setattr(_choosers, "look_at", lambda *_, **__: ForTorch(0, "is elsewhere"))
+    monkeypatch.setattr(_choosers, "look", lambda *_, **__: ForTorch(0, "is elsewhere"))
     weight = torch.nn.Parameter(torch.zeros(3))
     weight.grad = torch.tensor([0.0, float("nan"), 1.0])
     norm = gt.AutoClip().clip_([weight], names=["embedding"]).norm

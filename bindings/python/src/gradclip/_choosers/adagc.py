@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ctypes import c_double
 from typing import Any, ClassVar
 
-from .._gradients.rows import Rows, Table, Tensors
-from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import call
 from .chooser import Chooser, Decision, PerTensor, checked_count, new_decision
@@ -90,61 +88,5 @@ class AdaGC(Chooser):
         each = PerTensor(decision, len(array))
         with self._lock:
             call(ffi.gradclip_chooser_feed_tensors, self._handle, array, len(array), decision)
-        return Decision(decision, *each.of(None))
-
-    def clip_(
-        self,
-        grads: Grads,
-        *,
-        norm_type: float = 2.0,
-        nonfinite: NonFinitePolicy = "leave",
-        grad_scale: float = 1.0,
-        exact_f64: bool = False,
-        names: Iterable[str] | None = None,
-    ) -> Decision:
-        """Measures gradients, takes their norms in, and clips each in place as it decides.
-
-        The arguments are those of AutoClip.clip_. Gradients that are the same memory
-        count as one.
-        """
-        tensors = Tensors(grads, names, writable=True)
-        rows: list[int | None] = [None] * len(tensors.leaves)
-        for i in range(len(tensors.arrays)):
-            rows[tensors.leaf(i)] = i if tensors.row_of is None else tensors.row_of[i]
-        return self._clip_each(tensors, rows, norm_type, nonfinite, grad_scale, exact_f64)
-
-    def _clip_each(
-        self,
-        tensors: Rows,
-        rows: list[int | None],
-        norm_type: float,
-        nonfinite: str,
-        grad_scale: float,
-        exact_f64: bool,
-    ) -> Decision:
-        """`rows`: the row of each gradient, None for one that there is none of."""
-        return self._clip(
-            tensors,
-            _spread(tensors.table, rows),
-            norm_type,
-            None,
-            1e-6,
-            nonfinite,
-            grad_scale,
-            exact_f64,
-            rows,
-        )
-
-
-def _spread(table: Table, rows: Sequence[int | None]) -> Table:
-    """A table with a row for each gradient, empty for None and for memory seen before."""
-    words, seen = table.words, set()
-    columns: list[tuple[int, int, int]] = []
-    for row in rows:
-        if row is None or row in seen:
-            columns.append((0, 0, ffi.GRADCLIP_F32))
-        else:
-            seen.add(row)
-            data, length, dtype = words[4 * row : 4 * row + 3]
-            columns.append((data, length, dtype & 0xFFFFFFFF))
-    return Table.of(*zip(*columns)) if columns else Table.of((), (), ())
+        self.last = Decision(decision, *each.of(None))
+        return self.last

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .._native import ffi
-from .chooser import Decision, GlobalChooser, checked_window
+from .chooser import Chooser, Decision, checked_window
 
 
-class AutoClip(GlobalChooser):
+class AutoClip(Chooser):
     """Clips to a percentile of the norms so far.
 
         autoclip = gradclip.AutoClip()

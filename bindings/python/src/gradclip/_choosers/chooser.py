@@ -14,12 +14,12 @@ from ctypes import (
     create_string_buffer,
     sizeof,
 )
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from .._gradients.rows import Rows, Table, Tensors
+from .._gradients.rows import Rows, Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
-from .._native.call import call, new_result, norm_of, options_of
+from .._native.call import Options, call, new_result, norm_of
 from .._native.errors import BadDataError, InvalidArgumentError
 from .._norm import ALL_FINITE, Norm
 
@@ -88,9 +88,13 @@ class Decision:
 
 
 class Chooser:
-    """The base of AutoClip, ZClip, AdaGC and SkipStep."""
+    """The base of AutoClip, ZClip, AdaGC and SkipStep.
 
-    __slots__ = ("__weakref__", "_handle", "_lock", "_settings")
+    Attributes:
+        last: what it decided last, a Decision; None before it has.
+    """
+
+    __slots__ = ("__weakref__", "_handle", "_lock", "_settings", "last")
 
     per_tensor = False
     """Whether feed() takes the norm of each gradient, a list, rather than that of all."""
@@ -104,6 +108,7 @@ class Chooser:
         self._handle = c_void_p()
         self._lock = allocate_lock()
         self._settings = settings
+        self.last: Decision | None = None
         options = ffi.gradclip_chooser_options()
         call(ffi.gradclip_chooser_options_init, options, sizeof(options), self._kind)
         for name, value in fields.items():
@@ -131,46 +136,73 @@ class Chooser:
         decision = new_decision()
         with self._lock:
             call(ffi.gradclip_chooser_feed, self._handle, norm, _reference(loss), decision)
-        return Decision(decision)
+        self.last = Decision(decision)
+        return self.last
 
-    def _clip(
+    def clip_(
         self,
-        tensors: Rows,
-        table: Table,
-        norm_type: float,
-        loss: float | None,
-        eps: float,
-        nonfinite: str,
-        grad_scale: float,
-        exact_f64: bool,
-        rows: Sequence[int | None] | None = None,
+        grads: Grads,
+        *,
+        loss: float | None = None,
+        norm_type: float | str = 2.0,
+        eps: float = 1e-6,
+        nonfinite: NonFinitePolicy = "leave",
+        grad_scale: float = 1.0,
+        exact_f64: bool = False,
+        names: Iterable[str] | None = None,
     ) -> Decision:
-        """`rows`: which row of tensors each row of the table is, if it is not the same."""
-        options = options_of(eps, nonfinite, grad_scale, False, exact_f64)
+        """Measures gradients, takes their norm in, and clips them in place as it decides.
+
+        Call it between the backward pass and the optimizer's step, and leave that step
+        out if the result says .skip.
+
+        Args:
+            loss: the step's loss, for SkipStep; others do not look at it.
+            grads, norm_type, eps, nonfinite, grad_scale, exact_f64, names: as for
+                clip_grad_norm_ (AdaGC has an eps of its own). Under "propagate" the norm
+                of gradients that are not finite does not enter the history; under "zero"
+                that of the rest does.
+
+        Returns:
+            The decision, with the norm before clipping in .norm.
+        """
+        options = Options(norm_type, False, eps, nonfinite, grad_scale, exact_f64)
+        return self.clip_rows(Tensors(grads, names, writable=True), options, loss)
+
+    def clip_rows(self, rows: Rows, options: Options, loss: float | None = None) -> Decision:
+        """clip_() for gradients that were looked at already."""
         result, decision = new_result(), new_decision()
-        count = len(table.words) // 4
-        each = None if rows is None else PerTensor(decision, count)
+        table, each = rows.table, None
+        if self.per_tensor:
+            # A row for each place, empty where there is no gradient, or one seen before.
+            at_places = rows.row_at()
+            table = rows.table.spread(at_places)
+            each = PerTensor(decision, len(at_places))
         with self._lock:
             call(
                 ffi.gradclip_chooser_clip,
                 self._handle,
                 table.first,
-                count,
-                norm_type,
+                len(table.words) // 4,
+                options.norm_type,
                 _reference(loss),
-                options,
+                options.native,
                 result,
                 decision,
             )
         found = ALL_FINITE
         if result.nonfinite_count:
-            if rows is not None:
-                result.first_tensor = rows[result.first_tensor]
-            found = tensors.nonfinite(result)
-        norm = norm_of(result, found, None)
-        if each is None:
-            return Decision(decision, norm=norm)
-        return Decision(decision, *each.of(rows), norm=norm)
+            if each is not None:
+                result.first_tensor = at_places[result.first_tensor]
+            found = rows.nonfinite(result)
+        norm: Norm = norm_of(result, found)
+        thresholds, coefs = (None, None) if each is None else each.of(at_places)
+        done = Decision(decision, thresholds, coefs, norm)
+        zeroed = options.nonfinite == "zero" and bool(norm.nonfinite)
+        if not done.skip and (done.clipped or options.grad_scale != 1.0 or zeroed):
+            rows.written()
+        self.last = done
+        return done
 
     # ------------------------------------------------------------------ state --
 
@@ -228,41 +260,32 @@ class Chooser:
         return _restored, (self.__class__, self._settings, self.to_bytes())
 
 
-class GlobalChooser(Chooser):
-    """A chooser that decides by the total norm."""
+class Measured(Protocol):
+    """Gradients that can be measured, and multiplied by what a chooser says."""
 
-    __slots__ = ()
+    def measure(self) -> Norm: ...
 
-    def clip_(
-        self,
-        grads: Grads,
-        *,
-        loss: float | None = None,
-        norm_type: float = 2.0,
-        eps: float = 1e-6,
-        nonfinite: NonFinitePolicy = "leave",
-        grad_scale: float = 1.0,
-        exact_f64: bool = False,
-        names: Iterable[str] | None = None,
-    ) -> Decision:
-        """Measures gradients, takes their norm in, and clips them in place as it decides.
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        """Clips as a chooser decided, and returns the norm with that filled in."""
 
-        Call it between the backward pass and the optimizer's step, and leave that step
-        out if the result says .skip.
+    def places(self) -> tuple[list[int], int]:
+        """Where in the list the gradients are, same memory once; how long the list is."""
 
-        Args:
-            loss: the step's loss, for SkipStep; others do not look at it.
-            grads, norm_type, eps, nonfinite, grad_scale, exact_f64, names: as for
-                clip_grad_norm_. Under "propagate" the norm of gradients that are not
-                finite does not enter the history; under "zero" that of the rest does.
 
-        Returns:
-            The decision, with the norm before clipping in .norm.
-        """
-        tensors = Tensors(grads, names, writable=True)
-        return self._clip(
-            tensors, tensors.table, norm_type, loss, eps, nonfinite, grad_scale, exact_f64
-        )
+def decide(chooser: Any, work: Measured, loss: dict[str, float | None]) -> tuple[Norm, Any]:
+    """Measures, feeds any object with feed(), and clips as it decides: the norm, the decision."""
+    norm = work.measure()
+    fed: Any = float(norm)
+    if getattr(chooser, "per_tensor", False):
+        places, count = work.places()
+        fed = [None] * count
+        for place in places:
+            fed[place] = norm.tensor_norms[place] if norm.tensor_norms else 0.0
+    decision = chooser.feed(fed, **loss)
+    if not decision.skip and not norm.nonfinite:
+        each = getattr(decision, "tensor_coefs", None)
+        norm = work.multiply(norm, float(decision.clip_coef), each)
+    return norm, decision
 
 
 class PerTensor:

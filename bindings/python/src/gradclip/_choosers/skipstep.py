@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from .._native import ffi
-from .chooser import Decision, GlobalChooser, checked_window
+from .chooser import Chooser, Decision, checked_window
 
 
-class SkipStep(GlobalChooser):
+class SkipStep(Chooser):
     """Says which steps to leave out: those whose loss or norm is an outlier.
 
         skipstep = gradclip.SkipStep()

@@ -6,12 +6,12 @@ from math import inf
 from typing import ClassVar, Literal
 
 from .._native import ffi
-from .chooser import Decision, GlobalChooser, checked_count
+from .chooser import Chooser, Decision, checked_count
 
 _MODES = {"adaptive": 0, "mean": 1, "percentile": 2}
 
 
-class ZClip(GlobalChooser):
+class ZClip(Chooser):
     """Clips spikes: norms far above their moving average, in standard deviations.
 
         zclip = gradclip.ZClip()

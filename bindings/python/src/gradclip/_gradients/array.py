@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from ctypes import PYFUNCTYPE, c_char_p, c_int, c_ssize_t, c_void_p, py_object, pythonapi
 from typing import Any, NamedTuple
@@ -166,7 +167,7 @@ def _from_dlpack(array: Any, label: str, writable: bool) -> Block:
     return Block(address, exported.length, exported.dtype, order, exported.capsule)
 
 
-def forbid_resizing(arrays: list[Any]) -> None:
+def forbid_resizing(arrays: Iterable[Any]) -> None:
     """Makes resize_() of the torch tensors among arrays an error, as it is for tensors that
     share their memory with NumPy. A DLPack capsule keeps a tensor's storage alive, but the
     storage could still move.

@@ -194,18 +194,6 @@ def reader_of(kind: type) -> Any:
     return ffi.gradclip_dlpack_reader(api.dltensor_from_py_object_no_sync)
 
 
-def read(objects: tuple[Any, ...], reader: Any, rows: ffi.gradclip_tensor) -> bool:
-    """Fills rows, the first of as many as there are objects; False if the library refuses one.
-
-    What the reader raises for one that it cannot read is raised.
-    """
-    addresses: Any = id(objects) + tuple.__basicsize__
-    if not _tuples_end_in_their_items:
-        addresses = array("Q", map(id, objects))
-        addresses = (c_uint64 * len(objects)).from_buffer(addresses)
-    return ffi.gradclip_tensors_from_dlpack(addresses, len(objects), reader, rows) == 0
-
-
 def _do_tuples_end_in_their_items() -> bool:
     """Whether a tuple is the addresses of its items behind a header, as in every CPython so far."""
     items = (object(), object(), object())
@@ -217,4 +205,4 @@ def _do_tuples_end_in_their_items() -> bool:
     return list(held) == list(map(id, items))
 
 
-_tuples_end_in_their_items = _do_tuples_end_in_their_items()
+tuples_end_in_their_items = _do_tuples_end_in_their_items()

@@ -41,28 +41,16 @@ class Memory(NamedTuple):
         return self.lengths[i] * ITEMSIZES[self.dtypes[i]]
 
 
-def memory_of(
-    arrays: list[Any], kinds: set[type], label: Callable[[int], str], writable: bool
-) -> Memory:
-    """Where arrays lie, kinds being the set of their types; errors name array i label(i)."""
+def at_once(grads: Any) -> tuple[list[Any], Memory] | None:
+    """The arrays of a list, tuple or dictionary of ndarrays that are writable, in C order and
+    not empty, and where they lie; None if it is anything else. Without a loop in Python."""
+    kind = type(grads)
+    if kind is not list and kind is not tuple and kind is not dict:
+        return None
+    arrays = list(grads.values() if kind is dict else grads)
     numpy = sys.modules.get("numpy")
-    ndarray = getattr(numpy, "ndarray", None)
-    if ndarray is not None and kinds == {ndarray}:
-        memory = _all_at_once(arrays)
-        if memory is not None:
-            return memory
-    found = Memory([], [], [], [], [])
-    for i, array in enumerate(arrays):
-        if type(array) is ndarray and _append_ndarray(found, array):
-            continue
-        one = block(array, label(i), writable)
-        _append(found, one.address, one.length, one.dtype, one)
-        found.keep.append(one.keep)
-    return found
-
-
-def _all_at_once(arrays: list[Any]) -> Memory | None:
-    """The memory of ndarrays that are writable, in C order and not empty, else None."""
+    if numpy is None or set(map(type, arrays)) != {numpy.ndarray}:
+        return None
     try:
         exports = list(map(_from_buffer, arrays))
     except (TypeError, ValueError, BufferError):
@@ -72,13 +60,23 @@ def _all_at_once(arrays: list[Any]) -> Memory | None:
         dtypes = [_dtype(array.dtype) for array in arrays]
         if None in dtypes:
             return None
-    return Memory(
-        list(map(addressof, exports)),
-        list(map(_size_of, arrays)),
-        dtypes,
-        None,
-        exports,
-    )
+    lengths = list(map(_size_of, arrays))
+    # (What tuple makes: a NamedTuple's own constructor is a function in Python.)
+    found = (list(map(addressof, exports)), lengths, dtypes, None, exports)
+    return arrays, tuple.__new__(Memory, found)
+
+
+def memory_of(arrays: list[Any], label: Callable[[int], str], writable: bool) -> Memory:
+    """Where arrays lie; errors name array i label(i)."""
+    ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
+    found = Memory([], [], [], [], [])
+    for i, array in enumerate(arrays):
+        if type(array) is ndarray and _append_ndarray(found, array):
+            continue
+        one = block(array, label(i), writable)
+        _append(found, one.address, one.length, one.dtype, one)
+        found.keep.append(one.keep)
+    return found
 
 
 def _append_ndarray(memory: Memory, array: Any) -> bool:

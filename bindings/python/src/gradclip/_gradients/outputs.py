@@ -49,7 +49,7 @@ class Outputs:
             self._finished: Callable[[], list[Any]] = lambda: new
         else:
             outputs = [
-                _output(source, _Form(dtype, length, tensors.layout(i)), tensors.label(i))
+                _output(source, _Form(dtype, length, tensors.order(i)), tensors.label(i))
                 for i, (source, dtype, length) in enumerate(
                     zip(tensors.arrays, tensors.memory.dtypes, tensors.memory.lengths)
                 )
@@ -80,9 +80,9 @@ class Outputs:
             nbytes = self._tensors.memory.nbytes(i)
             ctypes.memmove(self._addresses[twin], self._addresses[i], nbytes)
         arrays = self._finished()
-        leaves = list(self._tensors.leaves)
+        leaves: list[Any] = [None] * self._tensors.places
         for i, finished in enumerate(arrays):
-            leaves[self._tensors.leaf(i)] = finished
+            leaves[self._tensors.place(i)] = finished
         return rebuild(self._tensors.tree, iter(leaves))
 
 

@@ -6,15 +6,15 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from ctypes import c_size_t
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from .._native import ffi
 from .._native.errors import error_for
 from .._norm import NonFinite
-from .array import ITEMSIZES
-from .fast import Memory, memory_of
+from .array import DTYPE_NAMES, ITEMSIZES
+from .fast import at_once, memory_of
 from .layout import Layout, flat_index, layout
-from .tree import LEAF, Tree, flatten
+from .tree import LEAF, Node, Tree, flatten
 
 
 def _word(low: int, high: int) -> int:
@@ -23,6 +23,7 @@ def _word(low: int, high: int) -> int:
 
 
 _CPU = array("Q", [_word(1, 0)])  # device_type, device_id
+_EMPTY = array("Q", [0, 0, _word(ffi.GRADCLIP_F32, 0), *_CPU])
 _WORDS = {dtype: _word(dtype, 0) for dtype in ITEMSIZES}  # dtype, flags
 
 
@@ -41,7 +42,8 @@ class Table(NamedTuple):
         words[1::4] = array("Q", lengths)
         words[2::4] = array("Q", map(_WORDS.__getitem__, dtypes))
         words[3::4] = _CPU * count
-        return cls(words, ffi.gradclip_tensor.from_buffer(words) if count else None)
+        first = ffi.gradclip_tensor.from_buffer(words) if count else None
+        return tuple.__new__(cls, (words, first))  # not a NamedTuple's own, a function in Python
 
     def overlap(self) -> tuple[int, int] | None:
         """Two tensors that share memory, the earlier one first; None if no two do."""
@@ -58,63 +60,165 @@ class Table(NamedTuple):
         words[0::4] = array("Q", addresses)
         return Table(words, ffi.gradclip_tensor.from_buffer(words) if words else None)
 
+    def spread(self, rows: Sequence[int | None]) -> Table:
+        """The tensors of these rows, an empty one for None and for a row that was there before."""
+        words = array("Q")
+        seen: set[int | None] = {None}
+        for row in rows:
+            words.extend(
+                _EMPTY if row in seen or row is None else self.words[4 * row : 4 * row + 4]
+            )
+            seen.add(row)
+        return Table(words, ffi.gradclip_tensor.from_buffer(words) if words else None)
 
-class Rows(Protocol):
-    """What a call into the library needs to know of gradients, wherever they come from."""
 
+class Rows:
+    """Gradients as rows of the library's list, wherever they come from.
+
+    A *place* is one of what was given, None included; an *array* what stands there if it
+    is not None; a *row* an entry of the library's list. Arrays that are the same memory
+    share a row, so that they are counted and scaled once.
+
+    Attributes:
+        arrays: without None.
+        places: how many were given, None included.
+        place_of: the place of each array; None: the same.
+        row_of: the row of each array; None: the same.
+        names: of the places, or None.
+        table, count: the rows.
+    """
+
+    __slots__ = ("arrays", "count", "names", "place_of", "places", "row_of", "table")
+
+    noun = "gradient"  # what errors call one
+
+    arrays: Sequence[Any]
     count: int
+    names: list[str] | None
+    place_of: Sequence[int] | None
+    places: int
+    row_of: Sequence[int] | None
+    table: Table
 
-    @property
-    def table(self) -> Table: ...
+    # What each kind knows of its arrays.
+
+    def order(self, i: int) -> Layout:
+        """How the elements of the array i lie in the memory of its row."""
+        raise NotImplementedError
+
+    def dtype(self, i: int) -> str:
+        """What the array i holds, by name."""
+        raise NotImplementedError
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        return self.order(i).shape
+
+    def index_of(self, i: int, element: int) -> tuple[int, ...]:
+        """The index in the array i of an element of its row."""
+        return self.order(i).index_of(element)
+
+    def written(self) -> None:
+        """To be called when the library has written the rows."""
+
+    def label(self, i: int) -> str:
+        """What errors call the array i."""
+        place = self.place(i)
+        return f"{self.noun} {place}" if self.names is None else repr(self.names[place])
+
+    # Between places, arrays and rows.
+
+    def place(self, i: int) -> int:
+        """Where the array i stands."""
+        return i if self.place_of is None else self.place_of[i]
+
+    def row(self, i: int) -> int:
+        """Which row the array i is."""
+        return i if self.row_of is None else self.row_of[i]
+
+    def first_of(self, row: int) -> int:
+        """The first array that is a row."""
+        return row if self.row_of is None else self.row_of.index(row)
+
+    def row_at(self) -> list[int | None]:
+        """The row of each place, None where there is no gradient."""
+        rows: list[int | None] = [None] * self.places
+        for i in range(len(self.arrays)):
+            rows[self.place(i)] = self.row(i)
+        return rows
+
+    def place_of_row(self) -> list[int]:
+        """The place of each row, the first if it is there twice."""
+        return [self.place(self.first_of(row)) for row in range(self.count)]
+
+    def at_places(self, of_rows: Sequence[Any], none: Any) -> tuple[Any, ...]:
+        """For each place what its row has; none where there is no gradient."""
+        if self.place_of is None and self.row_of is None:
+            return tuple(of_rows)
+        return tuple(none if row is None else of_rows[row] for row in self.row_at())
+
+    def of_rows(self, at_places: Sequence[Any], what: str) -> list[Any]:
+        """For each row what its place has; ValueError where the same gradient has two."""
+        rows: list[Any] = [_NOTHING] * self.count
+        for i in range(len(self.arrays)):
+            row, value = self.row(i), at_places[self.place(i)]
+            if rows[row] is not _NOTHING and rows[row] != value:
+                raise ValueError(what.format(self.label(i), rows[row], value))
+            rows[row] = value
+        return rows
 
     def nonfinite(self, result: ffi.gradclip_result) -> NonFinite:
         """Where a call found NaNs or infinities, in the caller's terms."""
+        i = self.first_of(result.first_tensor)
+        index = self.index_of(i, result.first_element)
+        place = self.place(i)
+        return NonFinite(
+            count=result.nonfinite_count,
+            nan_count=result.nan_count,
+            tensor=place,
+            name=None if self.names is None else self.names[place],
+            element=flat_index(index, self.shape(i)),
+            index=index,
+        )
 
-    def norms(self, of_rows: list[float]) -> tuple[float, ...]:
-        """The norm of each gradient, as the caller counts them, from the norm of each row."""
+
+_NOTHING = object()
 
 
-class Tensors:
-    """The gradients of a call or a plan.
+class Tensors(Rows):
+    """The arrays of a call or a plan, and the containers that they came in."""
 
-    A *leaf* is one of what was given, None included; an *array* a leaf that is
-    not None; a *row* an entry of the library's list. Arrays that are the same
-    memory share a row, so that they are counted and scaled once.
-    """
-
-    __slots__ = (
-        "arrays",
-        "count",
-        "keys",
-        "leaf_of",
-        "leaves",
-        "memory",
-        "names",
-        "row_of",
-        "table",
-        "tree",
-    )
+    __slots__ = ("keys", "memory", "tree")
 
     def __init__(self, grads: Any, names: Iterable[str] | None, writable: bool) -> None:
-        flat = flatten(grads)
-        self.leaves: list[Any] = flat.leaves
-        self.tree: Tree = flat.tree
-        self.keys: list[str] | None = flat.names  # whatever names the caller gave beside them
-        self.names: list[str] | None = flat.names
+        self.names = self.place_of = self.row_of = None
+        found = at_once(grads)
+        if found is not None:
+            # A list or a dictionary of NumPy arrays, the usual thing.
+            self.arrays, self.memory = found
+            self.places = len(self.arrays)
+            make: Any = type(grads)
+            if make is dict:
+                keys = list(grads)
+                self.names = list(map(str, keys))
+                make = lambda parts: dict(zip(keys, parts))  # noqa: E731
+            self.tree: Tree = tuple.__new__(Node, (make, [LEAF] * self.places))
+        else:
+            leaves, self.names, self.tree = flatten(grads)
+            self.places = len(leaves)
+            self.arrays = leaves
+        self.keys: list[str] | None = self.names  # whatever names the caller gave beside them
         if names is not None:
-            self.names = _checked_names(names, len(flat.leaves))
-        self.arrays: list[Any] = flat.leaves
-        self.leaf_of: Sequence[int] | None = None  # of an array; None: the same
-        if type(None) in flat.kinds:
-            self.leaf_of = [i for i, leaf in enumerate(flat.leaves) if leaf is not None]
-            self.arrays = [flat.leaves[i] for i in self.leaf_of]
-            flat.kinds.discard(type(None))
-        self.memory: Memory = memory_of(self.arrays, flat.kinds, self.label, writable)
-        self.row_of: list[int] | None = None  # of an array; None: the same
-        self.table = Table.of(*self.memory[:3])
+            self.names = checked_names(names, self.places, self.noun)
+        if found is None:
+            if type(None) in set(map(type, leaves)):
+                self.place_of = [i for i, leaf in enumerate(leaves) if leaf is not None]
+                self.arrays = [leaves[i] for i in self.place_of]
+            self.memory = memory_of(self.arrays, self.label, writable)
+        columns = self.memory[:3]
+        self.table = Table.of(*columns)
         if self.table.overlap() is not None:
             self.row_of, rows = self._share_rows()
-            self.table = Table.of(*([column[i] for i in rows] for column in self.memory[:3]))
+            self.table = Table.of(*([column[i] for i in rows] for column in columns))
             overlap = self.table.overlap()
             if overlap is not None:
                 first, second = (self.label(rows[row]) for row in overlap)
@@ -122,9 +226,7 @@ class Tensors:
                     f"{second} overlaps {first} in memory: what they share would be counted and "
                     "scaled twice"
                 )
-        self.count: int = len(self.table.words) // 4
-
-    # ---------------------------------------------------------- shared memory --
+        self.count = len(self.table.words) // 4
 
     def _share_rows(self) -> tuple[list[int], list[int]]:
         """The row of each array and the array of each row, where some are the same memory."""
@@ -137,21 +239,15 @@ class Tensors:
             array_of[row_of[i]] = i
         return row_of, array_of
 
-    # --------------------------------------------------------------- telling --
-
-    def leaf(self, i: int) -> int:
-        """Which leaf the array i is."""
-        return i if self.leaf_of is None else self.leaf_of[i]
-
     def label(self, i: int) -> str:
-        """What errors call the array i."""
         if self.tree is LEAF:
             return "grads"
-        leaf = self.leaf(i)
-        return f"grads[{leaf}]" if self.names is None else f"grads[{leaf}] ({self.names[leaf]!r})"
+        place = self.place(i)
+        return (
+            f"grads[{place}]" if self.names is None else f"grads[{place}] ({self.names[place]!r})"
+        )
 
-    def layout(self, i: int) -> Layout:
-        """How the elements of the array i lie in its memory."""
+    def order(self, i: int) -> Layout:
         blocks = self.memory.blocks
         one = None if blocks is None else blocks[i]
         if one is not None:
@@ -161,36 +257,15 @@ class Tensors:
         assert order is not None
         return order
 
-    def nonfinite(self, result: ffi.gradclip_result) -> NonFinite:
-        """Where a call found NaNs or infinities, in the caller's terms."""
-        row = result.first_tensor
-        i = row if self.row_of is None else self.row_of.index(row)
-        order = self.layout(i)
-        index = order.index_of(result.first_element)
-        return NonFinite(
-            count=result.nonfinite_count,
-            nan_count=result.nan_count,
-            tensor=self.leaf(i),
-            name=None if self.names is None else self.names[self.leaf(i)],
-            element=flat_index(index, order.shape),
-            index=index,
-        )
-
-    def norms(self, of_rows: list[float]) -> tuple[float, ...]:
-        """The norm of each leaf from the norm of each row."""
-        of_arrays = of_rows if self.row_of is None else [of_rows[row] for row in self.row_of]
-        if self.leaf_of is None:
-            return tuple(of_arrays)
-        of_leaves = [0.0] * len(self.leaves)
-        for leaf, norm in zip(self.leaf_of, of_arrays):
-            of_leaves[leaf] = norm
-        return tuple(of_leaves)
+    def dtype(self, i: int) -> str:
+        return DTYPE_NAMES[self.memory.dtypes[i]]
 
 
-def _checked_names(names: Iterable[str], count: int) -> list[str]:
+def checked_names(names: Iterable[str], count: int, noun: str) -> list[str]:
+    """The names that a caller gave, one for each of count."""
     if isinstance(names, str):
-        raise TypeError(f"names must be an iterable of names, one a gradient (got {names!r})")
+        raise TypeError(f"names must be an iterable of names, one a {noun} (got {names!r})")
     listed = [str(name) for name in names]
     if len(listed) != count:
-        raise ValueError(f"names must have one name a gradient: {count} (got {len(listed)})")
+        raise ValueError(f"names must have one name a {noun}: {count} (got {len(listed)})")
     return listed

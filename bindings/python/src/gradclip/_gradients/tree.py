@@ -9,20 +9,16 @@ kind that was taken apart, its other attributes included; of an iterator a list.
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, NamedTuple, Union
 
 
 class Node(NamedTuple):
-    """A container: the function that makes one of new parts, and its parts.
-
-    parts is None for a container that holds nothing but leaves.
-    """
+    """A container: the function that makes one of new parts, and its parts."""
 
     make: Callable[[list[Any]], Any]
-    parts: list[Any] | None  # of Node and LEAF
+    parts: list[Any]  # of Node and LEAF
 
 
 LEAF = object()
@@ -32,31 +28,11 @@ Tree = Union[Node, object]
 
 class Flat(NamedTuple):
     leaves: list[Any]  # arrays and None, in order
-    kinds: set[type]  # their types
     names: list[str] | None  # their paths; None for a plain list or a single array
     tree: Tree
 
 
 def flatten(grads: Any) -> Flat:
-    # A list or a dictionary of NumPy arrays is the usual thing: known by the
-    # set of its types, it needs no loop in Python.
-    kind = type(grads)
-    if kind is list or kind is tuple or kind is dict:
-        leaves = list(grads.values() if kind is dict else grads)
-        kinds = set(map(type, leaves))
-        if kinds <= {_ndarray(), type(None)}:
-            if kind is dict:
-                keys = list(grads)
-                return Flat(leaves, kinds, list(map(str, keys)), Node(_dict_of(keys), None))
-            return Flat(leaves, kinds, None, Node(kind, None))
-    return _walk(grads)
-
-
-def _ndarray() -> Any:
-    return getattr(sys.modules.get("numpy"), "ndarray", None)
-
-
-def _walk(grads: Any) -> Flat:
     leaves: list[Any] = []
     paths: list[tuple[str, ...]] = []
 
@@ -77,7 +53,7 @@ def _walk(grads: Any) -> Flat:
     keyed = isinstance(grads, Mapping) or _is_dataclass(grads)
     nested = keyed or any(len(path) > 1 for path in paths)
     names = [".".join(path) for path in paths] if nested else None
-    return Flat(leaves, set(map(type, leaves)), names, tree)
+    return Flat(leaves, names, tree)
 
 
 def _open(value: Any) -> tuple[Callable[[list[Any]], Any], Iterable[Any], list[Any]] | None:
@@ -213,6 +189,4 @@ def rebuild(tree: Tree, leaves: Iterator[Any]) -> Any:
     """The containers of a tree around new leaves."""
     if not isinstance(tree, Node):
         return next(leaves)
-    if tree.parts is None:
-        return tree.make(list(leaves))
     return tree.make([rebuild(part, leaves) for part in tree.parts])

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from .._gradients.rows import Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
-from .._native.call import call, new_result, norm_of, options_of
+from .._native.call import Options, call, new_result, norm_of
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, NonFinite, Norm
-from . import on_rows
+from .whole import measure
 
 
 class _Settings(NamedTuple):
@@ -93,8 +93,9 @@ class Accumulator:
         self._is_finite = True
         self._first: _Place | None = None
         self._first_tensor = ffi.GRADCLIP_NONE
-        options = options_of(eps, nonfinite, grad_scale, False, exact_f64)
-        call(ffi.gradclip_accumulator_create, norm_type, options, self._handle)
+        options = Options(norm_type, False, eps, nonfinite, grad_scale, exact_f64)
+        norm_type = options.norm_type
+        call(ffi.gradclip_accumulator_create, norm_type, options.native, self._handle)
         self._settings = _Settings(norm_type, eps, nonfinite, grad_scale, bool(exact_f64))
 
     def __del__(self, _free: Any = ffi.gradclip_accumulator_free) -> None:
@@ -129,7 +130,7 @@ class Accumulator:
             call(ffi.gradclip_accumulator_add, self._handle, tensors.table.first, tensors.count)
             if self._has_another_first(index is not None):
                 # Rarely: a second look, for names and indices.
-                found = on_rows.get_total_norm(tensors, 2.0, False, "leave", 1.0, False).nonfinite
+                found = measure(tensors, Options()).nonfinite
                 self._first = _Place(found.name, found.element, found.index)
 
     def merge(self, other: Accumulator | bytes) -> None:
@@ -225,7 +226,7 @@ class Accumulator:
             )
             if error_if_nonfinite:
                 raise NonFiniteGradientError(nonfinite)
-        return norm_of(result, nonfinite, None)
+        return norm_of(result, nonfinite)
 
     # -------------------------------------------------------------- as bytes --
 

@@ -10,7 +10,7 @@ from .._gradients.rows import Rows, Table, Tensors
 from .._gradients.tree import rebuild
 from .._gradients.types import Grads
 from .._native import ffi
-from .._native.call import call, options_of, real
+from .._native.call import Options, call, doubles
 from .parts import limits_of_rows
 
 
@@ -39,6 +39,12 @@ class PerExample(NamedTuple):
     nonfinite: tuple[int, ...]
     sensitivity: float
     rounding_bound: float
+
+    def __repr__(self) -> str:
+        return (
+            f"<gradclip.PerExample of {len(self.norms)} examples: {self.clipped} clipped, "
+            f"{len(self.nonfinite)} dropped>"
+        )
 
     @property
     def unclipped(self) -> int:
@@ -108,10 +114,10 @@ def clip_per_example(
 
     tensors = Tensors(grads, names, writable=False)
     examples = count_examples(
-        [(tensors.label(i), tensors.layout(i).shape) for i in range(len(tensors.arrays))]
+        [(tensors.label(i), tensors.order(i).shape) for i in range(len(tensors.arrays))]
     )
     for i in range(len(tensors.arrays)):
-        if not tensors.layout(i).is_c_order:
+        if not tensors.order(i).is_c_order:
             raise ValueError(
                 f"{tensors.label(i)} is not in C order, example after example: pass "
                 "numpy.ascontiguousarray(...) of it"
@@ -121,12 +127,9 @@ def clip_per_example(
     wide = ffi.GRADCLIP_F64 in tensors.memory.dtypes
     kind = dtype or ("float64" if wide else "float32")
     sums: list[Any] = [
-        numpy.empty(tensors.layout(i).shape[1:], kind) for i in range(len(tensors.arrays))
+        numpy.empty(tensors.order(i).shape[1:], kind) for i in range(len(tensors.arrays))
     ]
-    first: dict[int, int] = {}
-    for i in range(len(tensors.arrays)):
-        first.setdefault(i if tensors.row_of is None else tensors.row_of[i], i)
-    row_sums = [sums[first[row]] for row in range(tensors.count)]
+    row_sums = [sums[tensors.first_of(row)] for row in range(tensors.count)]
     table = Table.of(
         [s.__array_interface__["data"][0] for s in row_sums],
         [s.size for s in row_sums],
@@ -142,10 +145,7 @@ def clip_per_example(
         grad_scale,
         exact_f64,
     )
-    leaves: list[Any] = [None] * len(tensors.leaves)
-    for i in range(len(tensors.arrays)):
-        row = i if tensors.row_of is None else tensors.row_of[i]
-        leaves[tensors.leaf(i)] = sums[first[row]]
+    leaves = tensors.at_places(row_sums, None)
     return per_example(rebuild(tensors.tree, iter(leaves)), found, norms, factors)
 
 
@@ -160,7 +160,7 @@ def clipped(
     exact_f64: bool,
 ) -> tuple[ffi.gradclip_per_example_result, tuple[Any, ...], tuple[Any, ...]]:
     """The call, its norms and factors a tuple for each example where there are several."""
-    options = options_of(eps, "leave", grad_scale, False, exact_f64)
+    options = Options(eps=eps, grad_scale=grad_scale, exact_f64=exact_f64).native
     found = clip_rows(rows, table, examples, max_norms, rule, options)
     layers = len(max_norms)
     if layers == 1:
@@ -248,7 +248,7 @@ def clip_rows(
 ) -> Examples:
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(map(repr, RULES))} (got {rule!r})")
-    limits = (c_double * len(max_norms))(*[real("max_norm", limit) for limit in max_norms])
+    limits = doubles("max_norm", max_norms)
     norms = (c_double * (examples * len(limits)))()
     factors = (c_double * (examples * len(limits)))()
     result = ffi.gradclip_per_example_result(sizeof(ffi.gradclip_per_example_result))

@@ -6,14 +6,12 @@ import sys
 from collections.abc import Iterable
 from ctypes import sizeof
 from math import fsum, isinf
-from typing import Any
 
-from .._gradients.array import DTYPE_NAMES
 from .._gradients.layout import flat_index
-from .._gradients.rows import Tensors
+from .._gradients.rows import Rows, Tensors
 from .._gradients.types import Grads
 from .._native import ffi
-from .._native.call import call, new_result, options_of
+from .._native.call import Options, call, new_result
 from .._norm import ALL_FINITE
 from .report import Inspection, Report
 
@@ -21,7 +19,7 @@ from .report import Inspection, Report
 def inspect(
     grads: Grads,
     names: Iterable[str] | None = None,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     grad_scale: float = 1.0,
 ) -> Inspection:
     """Looks at every gradient: who is large, who is zero, who is NaN. Nothing is written.
@@ -54,67 +52,67 @@ def inspect(
     return inspection_of(Tensors(grads, names, writable=False), norm_type, grad_scale)
 
 
-def inspection_of(tensors: Tensors, norm_type: float, grad_scale: float) -> Inspection:
-    rows, result = _look(tensors, norm_type, grad_scale)
-    norms = [row.norm for row in rows]
+def inspection_of(rows: Rows, norm_type: float | str, grad_scale: float) -> Inspection:
+    options = Options(norm_type, grad_scale=grad_scale)
+    found, result = _look(rows, options)
+    norms = [one.norm for one in found]
     if max(norms, default=0.0) > sys.float_info.max:
         # Finite gradients whose norm no float64 holds: smaller units have the same shares.
         smaller = min(grad_scale * 2.0**600, sys.float_info.max)
-        norms = [row.norm for row in _look(tensors, norm_type, smaller)[0]]
-    shares = _shares(norms, [row.length > 0 for row in rows], norm_type)
-    reports = [_no_gradient(tensors, leaf) for leaf in range(len(tensors.leaves))]
-    for i in range(len(tensors.arrays)):
-        row = i if tensors.row_of is None else tensors.row_of[i]
-        reports[tensors.leaf(i)] = _report(tensors, i, rows[row], shares[row])
-    nonfinite = tensors.nonfinite(result) if result.nonfinite_count else ALL_FINITE
-    return Inspection(reports, result.total_norm, norm_type, nonfinite)
+        norms = [one.norm for one in _look(rows, options.but(grad_scale=smaller))[0]]
+    shares = _shares(norms, [one.length > 0 for one in found], options.norm_type)
+    reports = [_no_gradient(rows, place) for place in range(rows.places)]
+    for i in range(len(rows.arrays)):
+        row = rows.row(i)
+        reports[rows.place(i)] = _report(rows, i, found[row], shares[row])
+    nonfinite = rows.nonfinite(result) if result.nonfinite_count else ALL_FINITE
+    return Inspection(reports, result.total_norm, options.norm_type, nonfinite)
 
 
-def _look(
-    tensors: Tensors, norm_type: float, grad_scale: float
-) -> tuple[list[ffi.gradclip_report], ffi.gradclip_result]:
-    rows = (ffi.gradclip_report * tensors.count)()
+def _look(rows: Rows, options: Options) -> tuple[list[ffi.gradclip_report], ffi.gradclip_result]:
+    reports = (ffi.gradclip_report * rows.count)()
     result = new_result()
     call(
         ffi.gradclip_inspect,
-        tensors.table.first,
-        tensors.count,
-        norm_type,
-        options_of(1e-6, "leave", grad_scale),
-        rows,
+        rows.table.first,
+        rows.count,
+        options.norm_type,
+        options.native,
+        reports,
         sizeof(ffi.gradclip_report),
         result,
     )
-    return list(rows), result
+    return list(reports), result
 
 
-def _report(tensors: Tensors, i: int, row: ffi.gradclip_report, share: float) -> Report:
-    leaf, order = tensors.leaf(i), tensors.layout(i)
-    found = row.first_nonfinite != ffi.GRADCLIP_NONE
-    index = order.index_of(row.first_nonfinite) if found else None
+def _report(rows: Rows, i: int, found: ffi.gradclip_report, share: float) -> Report:
+    place, shape = rows.place(i), rows.shape(i)
+    index = None
+    if found.first_nonfinite != ffi.GRADCLIP_NONE:
+        index = rows.index_of(i, found.first_nonfinite)
     return Report(
-        tensor=leaf,
-        name=None if tensors.names is None else tensors.names[leaf],
-        shape=order.shape,
-        dtype=DTYPE_NAMES[tensors.memory.dtypes[i]],
-        length=row.length,
-        norm=row.norm,
+        tensor=place,
+        name=None if rows.names is None else rows.names[place],
+        shape=shape,
+        dtype=rows.dtype(i),
+        length=found.length,
+        norm=found.norm,
         share=share,
-        max_abs=row.max_abs,
-        mean=row.mean,
-        nan_count=row.nan_count,
-        positive_infinity_count=row.positive_infinity_count,
-        negative_infinity_count=row.negative_infinity_count,
-        zero_count=row.zero_count,
-        subnormal_count=row.subnormal_count,
-        first_nonfinite=None if index is None else flat_index(index, order.shape),
+        max_abs=found.max_abs,
+        mean=found.mean,
+        nan_count=found.nan_count,
+        positive_infinity_count=found.positive_infinity_count,
+        negative_infinity_count=found.negative_infinity_count,
+        zero_count=found.zero_count,
+        subnormal_count=found.subnormal_count,
+        first_nonfinite=None if index is None else flat_index(index, shape),
         index=index,
     )
 
 
-def _no_gradient(tensors: Tensors, leaf: int) -> Any:
-    name = None if tensors.names is None else tensors.names[leaf]
-    return Report(leaf, name, None, None, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, None, None)
+def _no_gradient(rows: Rows, place: int) -> Report:
+    name = None if rows.names is None else rows.names[place]
+    return Report(place, name, None, None, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, None, None)
 
 
 def _shares(norms: list[float], has_elements: list[bool], norm_type: float) -> list[float]:

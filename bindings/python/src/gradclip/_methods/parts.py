@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from ctypes import c_double, c_uint32
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._gradients.rows import Rows, Tensors
 from .._gradients.tree import flatten
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
-from .._native.call import call, new_result, options_of, real
+from .._native.call import Options, call, doubles, new_result, norm_of, real
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, Norm
 
@@ -18,7 +18,7 @@ from .._norm import ALL_FINITE, Norm
 def clip_by_norm_(
     grads: Grads,
     max_norm: float | Sequence[float] | Mapping[str, Any],
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     eps: float = 0.0,
@@ -54,12 +54,8 @@ def clip_by_norm_(
     >>> a, b, norm.clip_coefs
     (array('d', [0.6000000000000001, 0.8]), array('d', [0.3, 0.4]), (0.2, 1.0))
     """
-    tensors = Tensors(grads, names, writable=True)
-    options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
-    limits = limits_of_rows(tensors, max_norm)
-    return _of_tensors(
-        tensors, clip_by_norm(tensors, limits, norm_type, options), error_if_nonfinite
-    )
+    options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
+    return by_gradient(Tensors(grads, names, writable=True), max_norm, options)
 
 
 def clip_by_block_rms_(
@@ -93,19 +89,14 @@ def clip_by_block_rms_(
     >>> clip_by_block_rms_([grad], threshold=1.0).clip_coefs, grad
     ((0.5,), array('d', [1.0, -1.0, 1.0, 1.0]))
     """
-    tensors = Tensors(grads, names, writable=True)
-    options = options_of(0.0, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
-    return _of_tensors(
-        tensors,
-        clip_by_norm(tensors, [threshold], 2.0, options, rms=True),
-        error_if_nonfinite,
-    )
+    options = Options(2.0, error_if_nonfinite, 0.0, nonfinite, grad_scale, exact_f64)
+    return by_rms(Tensors(grads, names, writable=True), threshold, options)
 
 
 def clip_by_group_(
     groups: Mapping[str, Grads],
     max_norm: float | Mapping[str, float],
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     eps: float = 0.0,
@@ -126,7 +117,7 @@ def clip_by_group_(
         The others: as for clip_by_norm_.
 
     Returns:
-        The norm of all gradients together, a float, with group_norms and clip_coefs,
+        The norm of all gradients together, a float, with group_norms and group_coefs,
         dictionaries by name, and the other attributes of `PartsNorm`.
 
     Raises:
@@ -147,15 +138,8 @@ def clip_by_group_(
         leaves += flat.leaves
         names += [f"{name}.{path}" for path in flat.names or map(str, range(len(flat.leaves)))]
         of_leaf += [place] * len(flat.leaves)
-    tensors = Tensors(leaves, names, writable=True)
-    of_row = groups_of_rows(tensors, of_leaf)
-    options = options_of(eps, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
-    limits = limits_of_groups(list(groups), max_norm)
-    found = clip_by_group(tensors, of_row, limits, norm_type, options)
-    norm = _of_tensors(tensors, found, error_if_nonfinite)
-    norm.clip_coefs = dict(zip(groups, found.coefs))
-    norm.group_norms = dict(zip(groups, found.part_norms))
-    return norm
+    options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
+    return by_group(Tensors(leaves, names, writable=True), list(groups), of_leaf, max_norm, options)
 
 
 # ------------------------------------------------------------------------- parts --
@@ -191,84 +175,19 @@ def by_name(what: str, given: Mapping[str, Any], names: list[str] | None) -> lis
 
 
 def limits_of_rows(
-    tensors: Tensors, max_norm: float | Sequence[float] | Mapping[str, Any]
-) -> list[float]:
+    rows: Rows, max_norm: float | Sequence[float] | Mapping[str, Any]
+) -> Sequence[float]:
     """One max_norm for all rows, or one each."""
     if isinstance(max_norm, Mapping):
-        max_norm = by_name("max_norm", max_norm, tensors.names)
+        max_norm = by_name("max_norm", max_norm, rows.names)
     if not isinstance(max_norm, Sequence):
         return [max_norm]
-    if len(max_norm) != len(tensors.leaves):
+    if len(max_norm) != rows.places:
         raise ValueError(
-            f"max_norm must be a number or have one a gradient: {len(tensors.leaves)} "
+            f"max_norm must be a number or have one a {rows.noun}: {rows.places} "
             f"(got {len(max_norm)})"
         )
-    if tensors.count == 0:
-        return [0.0]
-    limits: list[float | None] = [None] * tensors.count
-    for i in range(len(tensors.arrays)):
-        row = i if tensors.row_of is None else tensors.row_of[i]
-        limit = max_norm[tensors.leaf(i)]
-        if limits[row] is not None and limits[row] != limit:
-            raise ValueError(f"{tensors.label(i)} is given twice, with another max_norm")
-        limits[row] = limit
-    return [0.0 if limit is None else limit for limit in limits]
-
-
-def groups_of_rows(tensors: Tensors, of_leaf: list[int]) -> list[int]:
-    groups: list[int | None] = [None] * tensors.count
-    for i in range(len(tensors.arrays)):
-        row = i if tensors.row_of is None else tensors.row_of[i]
-        group = of_leaf[tensors.leaf(i)]
-        if groups[row] not in (None, group):
-            raise ValueError(f"{tensors.label(i)} is in two groups")
-        groups[row] = group
-    return [group or 0 for group in groups]
-
-
-def _of_tensors(tensors: Tensors, found: Parts, error_if_nonfinite: bool) -> PartsNorm:
-    norm = parts_norm(tensors, found.result, error_if_nonfinite)
-    norm.tensor_norms = tensors.norms(found.norms)
-    if len(found.coefs) == tensors.count:
-        of_leaves = [1.0] * len(tensors.leaves)
-        for i in range(len(tensors.arrays)):
-            of_leaves[tensors.leaf(i)] = found.coefs[
-                i if tensors.row_of is None else tensors.row_of[i]
-            ]
-        norm.clip_coefs = tuple(of_leaves)
-    norm.clipped_count = sum(1 for coef in found.coefs if coef != 1.0)
-    return norm
-
-
-def parts_norm(tensors: Any, result: Any, error_if_nonfinite: bool) -> PartsNorm:
-    """What every call of this kind returns, without what belongs to its parts."""
-    nonfinite = ALL_FINITE
-    if result.nonfinite_count:
-        nonfinite = tensors.nonfinite(result)
-        if error_if_nonfinite:
-            raise NonFiniteGradientError(nonfinite)
-    norm = PartsNorm(result.total_norm)
-    norm.clip_coef = result.clip_coef
-    norm.clipped = result.clip_coef != 1.0
-    norm.factor = result.factor
-    norm.nonfinite = nonfinite
-    norm.tensor_norms = None
-    norm.clip_coefs = ()
-    norm.clipped_count = 0
-    norm.group_norms = None
-    return norm
-
-
-# -------------------------------------------------------------- on rows --
-
-
-class Parts(NamedTuple):
-    """What clipping in parts found."""
-
-    result: ffi.gradclip_result
-    norms: list[float]  # of the rows
-    coefs: list[float]  # of the parts
-    part_norms: list[float]  # of groups
+    return rows.of_rows(max_norm, "{0} is given twice, with another max_norm") or [0.0]
 
 
 class PartsNorm(Norm):
@@ -280,75 +199,99 @@ class PartsNorm(Norm):
         clip_coef: the smallest coefficient.
         factor: what belongs to it.
         tensor_norms: the norm of each gradient (None where units are measured).
-        clip_coefs: the coefficient of each gradient, in the order given (1 for None);
-            a dictionary of the groups' for clip_by_group_; for adaptive_clip_grad_
-            of each gradient the coefficients of its units, as an array of float64
-            (None for gradients that were left out).
-        group_norms: the norm of each group, for clip_by_group_; else None.
+        clip_coefs: a tuple with what each gradient was clipped by, in the order given: its
+            coefficient (that of its group for clip_by_group_), 1 for None; for
+            adaptive_clip_grad_ the coefficients of its units, an array of float64 (None
+            for what was left out).
+        group_norms, group_coefs: of each group, by name, for clip_by_group_; else None.
         clipped_count: how many gradients, groups or units were scaled down.
     """
 
     __module__ = "gradclip"
 
-    __slots__ = ("clip_coefs", "clipped_count", "group_norms")
+    __slots__ = ("clip_coefs", "clipped_count", "group_coefs", "group_norms")
 
-    clip_coefs: Any
+    clip_coefs: tuple[Any, ...]
     clipped_count: int
+    group_coefs: dict[str, float] | None
     group_norms: dict[str, float] | None
 
 
-def clip_by_norm(
-    rows: Rows, max_norms: Sequence[float], norm_type: float, options: Any, rms: bool = False
-) -> Parts:
-    """One max_norm for all rows, or one each; with rms, of their root mean squares."""
-    coefs = (c_double * rows.count)()
-    result, norms = _with_norms(rows)
-    limits = (c_double * len(max_norms))(*[real("max_norm", limit) for limit in max_norms])
-    if rms:
-        call(
-            ffi.gradclip_clip_by_block_rms,
-            rows.table.first,
-            rows.count,
-            limits[0],
-            options,
-            result,
-            coefs,
-        )
-    else:
-        call(
-            ffi.gradclip_clip_by_norm,
-            rows.table.first,
-            rows.count,
-            limits,
-            len(limits),
-            norm_type,
-            options,
-            result,
-            coefs,
-        )
-    return Parts(result, list(norms), list(coefs), [])
+# ------------------------------------------------------------------- on rows --
 
 
-def clip_by_group(
-    rows: Rows, groups: list[int], max_norms: list[float], norm_type: float, options: Any
-) -> Parts:
-    count = len(max_norms)
-    coefs, group_norms = (c_double * count)(), (c_double * count)()
+def by_gradient(
+    rows: Rows, max_norm: float | Sequence[float] | Mapping[str, Any], options: Options
+) -> PartsNorm:
+    limits = doubles("max_norm", limits_of_rows(rows, max_norm))
+    return _clipped(
+        rows, options, ffi.gradclip_clip_by_norm, limits, len(limits), options.norm_type
+    )
+
+
+def by_rms(rows: Rows, threshold: float, options: Options) -> PartsNorm:
+    return _clipped(rows, options, ffi.gradclip_clip_by_block_rms, real("max_norm", threshold))
+
+
+def by_group(
+    rows: Rows,
+    groups: list[str],
+    of_place: Sequence[int],
+    max_norm: float | Mapping[str, float],
+    options: Options,
+) -> PartsNorm:
+    """of_place: the number of the group of each place."""
+    of_row = rows.of_rows(of_place, "{0} is in two groups")
+    limits = doubles("max_norm", limits_of_groups(groups, max_norm))
+    coefs, group_norms = (c_double * len(limits))(), (c_double * len(limits))()
     result, norms = _with_norms(rows)
     call(
         ffi.gradclip_clip_by_group,
         rows.table.first,
         rows.count,
-        (c_uint32 * rows.count)(*groups),
-        (c_double * count)(*[real("max_norm", limit) for limit in max_norms]),
-        count,
-        norm_type,
-        options,
+        (c_uint32 * rows.count)(*of_row),
+        limits,
+        len(limits),
+        options.norm_type,
+        options.native,
         result,
         group_norms,
         coefs,
     )
-    return Parts(result, list(norms), list(coefs), list(group_norms))
+    norm = parts_norm(rows, result, options)
+    norm.tensor_norms = rows.at_places(norms, 0.0)
+    norm.clip_coefs = rows.at_places([coefs[group] for group in of_row], 1.0)
+    norm.clipped_count = sum(coef != 1.0 for coef in coefs)
+    norm.group_coefs = dict(zip(groups, coefs))
+    norm.group_norms = dict(zip(groups, group_norms))
+    return norm
+
+
+def _clipped(rows: Rows, options: Options, function: Any, *limits: Any) -> PartsNorm:
+    result, norms = _with_norms(rows)
+    coefs = (c_double * rows.count)()
+    call(function, rows.table.first, rows.count, *limits, options.native, result, coefs)
+    norm = parts_norm(rows, result, options)
+    norm.tensor_norms = rows.at_places(norms, 0.0)
+    norm.clip_coefs = rows.at_places(list(coefs), 1.0)
+    norm.clipped_count = sum(coef != 1.0 for coef in coefs)
+    return norm
+
+
+def parts_norm(rows: Any, result: Any, options: Options) -> PartsNorm:
+    """What every call of this kind returns, without what belongs to its parts."""
+    nonfinite = ALL_FINITE
+    if result.nonfinite_count:
+        nonfinite = rows.nonfinite(result)
+        if options.error_if_nonfinite:
+            raise NonFiniteGradientError(nonfinite)
+    norm: PartsNorm = norm_of(result, nonfinite, kind=PartsNorm)
+    norm.clip_coefs = ()
+    norm.clipped_count = 0
+    norm.group_coefs = norm.group_norms = None
+    if options.writes(norm):
+        rows.written()
+    return norm
 
 
 def _with_norms(rows: Rows) -> tuple[ffi.gradclip_result, Any]:

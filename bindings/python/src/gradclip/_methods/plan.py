@@ -9,11 +9,12 @@ from typing import Any
 from .._gradients.array import forbid_resizing
 from .._gradients.rows import Tensors
 from .._gradients.types import Grads, NonFinitePolicy
+from .._native import ffi
+from .._native.call import Options
 from .._norm import Norm
-from . import on_rows
 from .inspect import inspection_of
 from .report import Inspection
-from .whole import clipped_copies
+from .whole import by_chooser, clip_value_of, clipped_copies, measure, run
 
 
 class Plan:
@@ -62,7 +63,7 @@ class Plan:
 
     def __len__(self) -> int:
         """How many gradients there are, None included."""
-        return len(self._open().leaves)
+        return self._open().places
 
     def __repr__(self) -> str:
         if self._tensors is None:
@@ -77,8 +78,8 @@ class Plan:
 
     def clip_grad_norm_(
         self,
-        max_norm: float,
-        norm_type: float = 2.0,
+        max_norm: float | Any,
+        norm_type: float | str = 2.0,
         error_if_nonfinite: bool = False,
         *,
         eps: float = 1e-6,
@@ -88,22 +89,18 @@ class Plan:
         exact_f64: bool = False,
     ) -> Norm:
         """gradclip.clip_grad_norm_ of the plan's gradients."""
-        return on_rows.clip_grad_norm_(
-            self._tensors or self._open(),
-            max_norm,
-            norm_type,
-            error_if_nonfinite,
-            eps,
-            nonfinite,
-            grad_scale,
-            tensor_norms,
-            exact_f64,
+        options = Options(
+            norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
         )
+        rows = self._open()
+        if hasattr(max_norm, "feed"):
+            return by_chooser(max_norm, rows, options)
+        return run(ffi.gradclip_clip_grad_norm, rows, options, max_norm, options.norm_type)
 
     def clip_grad_norm(
         self,
         max_norm: float,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         error_if_nonfinite: bool = False,
         *,
         eps: float = 1e-6,
@@ -113,22 +110,15 @@ class Plan:
         exact_f64: bool = False,
     ) -> tuple[Any, Norm]:
         """gradclip.clip_grad_norm of the plan's gradients: new arrays, and the norm."""
-        return clipped_copies(
-            self._tensors or self._open(),
-            max_norm,
-            norm_type,
-            error_if_nonfinite,
-            eps,
-            nonfinite,
-            grad_scale,
-            tensor_norms,
-            exact_f64,
+        options = Options(
+            norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
         )
+        return clipped_copies(self._open(), max_norm, options)
 
     def defer_clip(
         self,
         max_norm: float,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         error_if_nonfinite: bool = False,
         *,
         eps: float = 1e-6,
@@ -138,21 +128,14 @@ class Plan:
         exact_f64: bool = False,
     ) -> Norm:
         """gradclip.defer_clip of the plan's gradients."""
-        return on_rows.defer_clip(
-            self._tensors or self._open(),
-            max_norm,
-            norm_type,
-            error_if_nonfinite,
-            eps,
-            nonfinite,
-            grad_scale,
-            tensor_norms,
-            exact_f64,
+        options = Options(
+            norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
         )
+        return run(ffi.gradclip_defer_clip, self._open(), options, max_norm, options.norm_type)
 
     def get_total_norm(
         self,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         error_if_nonfinite: bool = False,
         *,
         nonfinite: NonFinitePolicy = "leave",
@@ -161,19 +144,14 @@ class Plan:
         exact_f64: bool = False,
     ) -> Norm:
         """gradclip.get_total_norm of the plan's gradients."""
-        return on_rows.get_total_norm(
-            self._tensors or self._open(),
-            norm_type,
-            error_if_nonfinite,
-            nonfinite,
-            grad_scale,
-            tensor_norms,
-            exact_f64,
+        options = Options(
+            norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64, tensor_norms
         )
+        return measure(self._open(), options)
 
-    def inspect(self, norm_type: float = 2.0, grad_scale: float = 1.0) -> Inspection:
+    def inspect(self, norm_type: float | str = 2.0, grad_scale: float = 1.0) -> Inspection:
         """gradclip.inspect of the plan's gradients."""
-        return inspection_of(self._tensors or self._open(), norm_type, grad_scale)
+        return inspection_of(self._open(), norm_type, grad_scale)
 
     def clip_grads_with_norm_(
         self,
@@ -185,10 +163,10 @@ class Plan:
         grad_scale: float = 1.0,
     ) -> Norm:
         """gradclip.clip_grads_with_norm_ of the plan's gradients."""
-        return on_rows.clip_grads_with_norm_(
-            self._tensors or self._open(), max_norm, total_norm, eps, nonfinite, grad_scale
-        )
+        options = Options(eps=eps, nonfinite=nonfinite, grad_scale=grad_scale)
+        rows = self._open()
+        return run(ffi.gradclip_clip_grads_with_norm, rows, options, max_norm, total_norm)
 
     def clip_grad_value_(self, clip_value: float) -> None:
         """gradclip.clip_grad_value_ of the plan's gradients."""
-        on_rows.clip_grad_value_(self._tensors or self._open(), clip_value)
+        clip_value_of(self._open(), clip_value)

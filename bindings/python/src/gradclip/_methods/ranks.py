@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .._gradients.rows import Rows, Table
 from .._native import ffi
-from .._native.call import call, new_result, norm_of, options_of
+from .._native.call import Options, call, new_result, norm_of
 from .._native.errors import GradClipError, InvalidArgumentError, NonFiniteGradientError
 from .._norm import ALL_FINITE, NonFinite, Norm
 from .accumulator import Accumulator
@@ -51,7 +51,7 @@ class Settings:
     def __init__(
         self,
         max_norm: float,
-        norm_type: float,
+        norm_type: float | str,
         error_if_nonfinite: bool,
         eps: float,
         nonfinite: str,
@@ -61,7 +61,12 @@ class Settings:
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.error_if_nonfinite = error_if_nonfinite
-        self.options = (eps, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
+        self._given = (norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
+
+    @property
+    def options(self) -> Options:
+        """Made where a refusal is told to the other ranks, not before."""
+        return Options(*self._given)
 
 
 class _Handle:
@@ -69,8 +74,8 @@ class _Handle:
 
     def __init__(self, settings: Settings) -> None:
         self.pointer = c_void_p()
-        options = options_of(*settings.options)
-        call(ffi.gradclip_accumulator_create, settings.norm_type, options, self.pointer)
+        options = settings.options
+        call(ffi.gradclip_accumulator_create, options.norm_type, options.native, self.pointer)
 
     def __del__(self, _free: Any = ffi.gradclip_accumulator_free) -> None:
         _free(getattr(self, "pointer", None))
@@ -117,7 +122,7 @@ def _clipped(
     result = new_result()
     first, count = (rows.table.first, rows.count) if writes else (None, 0)
     call(ffi.gradclip_accumulator_clip, handle.pointer, first, count, settings.max_norm, result)
-    return norm_of(result, nonfinite, None), rows
+    return norm_of(result, nonfinite), rows
 
 
 class OverMeshes(NamedTuple):
@@ -234,7 +239,7 @@ def finish(
     handle, _, nonfinite = _put_together(transport, begin, max_norm)
     if nonfinite and error_if_nonfinite:
         raise NonFiniteGradientError(nonfinite)
-    return norm_of(_looked_at(handle, max_norm), nonfinite, None)
+    return norm_of(_looked_at(handle, max_norm), nonfinite)
 
 
 def without(rows: Table, uncounted: Iterable[int]) -> Table:

@@ -13,7 +13,7 @@ from .._gradients.layout import Layout, c_order, flat_index
 from .._gradients.rows import Rows, Table, Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
-from .._native.call import call, new_result, options_of
+from .._native.call import Options, call, new_result
 from .._norm import NonFinite
 from .parts import PartsNorm, parts_norm
 
@@ -25,7 +25,7 @@ def adaptive_clip_grad_(
     weights: Grads,
     clip_factor: float = 0.01,
     eps: float = 1e-3,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     axes: str | Sequence[int] = "timm",
@@ -86,20 +86,24 @@ def adaptive_clip_grad_(
     """
     tensors = Tensors(grads, names, writable=True)
     held = Tensors(weights, None, writable=False)
-    if len(held.leaves) != len(tensors.leaves):
-        raise ValueError(
-            f"weights must be as many as grads: {len(tensors.leaves)} (got {len(held.leaves)})"
-        )
-    left_out = excluded(tensors.names, exclude, len(tensors.leaves))
-    options = options_of(1e-6, nonfinite, grad_scale, error_if_nonfinite, exact_f64)
-    array_of_leaf = {held.leaf(i): i for i in range(len(held.arrays))}
-    weight_of = _matched(tensors.leaves, tensors.keys, held.keys)
+    if held.places != tensors.places:
+        raise ValueError(f"weights must be as many as grads: {tensors.places} (got {held.places})")
+    left_out = excluded(tensors.names, exclude, tensors.places)
+    options = Options(
+        norm_type,
+        error_if_nonfinite,
+        nonfinite=nonfinite,
+        grad_scale=grad_scale,
+        exact_f64=exact_f64,
+    )
+    array_of_leaf = {held.place(i): i for i in range(len(held.arrays))}
+    weight_of = _matched(tensors.places, tensors.keys, held.keys)
     found: list[_Row | None] = [None] * tensors.count
     copies: dict[int, _Copy] = {}
     for i in range(len(tensors.arrays)):
-        row = i if tensors.row_of is None else tensors.row_of[i]
+        row = tensors.row(i)
         if found[row] is None:
-            leaf = tensors.leaf(i)
+            leaf = tensors.place(i)
             weight = array_of_leaf.get(weight_of[leaf])
             found[row], copy = _row(tensors, i, held, weight, axes, left_out[leaf])
             if copy is not None:
@@ -114,28 +118,26 @@ def adaptive_clip_grad_(
         [tensors.table.words[4 * i + 1] for i in range(tensors.count)],
         [row.weight_dtype for row in rows],
     )
-    result, coefs = adaptive_clip_grad(
-        tensors, table, [row.units for row in rows], clip_factor, eps, norm_type, options
+    units = [row.units for row in rows]
+    norm = by_unit(
+        _InCopies(tensors, copies),
+        table,
+        units,
+        clip_factor,
+        eps,
+        options,
+        [bool(row.flags) for row in rows],
     )
-    norm = parts_norm(_InCopies(tensors, copies), result, error_if_nonfinite)
     for copy in copies.values():
         if copy.grad is not None and not (norm.nonfinite and nonfinite == "leave"):
             copy.original[...] = copy.grad.transpose(sorted(copy.order, key=copy.order.__getitem__))
-    per_row = coefs_of_rows(coefs, [row.units for row in rows], [bool(row.flags) for row in rows])
-    of_leaves: list[Any] = [None] * len(tensors.leaves)
-    for i in range(len(tensors.arrays)):
-        of_leaves[tensors.leaf(i)] = per_row[i if tensors.row_of is None else tensors.row_of[i]]
-    norm.clip_coefs = tuple(of_leaves)
-    norm.clipped_count = sum(1 for coef in coefs if coef != 1.0)
     return norm
 
 
-def _matched(
-    leaves: Sequence[Any], of_grads: list[str] | None, of_weights: list[str] | None
-) -> Sequence[int]:
+def _matched(count: int, of_grads: list[str] | None, of_weights: list[str] | None) -> Sequence[int]:
     """Which of the weights belongs to each gradient: that of its name, where both have names."""
     if of_grads is None or of_weights is None or of_grads == of_weights:
-        return range(len(leaves))
+        return range(count)
     place = {name: i for i, name in enumerate(of_weights)}
     for name in of_grads:
         if name not in place:
@@ -160,10 +162,14 @@ class _Copy(NamedTuple):
     order: list[int]  # axis a of the copies is axis order[a] of the originals
 
 
-class _InCopies:
-    """Tells where a NaN lies, of gradients some of which were clipped in a copy."""
+class _InCopies(Rows):
+    """The rows of tensors, some of which are clipped in a copy: of these a NaN lies elsewhere."""
+
+    __slots__ = ("_copies", "_tensors")
 
     def __init__(self, tensors: Tensors, copies: dict[int, _Copy]) -> None:
+        for name in Rows.__slots__:
+            setattr(self, name, getattr(tensors, name))
         self._tensors = tensors
         self._copies = copies
 
@@ -190,7 +196,7 @@ def _row(
         return _Row(address, address, tensors.memory.dtypes[i], (1, length, 1), 1), None
     if weight is None:
         raise ValueError(f"{tensors.label(i)} has no weights: its entry in weights is None")
-    order, other = tensors.layout(i), held.layout(weight)
+    order, other = tensors.order(i), held.order(weight)
     if order.shape != other.shape:
         raise ValueError(
             f"weights of {tensors.label(i)} must have its shape {order.shape} (got {other.shape})"
@@ -223,7 +229,7 @@ def _copied(
             "are no neighbours there: pass NumPy arrays"
         )
     assert numpy is not None
-    layout = tensors.layout(i)
+    layout = tensors.order(i)
     kept = [axis for axis in range(grad.ndim) if axis not in reduced]
     order = [*kept, *reduced]
     mine = None
@@ -273,8 +279,8 @@ def _belongs(name: str, to: str) -> bool:
     return name == to or name.startswith(to + ".")
 
 
-def coefs_of_rows(
-    coefs: Any, units: list[tuple[int, int, int]], left_out: list[bool]
+def _of_rows(
+    coefs: Any, units: list[tuple[int, int, int]], left_out: Sequence[bool]
 ) -> list[array[float] | None]:
     """The coefficients of each row's units; None of a row that was left out."""
     rows: list[array[float] | None] = []
@@ -289,16 +295,16 @@ def coefs_of_rows(
 # -------------------------------------------------------------- on rows --
 
 
-def adaptive_clip_grad(
+def by_unit(
     rows: Rows,
     weights: Table,
     units: list[tuple[int, int, int]],
     clip_factor: float,
     eps: float,
-    norm_type: float,
-    options: Any,
-) -> tuple[ffi.gradclip_result, Any]:
-    """The result, and the coefficients of all units, one after the other."""
+    options: Options,
+    left_out: Sequence[bool],
+) -> PartsNorm:
+    """left_out: which rows are not measured."""
     coefs = (c_double * sum(outer * inner for outer, _, inner in units))()
     result = new_result()
     call(
@@ -309,12 +315,15 @@ def adaptive_clip_grad(
         rows.count,
         clip_factor,
         eps,
-        norm_type,
-        options,
+        options.norm_type,
+        options.native,
         result,
         coefs,
     )
-    return result, coefs
+    norm = parts_norm(rows, result, options)
+    norm.clip_coefs = rows.at_places(_of_rows(coefs, units, left_out), None)
+    norm.clipped_count = sum(coef != 1.0 for coef in coefs)
+    return norm
 
 
 def timm_axes(shape: Sequence[int]) -> tuple[int, ...]:

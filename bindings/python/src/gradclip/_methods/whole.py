@@ -1,21 +1,29 @@
-"""The functions that users call: gradients in, norm out."""
+"""Clipping as a whole: all gradients by one norm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ctypes import byref, c_double
+from typing import TYPE_CHECKING, Any
 
 from .._gradients.outputs import Outputs
-from .._gradients.rows import Tensors
+from .._gradients.rows import Rows, Tensors
 from .._gradients.types import Grads, GradsT, NonFinitePolicy
 from .._native import ffi
-from .._norm import Norm
-from . import on_rows
+from .._native.call import RESULT_SIZE, Options, call, new_result, norm_of
+from .._native.errors import NonFiniteGradientError
+from .._norm import ALL_FINITE, Norm
+
+if TYPE_CHECKING:
+    from .._choosers.chooser import Chooser
+else:
+    Chooser = Any  # which needs this module
 
 
 def clip_grad_norm_(
     grads: Grads,
-    max_norm: float,
-    norm_type: float = 2.0,
+    max_norm: float | Chooser,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     eps: float = 1e-6,
@@ -39,9 +47,10 @@ def clip_grad_norm_(
             axes. None entries are passed over. Two that are the same memory
             count, and are scaled, once; two that overlap otherwise are an error.
         max_norm: the largest norm allowed, >= 0. 0 gives zeros; infinity only
-            measures.
+            measures. Or a chooser (gradclip.AutoClip() and others), which takes the norm
+            in, and sets it: what it decided is its .last, with .skip.
         norm_type: the order p of the norm, any number but NaN: 2 is usual,
-            math.inf takes the largest magnitude.
+            math.inf (or "inf") takes the largest magnitude.
         error_if_nonfinite: raise NonFiniteGradientError, before anything is
             written, if an element is NaN or infinite.
         eps: added to the norm in clip_coef, >= 0. 1e-6 is torch's; 0 is that of
@@ -79,23 +88,19 @@ def clip_grad_norm_(
     >>> norm, norm.clip_coef, grad
     (5.0, 0.2, array('d', [0.6000000000000001, 0.8]))
     """
-    return on_rows.clip_grad_norm_(
-        Tensors(grads, names, writable=True),
-        max_norm,
-        norm_type,
-        error_if_nonfinite,
-        eps,
-        nonfinite,
-        grad_scale,
-        tensor_norms,
-        exact_f64,
+    options = Options(
+        norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
     )
+    rows = Tensors(grads, names, writable=True)
+    if hasattr(max_norm, "feed"):
+        return by_chooser(max_norm, rows, options)
+    return run(ffi.gradclip_clip_grad_norm, rows, options, max_norm, options.norm_type)
 
 
 def clip_grad_norm(
     grads: GradsT,
     max_norm: float,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     eps: float = 1e-6,
@@ -120,53 +125,16 @@ def clip_grad_norm(
     >>> clip_grad_norm([grad], max_norm=10.0)
     ([array('d', [3.0, 4.0])], 5.0)
     """
-    return clipped_copies(
-        Tensors(grads, names, writable=False),
-        max_norm,
-        norm_type,
-        error_if_nonfinite,
-        eps,
-        nonfinite,
-        grad_scale,
-        tensor_norms,
-        exact_f64,
+    options = Options(
+        norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
     )
-
-
-def clipped_copies(
-    tensors: Tensors,
-    max_norm: float,
-    norm_type: float,
-    error_if_nonfinite: bool,
-    eps: float,
-    nonfinite: str,
-    grad_scale: float,
-    tensor_norms: bool,
-    exact_f64: bool,
-) -> tuple[GradsT, Norm]:
-    outputs = Outputs(tensors)
-    norm, status = on_rows.clip_grad_norm(
-        tensors,
-        outputs.table,
-        max_norm,
-        norm_type,
-        error_if_nonfinite,
-        eps,
-        nonfinite,
-        grad_scale,
-        tensor_norms,
-        exact_f64,
-    )
-    if status == ffi.GRADCLIP_NON_FINITE:
-        outputs.copy_sources()
-    clipped: GradsT = outputs.finish()
-    return clipped, norm
+    return clipped_copies(Tensors(grads, names, writable=False), max_norm, options)
 
 
 def defer_clip(
     grads: Grads,
     max_norm: float,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     eps: float = 1e-6,
@@ -191,22 +159,16 @@ def defer_clip(
     >>> norm, norm.clip_coef, norm.factor, grad
     (5.0, 0.2, 0.2, array('d', [3.0, 4.0]))
     """
-    return on_rows.defer_clip(
-        Tensors(grads, names, writable=False),
-        max_norm,
-        norm_type,
-        error_if_nonfinite,
-        eps,
-        nonfinite,
-        grad_scale,
-        tensor_norms,
-        exact_f64,
+    options = Options(
+        norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
     )
+    rows = Tensors(grads, names, writable=False)
+    return run(ffi.gradclip_defer_clip, rows, options, max_norm, options.norm_type)
 
 
 def get_total_norm(
     grads: Grads,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     nonfinite: NonFinitePolicy = "leave",
@@ -224,15 +186,10 @@ def get_total_norm(
     >>> get_total_norm({"w": array.array("f", [3.0]), "b": array.array("d", [-4.0])})
     5.0
     """
-    return on_rows.get_total_norm(
-        Tensors(grads, names, writable=False),
-        norm_type,
-        error_if_nonfinite,
-        nonfinite,
-        grad_scale,
-        tensor_norms,
-        exact_f64,
+    options = Options(
+        norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64, tensor_norms
     )
+    return measure(Tensors(grads, names, writable=False), options)
 
 
 def clip_grads_with_norm_(
@@ -261,9 +218,9 @@ def clip_grads_with_norm_(
     >>> clip_grads_with_norm_([grad], max_norm=1.0, total_norm=10.0, eps=0).clip_coef, grad
     (0.1, array('d', [0.30000000000000004, 0.4]))
     """
-    return on_rows.clip_grads_with_norm_(
-        Tensors(grads, names, writable=True), max_norm, total_norm, eps, nonfinite, grad_scale
-    )
+    options = Options(eps=eps, nonfinite=nonfinite, grad_scale=grad_scale)
+    rows = Tensors(grads, names, writable=True)
+    return run(ffi.gradclip_clip_grads_with_norm, rows, options, max_norm, total_norm)
 
 
 def clip_grad_value_(
@@ -281,4 +238,94 @@ def clip_grad_value_(
     >>> grad
     array('f', [-0.5, 0.25])
     """
-    on_rows.clip_grad_value_(Tensors(grads, names, writable=True), clip_value)
+    clip_value_of(Tensors(grads, names, writable=True), clip_value)
+
+
+# ------------------------------------------------------------------- on rows --
+
+
+def run(function: Any, rows: Rows, options: Options, *arguments: Any) -> Norm:
+    """Calls a function of the library that fills a result, for rows and with options.
+
+    arguments are what that function has between the number of rows and the options.
+    """
+    table, count = rows.table, rows.count
+    result = ffi.gradclip_result(RESULT_SIZE)
+    norms = None
+    if options.tensor_norms:
+        norms = (c_double * count)()
+        result.tensor_norms = norms
+    call(function, table.first, count, *arguments, options.native, result)
+    return _found(rows, options, result, norms)
+
+
+def _found(rows: Rows, options: Options, result: ffi.gradclip_result, norms: Any) -> Norm:
+    nonfinite = ALL_FINITE
+    if result.nonfinite_count:
+        nonfinite = rows.nonfinite(result)
+        if options.error_if_nonfinite:
+            raise NonFiniteGradientError(nonfinite)
+    norm: Norm = norm_of(result, nonfinite, None if norms is None else rows.at_places(norms, 0.0))
+    return norm
+
+
+def measure(rows: Rows, options: Options) -> Norm:
+    """The norm of rows; nothing is written."""
+    return run(ffi.gradclip_get_total_norm, rows, options, options.norm_type)
+
+
+def clipped_copies(rows: Tensors, max_norm: float, options: Options) -> tuple[Any, Norm]:
+    """New arrays for rows, and the norm."""
+    outputs = Outputs(rows)
+    result = new_result()
+    norms = None
+    if options.tensor_norms:
+        norms = (c_double * rows.count)()
+        result.tensor_norms = norms
+    status = call(
+        ffi.gradclip_clip_grad_norm_to,
+        rows.table.first,
+        outputs.table.first,
+        rows.count,
+        max_norm,
+        options.norm_type,
+        options.native,
+        result,
+    )
+    norm = _found(rows, options, result, norms)
+    if status == ffi.GRADCLIP_NON_FINITE:
+        outputs.copy_sources()
+    return outputs.finish(), norm
+
+
+def by_chooser(chooser: Any, rows: Rows, options: Options, loss: float | None = None) -> Norm:
+    """Clips rows as a chooser of this package decides; its .last is the decision."""
+    clip_rows = getattr(chooser, "clip_rows", None)
+    if clip_rows is None or isinstance(chooser, type):
+        raise TypeError(
+            f"max_norm must be a number or one of gradclip's choosers, made (got {chooser!r})"
+        )
+    if options.error_if_nonfinite:
+        found = measure(rows, options.but(nonfinite="leave", error_if_nonfinite=False)).nonfinite
+        if found:
+            raise NonFiniteGradientError(found)
+    norm: Norm = clip_rows(rows, options, loss).norm
+    return norm
+
+
+def clip_value_of(rows: Rows, clip_value: float) -> None:
+    call(ffi.gradclip_clip_grad_value, rows.table.first, rows.count, clip_value, None)
+
+
+def clip_coef(max_norm: float, total_norm: float, eps: float) -> float:
+    coefficient = c_double()
+    call(ffi.gradclip_clip_coef, max_norm, total_norm, Options(eps=eps).native, byref(coefficient))
+    return coefficient.value
+
+
+def scale(rows: Rows, factor: float, row: int | None = None) -> None:
+    """Multiplies all gradients by a factor, or that of one row."""
+    first, count = rows.table.first, rows.count
+    if row is not None:
+        first, count = ffi.gradclip_tensor.from_buffer(rows.table.words, 32 * row), 1
+    call(ffi.gradclip_scale, first, count, factor, None)

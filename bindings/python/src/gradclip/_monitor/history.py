@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
+import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 _FIELDS = ("grad_norm", "clip_coef", "learning_rate", "loss", "threshold")
@@ -28,13 +30,17 @@ class Row(NamedTuple):
     action: str | None = None
 
 
-class History:
+class History(Mapping[str, "array[Any]"]):
     """Steps, norms, coefficients, learning rates, losses, and what a chooser decided, of the
     last `limit` steps.
 
-    Each column is an array of float64 ("step": of int64; "skipped", 1 where a chooser left the
-    step out: of int8), oldest first. A step takes 49 bytes, and the memory grows with the run up
-    to `limit` of them.
+    A mapping from the names of the columns to arrays of float64 ("step": of int64; "skipped", 1
+    where a chooser left the step out: of int8), oldest first: pandas.DataFrame(history) takes
+    it. A step takes 49 bytes, and the memory grows with the run up to `limit` of them.
+
+    Attributes:
+        steps: how many steps are held.
+        total: how many there ever were.
     """
 
     __slots__ = ("_columns", "_next", "limit", "total")
@@ -54,7 +60,7 @@ class History:
         known = (*row[1:5], row.threshold)
         values: list[Any] = [row.step, *(_NAN if value is None else value for value in known)]
         values.append(row.action == "skip")
-        if len(self) < self.limit:
+        if self.steps < self.limit:
             for column, value in zip(self._columns.values(), values):
                 column.append(value)
             return
@@ -62,11 +68,15 @@ class History:
             column[self._next] = value
         self._next = (self._next + 1) % self.limit
 
-    def __len__(self) -> int:
+    @property
+    def steps(self) -> int:
         return len(self._columns["step"])
 
+    def __len__(self) -> int:
+        return len(self._columns)
+
     def __repr__(self) -> str:
-        return f"<{len(self)} steps of {self.total}>"
+        return f"<gradclip.Monitor's history: {self.steps} steps of {self.total}>"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
@@ -75,3 +85,31 @@ class History:
         """A copy of a column, oldest step first."""
         held = self._columns[column]
         return held[self._next :] + held[: self._next]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The columns as text, in base64 of little-endian numbers."""
+        columns = {name: _text(self[name]) for name in self._columns}
+        return {"total": self.total, "columns": columns}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes those of the last steps that there is room for."""
+        columns = {
+            name: _values(held.typecode, state["columns"][name], self.limit)
+            for name, held in self._columns.items()
+        }
+        if len(set(map(len, columns.values()))) != 1:
+            raise ValueError("its columns are of different lengths")
+        self.total, self._columns, self._next = int(state["total"]), columns, 0
+
+
+def _text(values: array[Any]) -> str:
+    if sys.byteorder == "big":
+        values.byteswap()
+    return binascii.b2a_base64(values.tobytes(), newline=False).decode("ascii")
+
+
+def _values(typecode: str, text: str, limit: int) -> array[Any]:
+    values: array[Any] = array(typecode, binascii.a2b_base64(text, strict_mode=True))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values[-limit:]

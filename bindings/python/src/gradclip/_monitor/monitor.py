@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._gradients.rows import Rows, Tensors
 from .._gradients.types import Grads, NonFinitePolicy
-from .._methods import on_rows
 from .._methods.inspect import inspection_of
 from .._methods.plan import Plan
+from .._methods.whole import measure, run, scale
+from .._native import ffi
+from .._native.call import Options
 from .._norm import Norm
 from .recorder import Recorder, Step
 
@@ -18,64 +20,45 @@ from .recorder import Recorder, Step
 class InLibrary:
     """The gradients of a step as rows of the library's list: the Work of both Monitors."""
 
-    def __init__(
-        self,
-        rows: Rows,
-        names: Sequence[str] | None,
-        norm_type: float,
-        eps: float,
-        grad_scale: float,
-        look: Callable[[], tuple[list[tuple[int, int]], int]],
-        count: int,
-        place_of_row: Callable[[], list[int]],
-        written: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.names = names
+    def __init__(self, rows: Rows, options: Options) -> None:
+        self.names = rows.names
         self._rows = rows
-        self._norm_type = norm_type
-        self._eps = eps
-        self._grad_scale = grad_scale
-        self.culprits = look
-        self._count = count
-        self._place_of_row = place_of_row
-        self._written = written
+        self._options = options
 
     def clip(self, max_norm: float, nonfinite: str) -> Norm:
-        norm = on_rows.clip_grad_norm_(
-            self._rows,
-            max_norm,
-            self._norm_type,
-            False,
-            self._eps,
-            nonfinite,
-            self._grad_scale,
-            True,
-        )
+        options = self._options.but(nonfinite=nonfinite)
+        norm = run(ffi.gradclip_clip_grad_norm, self._rows, options, max_norm, options.norm_type)
         if nonfinite == "zero" or norm.factor != 1.0:
-            self._written()
+            self._rows.written()
         return norm
 
     def measure(self) -> Norm:
-        return on_rows.get_total_norm(
-            self._rows, self._norm_type, False, "leave", self._grad_scale, True
-        )
+        return measure(self._rows, self._options)
 
     def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        unit = self._options.grad_scale
         norm.clip_coef = clip_coef
         norm.clipped = clip_coef != 1.0
-        norm.factor = clip_coef / self._grad_scale
+        norm.factor = clip_coef / unit
         if each is None:
-            on_rows.scale(self._rows, norm.factor)
+            scale(self._rows, norm.factor)
         else:
-            for row, place in enumerate(self._place_of_row()):
-                on_rows.scale(self._rows, each[place] / self._grad_scale, row)
+            for row, place in enumerate(self._rows.place_of_row()):
+                scale(self._rows, each[place] / unit, row)
         if norm.factor != 1.0:
-            self._written()
+            self._rows.written()
         return norm
 
     def places(self) -> tuple[list[int], int]:
         lengths = self._rows.table.words[1::4]
-        return [p for p, length in zip(self._place_of_row(), lengths) if length], self._count
+        places = zip(self._rows.place_of_row(), lengths)
+        return [place for place, length in places if length], self._rows.places
+
+    def culprits(self) -> tuple[list[tuple[int, int]], int]:
+        options = self._options
+        reports = inspection_of(self._rows, options.norm_type, options.grad_scale)
+        found = [(r.tensor, r.nonfinite_count) for r in reports if r.nonfinite_count]
+        return found, sum(report.shape is not None for report in reports)
 
 
 class Monitor(Recorder):
@@ -134,7 +117,7 @@ class Monitor(Recorder):
     def __init__(
         self,
         max_norm: Any,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         *,
         eps: float = 1e-6,
         nonfinite: NonFinitePolicy = "leave",
@@ -170,30 +153,8 @@ class Monitor(Recorder):
         Raises:
             As clip_grad_norm_; nothing is then recorded.
         """
-        tensors = (
+        rows = (
             grads._open() if isinstance(grads, Plan) else Tensors(grads, self._names, writable=True)
         )
-
-        def look() -> tuple[list[tuple[int, int]], int]:
-            reports = inspection_of(tensors, self._norm_type, grad_scale)
-            found = [(r.tensor, r.nonfinite_count) for r in reports if r.nonfinite_count]
-            return found, sum(report.shape is not None for report in reports)
-
-        def place_of_row() -> list[int]:
-            rows = tensors.row_of or range(len(tensors.arrays))
-            first: dict[int, int] = {}
-            for i, row in enumerate(rows):
-                first.setdefault(row, tensors.leaf(i))
-            return [first[row] for row in range(tensors.count)]
-
-        work = InLibrary(
-            tensors,
-            tensors.names,
-            self._norm_type,
-            self._eps,
-            grad_scale,
-            look,
-            len(tensors.leaves),
-            place_of_row,
-        )
-        return self._step(work, step, learning_rate, loss, grad_scale)
+        options = self._options(grad_scale)
+        return self._step(InLibrary(rows, options), step, learning_rate, loss, grad_scale)

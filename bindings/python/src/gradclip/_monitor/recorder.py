@@ -6,11 +6,14 @@ import math
 import operator
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._methods import on_rows
+from .._choosers.chooser import Measured, decide
+from .._methods.whole import clip_coef
+from .._native.call import Options
+from .._native.errors import BadDataError
 from .._norm import NonFinite, Norm
 from .diagnosis import Culprit, Diagnosis, Trail
 from .history import History, Row
@@ -53,20 +56,12 @@ class Step(Norm):
     loss: float | None
 
 
-class Work(Protocol):
+class Work(Measured, Protocol):
     """The gradients of one step, and what a Monitor does with them."""
 
-    names: Sequence[str] | None
+    names: list[str] | None
 
     def clip(self, max_norm: float, nonfinite: str) -> Norm: ...
-
-    def measure(self) -> Norm: ...
-
-    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
-        """Clips as a chooser decided, and returns the norm with that filled in."""
-
-    def places(self) -> tuple[list[int], int]:
-        """Where in the list the gradients are, same memory once; how long the list is."""
 
     def culprits(self) -> tuple[list[tuple[int, int]], int]:
         """Place and number of non-finite elements of each that has some; how many there are."""
@@ -80,7 +75,7 @@ class Recorder:
     def __init__(
         self,
         max_norm: Any,
-        norm_type: float,
+        norm_type: float | str,
         eps: float,
         nonfinite: str,
         log: str | os.PathLike[str] | None,
@@ -108,7 +103,7 @@ class Recorder:
         self._norm_type = given_number(norm_type, "norm_type")
         self._eps = given_number(eps, "eps")
         if self._chooser is None:  # the library says what is wrong with a number, before a step
-            on_rows.clip_coef(self._max_norm, 0.0, self._eps)
+            clip_coef(self._max_norm, 0.0, self._eps)
         elif nonfinite != "leave":
             raise ValueError(f"nonfinite must be 'leave' with a chooser (got {nonfinite!r})")
         self._nonfinite = nonfinite
@@ -181,7 +176,49 @@ class Recorder:
             options.setdefault("skipped", self.history["skipped"])
         return advise(self.history["grad_norm"], **options)
 
+    # ------------------------------------------------------------------- a checkpoint --
+
+    def state_dict(self) -> dict[str, Any]:
+        """Step number, counts, history and the chooser's state, of plain strings and numbers:
+        for json, pickle and torch.save."""
+        chooser = getattr(self._chooser, "state_dict", None)
+        return {
+            "step": self.step,
+            "clipped": self.clipped,
+            "skipped": self.skipped,
+            "steps": self._steps,
+            "history": self.history.state_dict(),
+            "chooser": None if chooser is None else chooser(),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on where state_dict() was. The history becomes that one, in place of what a log
+        had. max_norm and the other arguments stay as this Monitor was made with.
+
+        Raises:
+            BadDataError: it is none of a Monitor's, is damaged, or has the state of another kind
+                of chooser. Nothing has changed then.
+        """
+        history = History(self.history.limit)
+        try:
+            counts = [int(state_dict[name]) for name in ("step", "clipped", "skipped", "steps")]
+            history.load_state_dict(state_dict["history"])
+            chooser = state_dict["chooser"]
+        except (TypeError, KeyError, ValueError) as error:
+            raise BadDataError(f"state_dict is none of a Monitor's ({error!r})") from None
+        load = getattr(self._chooser, "load_state_dict", None)
+        if (chooser is None) != (load is None):
+            has = "no chooser" if chooser is None else f"the chooser {chooser.get('chooser')}"
+            raise BadDataError(f"state_dict is of a Monitor with {has} (this one: {self!r})")
+        if load is not None:
+            load(chooser)
+        self.step, self.clipped, self.skipped, self._steps = counts
+        self.history = history
+
     # ------------------------------------------------------------------- a step --
+
+    def _options(self, grad_scale: float) -> Options:
+        return Options(self._norm_type, False, self._eps, "leave", grad_scale, tensor_norms=True)
 
     def _step(
         self,
@@ -212,20 +249,10 @@ class Recorder:
 
     def _choose(self, work: Work, loss: float | None) -> tuple[Norm, float, bool]:
         """The norm, the threshold that the chooser sets for it, and whether it says to skip."""
-        norm = work.measure()
-        fed: Any = float(norm)
-        if getattr(self._chooser, "per_tensor", False):
-            places, count = work.places()
-            fed = [None] * count
-            for place in places:
-                fed[place] = norm.tensor_norms[place] if norm.tensor_norms else 0.0
         options = {"loss": loss} if self._takes_loss else {}
-        decision = self._chooser.feed(fed, **options)
-        threshold = float(decision.threshold)
-        if decision.skip or norm.nonfinite:
-            return norm, threshold, True
-        each = getattr(decision, "tensor_coefs", None)
-        return work.multiply(norm, float(decision.clip_coef), each), threshold, False
+        norm, decision = decide(self._chooser, work, options)
+        skip = bool(decision.skip or norm.nonfinite)
+        return norm, float(decision.threshold), skip
 
     def _diagnose(
         self, work: Work, step: int, loss: float | None, found: NonFinite, grad_scale: float

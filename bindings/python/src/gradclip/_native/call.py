@@ -6,9 +6,9 @@ exception's. Here only what ctypes cannot pass on at all is refused.
 
 from __future__ import annotations
 
-from ctypes import ArgumentError, c_double, sizeof
+from ctypes import ArgumentError, Array, c_double, sizeof
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from .._norm import NonFinite, Norm
 from . import ffi
@@ -20,54 +20,101 @@ _POLICIES = {
     "zero": ffi.GRADCLIP_NONFINITE_ZERO,
 }
 _OPTIONS_SIZE = sizeof(ffi.gradclip_options)
-_RESULT_SIZE = sizeof(ffi.gradclip_result)
+RESULT_SIZE = sizeof(ffi.gradclip_result)
+NormT = TypeVar("NormT", bound=Norm)
+_EPS = 1e-6  # of gradclip_options_init, like the other defaults below
 
 
-EPS = 1e-6  # of gradclip_options_init, like the other defaults below
+class Options:
+    """How a norm is taken and what follows from it: the arguments that every way to clip has.
 
+    What each means is said at gradclip.clip_grad_norm_.
+    """
 
-def options_of(
-    eps: float,
-    nonfinite: str,
-    grad_scale: float,
-    error_if_nonfinite: bool = False,
-    exact_f64: bool = False,
-) -> ffi.gradclip_options | None:
-    if eps == EPS and grad_scale == 1.0 and nonfinite == "leave" and not exact_f64:
-        return None
-    policy = _POLICIES.get(nonfinite)
-    if policy is None:
-        raise ValueError(
-            f"nonfinite must be one of {', '.join(map(repr, _POLICIES))} (got {nonfinite!r})"
-        )
-    if error_if_nonfinite:
-        # Where there is something to raise for, nothing may be written, and
-        # where there is nothing the policies do not differ.
-        policy = ffi.GRADCLIP_NONFINITE_LEAVE
-    return _made_options(real("eps", eps), real("grad_scale", grad_scale), policy, bool(exact_f64))
+    __slots__ = (
+        "eps",
+        "error_if_nonfinite",
+        "exact_f64",
+        "grad_scale",
+        "native",
+        "nonfinite",
+        "norm_type",
+        "tensor_norms",
+    )
+
+    native: ffi.gradclip_options | None  # as the library takes them; None is the default
+
+    def __init__(
+        self,
+        norm_type: Any = 2.0,
+        error_if_nonfinite: bool = False,
+        eps: float = _EPS,
+        nonfinite: str = "leave",
+        grad_scale: float = 1.0,
+        exact_f64: bool = False,
+        tensor_norms: bool = False,
+    ) -> None:
+        self.norm_type = norm_type
+        self.error_if_nonfinite = error_if_nonfinite
+        self.eps = eps
+        self.nonfinite = nonfinite
+        self.grad_scale = grad_scale
+        self.exact_f64 = exact_f64
+        self.tensor_norms = tensor_norms
+        if norm_type == "inf" or norm_type == "-inf":  # as torch has it too
+            self.norm_type = float(norm_type)
+        if eps == _EPS and grad_scale == 1.0 and nonfinite == "leave" and not exact_f64:
+            self.native = None
+            return
+        policy = _POLICIES.get(nonfinite)
+        if policy is None:
+            raise ValueError(
+                f"nonfinite must be one of {', '.join(map(repr, _POLICIES))} (got {nonfinite!r})"
+            )
+        if error_if_nonfinite:
+            # Where there is something to raise for, nothing may be written, and
+            # where there is nothing the policies do not differ.
+            policy = ffi.GRADCLIP_NONFINITE_LEAVE
+        try:
+            self.native = _native(eps, grad_scale, policy, bool(exact_f64))
+        except TypeError:
+            real("eps", eps)
+            real("grad_scale", grad_scale)
+            self.native = _native(float(eps), float(grad_scale), policy, bool(exact_f64))
+
+    def but(self, **others: Any) -> Options:
+        """The same options but for some."""
+        names = (name for name in self.__slots__ if name != "native")
+        return Options(**{name: getattr(self, name) for name in names} | others)
+
+    def writes(self, norm: Norm) -> bool:
+        """Whether a call with these options that found this norm has written gradients."""
+        if norm.nonfinite and self.nonfinite != "propagate":
+            return self.nonfinite == "zero"
+        return norm.clip_coef != 1.0 or self.grad_scale != 1.0
 
 
 @lru_cache(maxsize=16)
-def _made_options(
-    eps: float, grad_scale: float, policy: int, exact_f64: bool
-) -> ffi.gradclip_options:
+def _native(eps: float, grad_scale: float, policy: int, exact_f64: bool) -> ffi.gradclip_options:
     # The library only reads options, so calls and threads can share them.
     return ffi.gradclip_options(_OPTIONS_SIZE, eps, grad_scale, policy, exact_f64)
 
 
-def real(name: str, value: float) -> float:
+def real(name: str, value: Any) -> float:
+    """A number as ctypes takes it, numpy's scalars included; TypeError for what is none."""
     try:
         return c_double(value).value
     except TypeError:
-        raise _not_a_number(name, value) from None
-
-
-def _not_a_number(name: str, value: object) -> TypeError:
-    return TypeError(f"{name} must be a real number (got {value!r})")
+        raise TypeError(f"{name} must be a real number (got {value!r})") from None
 
 
 def new_result() -> ffi.gradclip_result:
-    return ffi.gradclip_result(_RESULT_SIZE)
+    return ffi.gradclip_result(RESULT_SIZE)
+
+
+def doubles(name: str, values: Any) -> Array[c_double]:
+    """Numbers as the library takes a list of them."""
+    return (c_double * len(values))(*[real(name, value) for value in values])
 
 
 def call(function: Any, *arguments: Any) -> int:
@@ -84,9 +131,12 @@ def call(function: Any, *arguments: Any) -> int:
 
 
 def norm_of(
-    result: ffi.gradclip_result, nonfinite: NonFinite, tensor_norms: tuple[float, ...] | None
-) -> Norm:
-    norm = Norm(result.total_norm)
+    result: ffi.gradclip_result,
+    nonfinite: NonFinite,
+    tensor_norms: tuple[float, ...] | None = None,
+    kind: type[NormT] = Norm,  # type: ignore[assignment]
+) -> NormT:
+    norm = kind(result.total_norm)
     norm.clip_coef = coef = result.clip_coef
     norm.clipped = coef != 1.0
     norm.factor = result.factor

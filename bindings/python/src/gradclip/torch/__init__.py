@@ -18,6 +18,7 @@ from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
 from ._clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from ._dispatch import dispatch_clip_grad
 from ._examples import clip_per_example
+from ._inspect import inspect
 from ._monitor import Monitor
 from ._parts import clip_by_block_rms_, clip_by_group_, clip_by_norm_
 from ._patch import Patch, patch
@@ -44,5 +45,6 @@ __all__ = [
     "clip_per_example",
     "dispatch_clip_grad",
     "get_total_norm",
+    "inspect",
     "patch",
 ]

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 import gradclip
 
-from .._choosers.chooser import Decision, GlobalChooser
+from .._choosers.chooser import Chooser, Decision
 from .._gradients.types import NonFinitePolicy
-from .._native.call import new_result, norm_of
-from .._native.errors import UnsupportedError
-from .._norm import ALL_FINITE
-from . import _fallback, _whole
-from ._clip import TensorOrTensors
-from ._fallback import nonfinite_in
-from ._rows import ForTorch, Gradients, checked_names, gradients_of, look_at
+from .._native.call import Options
+from . import _fallback
+from ._clip import look
+from ._rows import Parameters, parameters_of
 
 if TYPE_CHECKING:
-    _Base = GlobalChooser
+    _Base = Chooser
 else:
     _Base = object
 
 
-class _ByTotalNorm(_Base):
-    """What AutoClip, ZClip and SkipStep do with parameters."""
+class _OfParameters(_Base):
+    """What the choosers do with parameters."""
 
     __slots__ = ()
 
     def clip_(  # type: ignore[override]
         self,
-        parameters: TensorOrTensors,
+        parameters: Parameters,
         *,
         loss: Tensor | float | None = None,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         eps: float = 1e-6,
         nonfinite: NonFinitePolicy = "leave",
         grad_scale: float = 1.0,
@@ -48,7 +44,7 @@ class _ByTotalNorm(_Base):
         the result says .skip.
 
         Args:
-            parameters: a parameter or any iterable of them, as for clip_grad_norm_.
+            parameters: a model, parameters, an optimizer, ..., as for clip_grad_norm_.
             loss: the step's loss, for SkipStep; others do not look at it.
             norm_type, eps, grad_scale, names: as for clip_grad_norm_.
             nonfinite: as for gradclip.clip_grad_norm_, whose default it has: gradients
@@ -59,49 +55,18 @@ class _ByTotalNorm(_Base):
 
         Raises:
             UnsupportedError: eps, nonfinite or grad_scale is given for gradients that the
-                library cannot clip. (Without them torch's own functions measure and clip
-                those.)
+                library cannot clip. (Without them torch measures and clips those.)
         """
-        names = None if names is None else list(names)
-        owners, seen = _look(parameters, norm_type, names)
-        if isinstance(seen, ForTorch):
-            policy = "propagate" if nonfinite == "leave" else nonfinite
-            _whole.refuse_options(seen, eps, policy, grad_scale)
-            return self._clip_in_torch(owners, float(norm_type), loss, names)
-        decision = self._clip(
-            seen,
-            seen.table,
-            norm_type,
-            None if loss is None else float(loss),
-            eps,
-            nonfinite,
-            grad_scale,
-            False,
-        )
-        _tell(seen, decision, nonfinite, grad_scale)
-        return decision
-
-    def _clip_in_torch(
-        self,
-        owners: list[Any],
-        norm_type: float,
-        loss: Tensor | float | None,
-        names: list[str] | None,
-    ) -> Decision:
-        grads = [(place, p.grad) for place, p in enumerate(owners) if p.grad is not None]
-        total = _fallback.get_total_norm([grad for _, grad in grads], norm_type)
-        decision = self._feed(float(total), None if loss is None else float(loss))
-        if decision.clipped:
-            _fallback.clip_grads_with_norm_(owners, decision.threshold, total)
-        result = new_result()
-        result.total_norm = float(total)
-        result.clip_coef = result.factor = decision.clip_coef
-        found = ALL_FINITE if torch.isfinite(total) else nonfinite_in(grads, names)
-        decision.norm = norm_of(result, found, None)
-        return decision
+        options = Options(float(norm_type), False, eps, nonfinite, grad_scale)
+        listed, names = parameters_of(parameters, names)
+        seen = look(listed, names, options)
+        of_step = None if loss is None else float(loss)
+        _fallback.clip_by_chooser(self, listed, seen, options, of_step, names)
+        assert self.last is not None
+        return self.last
 
 
-class AutoClip(_ByTotalNorm, gradclip.AutoClip):
+class AutoClip(_OfParameters, gradclip.AutoClip):
     """gradclip.AutoClip, whose clip_() takes parameters.
 
         autoclip = gradclip.torch.AutoClip()
@@ -123,7 +88,7 @@ class AutoClip(_ByTotalNorm, gradclip.AutoClip):
     __slots__ = ()
 
 
-class ZClip(_ByTotalNorm, gradclip.ZClip):
+class ZClip(_OfParameters, gradclip.ZClip):
     """gradclip.ZClip, whose clip_() takes parameters.
 
     >>> weight = torch.nn.Parameter(torch.zeros(2))
@@ -140,7 +105,7 @@ class ZClip(_ByTotalNorm, gradclip.ZClip):
     __slots__ = ()
 
 
-class SkipStep(_ByTotalNorm, gradclip.SkipStep):
+class SkipStep(_OfParameters, gradclip.SkipStep):
     """gradclip.SkipStep, whose clip_() takes parameters: nothing is clipped, but .skip says
     whether to leave the step out.
 
@@ -161,7 +126,7 @@ class SkipStep(_ByTotalNorm, gradclip.SkipStep):
     __slots__ = ()
 
 
-class AdaGC(gradclip.AdaGC):
+class AdaGC(_OfParameters, gradclip.AdaGC):
     """gradclip.AdaGC, whose clip_() takes parameters.
 
     They must be the same in every step. One whose .grad is None has no part in it.
@@ -181,49 +146,3 @@ class AdaGC(gradclip.AdaGC):
 
     __module__ = "gradclip.torch"
     __slots__ = ()
-
-    def clip_(  # type: ignore[override]
-        self,
-        parameters: TensorOrTensors,
-        *,
-        norm_type: float = 2.0,
-        nonfinite: NonFinitePolicy = "leave",
-        grad_scale: float = 1.0,
-        names: Iterable[str] | None = None,
-    ) -> Decision:
-        """Measures the gradients of parameters, takes their norms in, and clips each in place.
-
-        The arguments are those of AutoClip.clip_.
-
-        Raises:
-            UnsupportedError: there are gradients that the library cannot clip.
-        """
-        owners, seen = _look(parameters, norm_type, names)
-        if isinstance(seen, ForTorch):
-            raise UnsupportedError(
-                f"AdaGC needs gradients that the library can clip, but gradient {seen.tensor} "
-                f"{seen.what}"
-            )
-        rows: list[int | None] = [None] * len(owners)
-        for i in range(len(seen.tensors)):
-            place = i if seen.place_of is None else seen.place_of[i]
-            rows[place] = i if seen.row_of is None else seen.row_of[i]
-        decision = self._clip_each(seen, rows, norm_type, nonfinite, grad_scale, False)
-        _tell(seen, decision, nonfinite, grad_scale)
-        return decision
-
-
-def _look(
-    parameters: TensorOrTensors, norm_type: float, names: Iterable[str] | None
-) -> tuple[list[Any], Gradients | ForTorch]:
-    owners = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    checked = checked_names(names, len(owners))
-    return owners, look_at(gradients_of(owners), checked, complex_too=norm_type == 2)
-
-
-def _tell(seen: Gradients, decision: Decision, nonfinite: str, grad_scale: float) -> None:
-    """Tells torch that gradients were written, if they were."""
-    norm = decision.norm
-    zeroed = nonfinite == "zero" and norm is not None and bool(norm.nonfinite)
-    if not decision.skip and (decision.clipped or grad_scale != 1.0 or zeroed):
-        seen.written()

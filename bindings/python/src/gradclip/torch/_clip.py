@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import types
 import warnings
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module, Parameter
+from torch.optim import Optimizer
 
+from .._choosers.chooser import Chooser
 from .._gradients.types import NonFinitePolicy
-from . import _fallback, _sharded, _whole
-from ._rows import ForTorch, Gradients, checked_names, gradients_in, gradients_of, look_at
-
-TensorOrTensors: TypeAlias = "Tensor | Iterable[Tensor]"
+from .._methods.whole import clip_value_of, run
+from .._native import ffi
+from .._native.call import Options
+from .._native.errors import NonFiniteGradientError
+from .._norm import Norm
+from . import _fallback, _sharded
+from ._rows import (
+    FLOAT32_MAX,
+    ForTorch,
+    Gradients,
+    Memo,
+    Parameters,
+    gradients_in,
+    gradients_of,
+    look_at,
+    parameters_of,
+)
 
 
 def clip_grad_norm_(
-    parameters: TensorOrTensors,
-    max_norm: float,
-    norm_type: float = 2.0,
+    parameters: Parameters,
+    max_norm: float | Chooser,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
     *,
@@ -33,11 +51,13 @@ def clip_grad_norm_(
     most max_norm. Does what torch.nn.utils.clip_grad_norm_ does.
 
     Args:
-        parameters: a parameter, or any iterable of parameters. Those whose .grad
-            is None are passed over. Gradients that are the same memory count,
-            and are scaled, once.
+        parameters: a parameter, or any iterable of parameters; a model, its
+            named_parameters() (then errors have the names), an optimizer, or
+            param_groups. Those whose .grad is None are passed over. Gradients that are
+            the same memory count, and are scaled, once.
         max_norm: the largest norm allowed, >= 0. 0 gives zeros; infinity only
-            measures, and writes nothing.
+            measures, and writes nothing. Or a chooser, which takes the norm in and sets
+            it: what it decided, .skip above all, is its .last.
         norm_type: the order p of the norm, any number but NaN; 'inf' too.
         error_if_nonfinite: raise NonFiniteGradientError (a RuntimeError), before
             anything is written, if the norm is NaN or infinite for gradients
@@ -57,7 +77,9 @@ def clip_grad_norm_(
 
     Gradients lie on the CPU and are float32, float64, float16, bfloat16, or
     complex if norm_type is 2. They may have any memory format; those with gaps
-    in their memory are clipped in a copy, which is copied back. DTensors whose parts lie
+    in their memory are clipped in a copy, which is copied back. Sparse ones
+    (nn.Embedding(sparse=True)) are coalesced if they are scaled, and count as what they
+    stand for: an index that is there twice counts by its sum. DTensors whose parts lie
     on the CPU (fully_shard with CPUOffloadPolicy) are clipped by the norm of all ranks of
     their device meshes: gradclip.torch.distributed.clip_grad_norm_ does that. If there is any
     other gradient among them, all go to torch's own function.
@@ -84,49 +106,24 @@ def clip_grad_norm_(
         return _fallback.clip_grad_norm_(
             parameters, max_norm, norm_type, error_if_nonfinite, foreach
         )
-    if isinstance(parameters, Tensor):
-        parameters = [parameters]
-    else:
-        is_generator = isinstance(parameters, types.GeneratorType)
-        parameters = list(parameters)
-        if is_generator and not parameters:
-            warnings.warn(
-                "`parameters` is an empty generator, no gradient clipping will occur.",
-                stacklevel=2,
-            )
-    max_norm, norm_type = float(max_norm), float(norm_type)
-    listed_names = checked_names(names, len(parameters))
-    seen = look_at(gradients_of(parameters), listed_names, complex_too=norm_type == 2)
-    if _sharded.may_be(seen):
-        grads = [parameter.grad for parameter in parameters]
-        if _sharded.are_in_memory(parameters, grads):
-            return _sharded.clip_grad_norm_(
-                parameters,
-                grads,
-                max_norm,
-                norm_type,
-                error_if_nonfinite,
-                eps,
-                nonfinite,
-                grad_scale,
-                listed_names,
-            )
-    return _whole.clip_grad_norm_(
-        parameters,
-        seen,
-        max_norm,
-        norm_type,
-        error_if_nonfinite,
-        foreach,
-        eps,
-        nonfinite,
-        grad_scale,
-    )
+    options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
+    listed, names = parameters_of(parameters, names)
+    if not listed and isinstance(parameters, types.GeneratorType):
+        warnings.warn(
+            "`parameters` is an empty generator, no gradient clipping will occur.",
+            stacklevel=2,
+        )
+    seen = look(listed, names, options)
+    if _sharded.MODULE in sys.modules and (isinstance(seen, ForTorch) or seen.place_of is not None):
+        grads = [parameter.grad for parameter in listed]
+        if _sharded.are_in_memory(listed, grads):
+            return _sharded.clip_grad_norm_(listed, grads, max_norm, options, names)
+    return clip_whole(listed, seen, max_norm, options, foreach)
 
 
 def get_total_norm(
-    tensors: TensorOrTensors,
-    norm_type: float = 2.0,
+    tensors: Parameters,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
     *,
@@ -138,7 +135,7 @@ def get_total_norm(
 
     Args:
         tensors: a tensor or any iterable of tensors: the gradients themselves,
-            not the parameters.
+            not the parameters. Of a model, an optimizer or param_groups their gradients.
 
     The other arguments, which tensors are taken, and what is returned, are as for
     clip_grad_norm_; nonfinite="zero" leaves NaN and infinities out of the norm.
@@ -148,25 +145,23 @@ def get_total_norm(
     """
     if torch.compiler.is_compiling():
         return _fallback.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)
-    listed: list[Tensor] = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-    norm_type = float(norm_type)
+    options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale)
+    listed, names = parameters_of(tensors, names)
     seen: Gradients | ForTorch
-    if any(tensor is None for tensor in listed):
+    if isinstance(tensors, (Module, Optimizer)) or _are_groups(tensors):
+        seen = look(listed, names, options)
+        listed = [parameter.grad for parameter in listed if parameter.grad is not None]
+    elif any(tensor is None for tensor in listed):
         seen = ForTorch(0, "is None, or another is")  # which torch has no use for here
     else:
-        listed_names = checked_names(names, len(listed))
-        seen = look_at(gradients_in(listed), listed_names, complex_too=norm_type == 2)
+        seen = look_at(gradients_in(listed), names, *_takes(options))
         if _sharded.may_be(seen) and _sharded.are_in_memory(listed, listed):
-            return _sharded.get_total_norm(
-                listed, norm_type, error_if_nonfinite, nonfinite, grad_scale, listed_names
-            )
-    return _whole.get_total_norm(
-        listed, seen, norm_type, error_if_nonfinite, foreach, nonfinite, grad_scale
-    )
+            return _sharded.get_total_norm(listed, options, names)
+    return norm_whole(listed, seen, options, foreach)
 
 
 def clip_grads_with_norm_(
-    parameters: TensorOrTensors,
+    parameters: Parameters,
     max_norm: float,
     total_norm: Tensor,
     foreach: bool | None = None,
@@ -196,17 +191,16 @@ def clip_grads_with_norm_(
     if torch.compiler.is_compiling():
         _fallback.clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)
         return
-    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    seen = look_at(gradients_of(parameters))
+    options = Options(eps=eps, nonfinite=nonfinite, grad_scale=grad_scale)
+    listed, names = parameters_of(parameters)
+    seen = look(listed, names, options)
     if isinstance(seen, ForTorch) and not _sharded.is_dtensor(total_norm):
-        parameters, seen = _sharded.local_parts(parameters, seen)
-    _whole.clip_grads_with_norm_(
-        parameters, seen, float(max_norm), total_norm, foreach, eps, nonfinite, grad_scale
-    )
+        listed, seen = _sharded.local_parts(listed, seen)
+    clip_by_total(listed, seen, float(max_norm), total_norm, options, foreach)
 
 
 def clip_grad_value_(
-    parameters: TensorOrTensors, clip_value: float, foreach: bool | None = None
+    parameters: Parameters, clip_value: float, foreach: bool | None = None
 ) -> None:
     """Clamps every element of the parameters' gradients to [-clip_value, clip_value], in place.
     Does what torch.nn.utils.clip_grad_value_ does.
@@ -226,8 +220,163 @@ def clip_grad_value_(
     if torch.compiler.is_compiling():
         _fallback.clip_grad_value_(parameters, clip_value, foreach)
         return
-    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    seen = look_at(gradients_of(parameters), complex_too=False)
+    listed, names = parameters_of(parameters)
+    seen = look_at(gradients_of(listed), names, complex_too=False)
     if isinstance(seen, ForTorch):
-        parameters, seen = _sharded.local_parts(parameters, seen, complex_too=False)
-    _whole.clip_grad_value_(parameters, seen, float(clip_value), foreach)
+        listed, seen = _sharded.local_parts(listed, seen, complex_too=False)
+    clip_values(listed, seen, float(clip_value), foreach)
+
+
+# ---------------------------------------- once it is known whose the gradients are --
+
+
+def look(
+    parameters: list[Any], names: list[str] | None, options: Options, memo: Memo | None = None
+) -> Gradients | ForTorch:
+    norm_type = options.norm_type
+    return look_at(gradients_of(parameters), names, norm_type == 2, memo, norm_type >= 0)
+
+
+def _takes(options: Options) -> tuple[bool, None, bool]:
+    return options.norm_type == 2, None, options.norm_type >= 0
+
+
+def clip_whole(
+    parameters: list[Any],
+    seen: Gradients | ForTorch,
+    max_norm: float | Chooser,
+    options: Options,
+    foreach: bool | None,
+) -> Tensor:
+    if hasattr(max_norm, "feed"):
+        return as_tensor(by_chooser(max_norm, parameters, seen, options), seen)
+    max_norm = float(max_norm)  # type: ignore[arg-type]
+    if isinstance(seen, ForTorch):
+        _fallback.refuse(seen, options)
+        _fallback.check_max_norm(max_norm)
+        return _fallback.clip_grad_norm_(
+            parameters, max_norm, options.norm_type, options.error_if_nonfinite, foreach
+        )
+    return as_tensor(clip_seen(seen, max_norm, options), seen)
+
+
+def norm_whole(
+    tensors: list[Any], seen: Gradients | ForTorch, options: Options, foreach: bool | None
+) -> Tensor:
+    if isinstance(seen, ForTorch):
+        _fallback.refuse(seen, options)
+        return _fallback.get_total_norm(
+            tensors, options.norm_type, options.error_if_nonfinite, foreach
+        )
+    return as_tensor(measure_seen(seen, options), seen)
+
+
+def clip_by_total(
+    parameters: list[Any],
+    seen: Gradients | ForTorch,
+    max_norm: float,
+    total_norm: Tensor | float,
+    options: Options,
+    foreach: bool | None,
+) -> None:
+    if isinstance(total_norm, Tensor) and not _is_number(total_norm):
+        seen = ForTorch(0, "is to be scaled by a total_norm that is no number in CPU memory")
+    if isinstance(seen, ForTorch):
+        _fallback.refuse(seen, options)
+        _fallback.check_max_norm(max_norm)
+        _fallback.clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)
+        return
+    if not seen.arrays:
+        _warn_of_gradients(parameters)
+    total = float(total_norm.item() if isinstance(total_norm, Tensor) else total_norm)
+    if math.isnan(total) and options.nonfinite == "propagate":
+        _fallback.check_max_norm(max_norm)
+        _fallback.clip_grads_with_norm_(parameters, max_norm, torch.tensor(total), foreach)
+        return
+    norm = run(ffi.gradclip_clip_grads_with_norm, seen, options, max_norm, total)
+    if options.nonfinite == "zero" or norm.clip_coef != 1.0 or options.grad_scale != 1.0:
+        seen.written()
+
+
+def clip_values(
+    parameters: list[Any], seen: Gradients | ForTorch, clip_value: float, foreach: bool | None
+) -> None:
+    if isinstance(seen, ForTorch):
+        _fallback.check_value(clip_value)
+        _fallback.clip_grad_value_(parameters, clip_value, foreach)
+        return
+    clip_value_of(seen, clip_value)
+    seen.written()
+
+
+def clip_seen(seen: Gradients, max_norm: float, options: Options) -> Norm:
+    """Clips, and raises as torch does: for a non-finite norm, not for an overflow."""
+    first = options
+    if options.error_if_nonfinite:
+        first = options.but(error_if_nonfinite=False, nonfinite="leave")
+    norm = run(ffi.gradclip_clip_grad_norm, seen, first, max_norm, first.norm_type)
+    if options.error_if_nonfinite and norm.nonfinite:
+        _raise_for(norm, options)
+        # Of order 0 or below, the norm of infinities can be finite.
+        first = options.but(error_if_nonfinite=False)
+        norm = run(ffi.gradclip_clip_grad_norm, seen, first, max_norm, first.norm_type)
+    if first.writes(norm):
+        seen.written()
+    return norm
+
+
+def measure_seen(seen: Gradients, options: Options) -> Norm:
+    first = options
+    if options.error_if_nonfinite:
+        first = options.but(error_if_nonfinite=False, nonfinite="leave")
+    norm = run(ffi.gradclip_get_total_norm, seen, first, first.norm_type)
+    if options.error_if_nonfinite and norm.nonfinite:
+        _raise_for(norm, options)
+        if options.nonfinite == "zero":
+            first = options.but(error_if_nonfinite=False)
+            norm = run(ffi.gradclip_get_total_norm, seen, first, first.norm_type)
+    return norm
+
+
+def by_chooser(
+    chooser: Any, parameters: list[Any], seen: Gradients | ForTorch, options: Options
+) -> Norm:
+    """Clips as a chooser of this package decides; its .last is the decision."""
+    if options.error_if_nonfinite and not isinstance(seen, ForTorch):
+        measure_seen(seen, options)
+    if options.nonfinite == "propagate":  # a NaN is left alone, and its step to be skipped
+        options = options.but(nonfinite="leave", error_if_nonfinite=False)
+    return _fallback.clip_by_chooser(chooser, parameters, seen, options)
+
+
+def as_tensor(norm: float, seen: Gradients | ForTorch) -> Tensor:
+    if isinstance(seen, Gradients) and not seen.arrays:
+        return torch.tensor(0.0)  # of the default dtype on the default device, as torch's
+    wide = isinstance(seen, Gradients) and seen.wide
+    wide = wide or FLOAT32_MAX < norm < math.inf
+    # Without a device it would follow torch.set_default_device, away from the gradients.
+    return torch.tensor(norm, dtype=torch.float64 if wide else torch.float32, device="cpu")
+
+
+def _raise_for(norm: Norm, options: Options) -> None:
+    if not math.isfinite(norm):
+        raise NonFiniteGradientError(norm.nonfinite, options.norm_type)
+
+
+def _is_number(total_norm: Tensor) -> bool:
+    return type(total_norm) is Tensor and total_norm.is_cpu and total_norm.numel() == 1
+
+
+def _are_groups(given: Any) -> bool:
+    return isinstance(given, list) and bool(given) and isinstance(given[0], dict)
+
+
+def _warn_of_gradients(parameters: list[Any]) -> None:
+    if any(
+        not isinstance(p, Parameter) and not (p.requires_grad and p.is_leaf) for p in parameters
+    ):
+        warnings.warn(
+            "clip_grads_with_norm_ takes parameters, and was given tensors that have no gradient "
+            "(gradients themselves?): nothing is clipped",
+            stacklevel=4,
+        )

@@ -11,8 +11,7 @@ from .._gradients.array import wrong_dtype
 from .._gradients.rows import Table
 from .._methods.examples import PerExample, clipped, count_examples, per_example
 from .._native.errors import UnsupportedError
-from ._fast import DTYPES
-from ._rows import not_plain
+from ._rows import DTYPES, not_plain
 
 
 def clip_per_example(

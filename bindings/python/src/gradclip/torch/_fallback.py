@@ -14,10 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import utils
 
-from .._methods import on_rows
+from .._choosers.chooser import decide
+from .._methods.whole import clip_coef, clip_value_of, measure, run
+from .._native import ffi
+from .._native.call import Options
 from .._native.errors import UnsupportedError
 from .._norm import ALL_FINITE, NonFinite, Norm
-from ._rows import NOTHING
+from ._rows import NOTHING, ForTorch, Gradients
 
 if not hasattr(utils, "get_total_norm"):
     raise ImportError(f"gradclip.torch needs torch 2.6 or newer (found {torch.__version__})")
@@ -28,8 +31,61 @@ clip_grads_with_norm_: Callable[..., None] = utils.clip_grads_with_norm_
 get_total_norm: Callable[..., torch.Tensor] = utils.get_total_norm
 
 
+def refuse(why: ForTorch, options: Options) -> None:
+    """UnsupportedError if an argument is given that torch's own functions do not have."""
+    for name, default in (("eps", 1e-6), ("nonfinite", "propagate"), ("grad_scale", 1.0)):
+        value = getattr(options, name)
+        if value != default:
+            raise UnsupportedError(
+                f"{name}={value!r} needs gradients that the library can clip, but gradient "
+                f"{why.tensor} {why.what}: torch's own function, which could, has no {name}"
+            )
+
+
+def only_library(seen: Gradients | ForTorch, what: str) -> Gradients:
+    """The gradients, for a way of clipping that torch has no function for."""
+    if isinstance(seen, ForTorch):
+        raise UnsupportedError(f"gradient {seen.tensor} {seen.what}: {what}")
+    return seen
+
+
+def check_max_norm(max_norm: float) -> None:
+    """Refuses, as the library does, what cannot be a norm, for calls that go to torch."""
+    run(ffi.gradclip_clip_grads_with_norm, NOTHING, Options(), max_norm, 0.0)
+
+
+def check_value(clip_value: float) -> None:
+    clip_value_of(NOTHING, clip_value)
+
+
+def clip_by_chooser(
+    chooser: Any,
+    parameters: list[Any],
+    seen: Gradients | ForTorch,
+    options: Options,
+    loss: float | None = None,
+    names: list[str] | None = None,
+) -> Norm:
+    """Clips as a chooser of this package decides: the library where it can, torch elsewhere."""
+    if not hasattr(chooser, "clip_rows") or isinstance(chooser, type):
+        raise TypeError(
+            f"max_norm must be a number or one of gradclip's choosers, made (got {chooser!r})"
+        )
+    if not isinstance(seen, ForTorch):
+        norm: Norm = chooser.clip_rows(seen, options, loss).norm
+        return norm
+    named = options.but(nonfinite="propagate" if options.nonfinite == "leave" else "zero")
+    refuse(seen, named)
+    work = InTorch(parameters, names, options)
+    norm, decision = decide(
+        chooser, work, {"loss": loss} if "SkipStep" in chooser._kind_name() else {}
+    )
+    decision.norm = norm
+    return norm
+
+
 class InTorch:
-    """What _monitor.InLibrary does, on any device and in any layout that torch can multiply.
+    """What InLibrary of _monitor does, on any device and in any layout that torch can multiply.
 
     Norms are summed in float64 where the device has it.
     """
@@ -37,21 +93,17 @@ class InTorch:
     def __init__(
         self,
         parameters: list[Any],
-        names: Sequence[str] | None,
-        norm_type: float,
-        eps: float,
-        grad_scale: float,
-        look: Callable[[], tuple[list[tuple[int, int]], int]],
+        names: list[str] | None,
+        options: Options,
     ) -> None:
         self.names = names
-        self.culprits = look
         self._grads = [(i, p.grad) for i, p in enumerate(parameters) if p.grad is not None]
         self._count = len(parameters)
-        self._norm_type = norm_type
-        self._eps = eps
-        self._grad_scale = grad_scale
+        self._norm_type: float = options.norm_type
+        self._eps = options.eps
+        self._grad_scale = options.grad_scale
         # Refuses what the library would: it is not asked again.
-        on_rows.get_total_norm(NOTHING, norm_type, False, "leave", grad_scale, False)
+        measure(NOTHING, options)
 
     @torch.no_grad()
     def clip(self, max_norm: float, nonfinite: str) -> Norm:
@@ -64,7 +116,7 @@ class InTorch:
             norm.nonfinite = found
         coef = math.nan
         if not math.isnan(norm):
-            coef = on_rows.clip_coef(max_norm, norm, self._eps)
+            coef = clip_coef(max_norm, norm, self._eps)
         return self.multiply(norm, coef, None)
 
     @torch.no_grad()
@@ -92,6 +144,10 @@ class InTorch:
             if factor != 1.0:
                 grad.mul_(factor)
         return norm
+
+    def culprits(self) -> tuple[list[tuple[int, int]], int]:
+        counts = [(i, int((~torch.isfinite(elements(g))).sum())) for i, g in self._grads]
+        return [(i, count) for i, count in counts if count], len(self._grads)
 
     def places(self) -> tuple[list[int], int]:
         return [place for place, grad in self._grads if grad.numel()], self._count

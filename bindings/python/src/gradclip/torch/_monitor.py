@@ -6,24 +6,23 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from .._gradients.types import NonFinitePolicy
 from .._monitor.monitor import InLibrary
 from .._monitor.recorder import Recorder, Step, Work, given_number
-from ._fallback import InTorch, elements
-from ._fast import Memo
-from ._rows import ForTorch, checked_names, gradients_of, look_at
+from ._clip import look
+from ._fallback import InTorch
+from ._rows import ForTorch, Memo, Parameters, parameters_of
 
 
 class Monitor(Recorder):
     """Clips the gradients of every step, keeps their norms, and says what went wrong.
 
     Args:
-        parameters: a model (a torch.nn.Module), named parameters (what named_parameters()
-            gives), a parameter, or an iterable of parameters.
+        parameters: a model, its named_parameters(), parameters, an optimizer, ..., as for
+            clip_grad_norm_.
         max_norm: the largest norm allowed, >= 0 (infinity: only watch), or a chooser, as for
             gradclip.Monitor.
         norm_type: as for clip_grad_norm_.
@@ -63,9 +62,9 @@ class Monitor(Recorder):
 
     def __init__(
         self,
-        parameters: torch.nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]],
+        parameters: Parameters,
         max_norm: Any,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         *,
         eps: float = 1e-6,
         nonfinite: NonFinitePolicy = "leave",
@@ -76,7 +75,10 @@ class Monitor(Recorder):
         tag: str = "gradclip",
         history: int = 1_000_000,
     ) -> None:
-        self._parameters, self._names = _named(parameters, names)
+        self._parameters, self._names = parameters_of(parameters, names)
+        for i, parameter in enumerate(self._parameters):
+            if not isinstance(parameter, Tensor):
+                raise TypeError(f"parameters[{i}] is no tensor (got {parameter!r})")
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer (got {optimizer!r})")
         self._optimizer = optimizer
@@ -107,45 +109,11 @@ class Monitor(Recorder):
         if learning_rate is None and self._optimizer is not None:
             learning_rate = self._optimizer.param_groups[0]["lr"]
         scale = given_number(grad_scale, "grad_scale")
-        seen = look_at(
-            gradients_of(self._parameters), self._names, self._norm_type == 2, self._memo
-        )
+        options = self._options(scale)
+        seen = look(self._parameters, self._names, options, self._memo)
         work: Work
         if isinstance(seen, ForTorch):
-            work = InTorch(
-                self._parameters, self._names, self._norm_type, self._eps, scale, self._look
-            )
+            work = InTorch(self._parameters, self._names, options)
         else:
-            work = InLibrary(
-                seen,
-                self._names,
-                self._norm_type,
-                self._eps,
-                scale,
-                self._look,
-                len(self._parameters),
-                seen.place_of_row,
-                seen.written,
-            )
+            work = InLibrary(seen, options)
         return self._step(work, step, learning_rate, loss, scale)
-
-    def _look(self) -> tuple[list[tuple[int, int]], int]:
-        gradients = [(i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None]
-        counts = [(i, int((~torch.isfinite(elements(grad))).sum())) for i, grad in gradients]
-        return [(i, count) for i, count in counts if count], len(gradients)
-
-
-def _named(parameters: Any, names: Iterable[str] | None) -> tuple[list[Any], list[str] | None]:
-    if isinstance(parameters, torch.nn.Module):
-        parameters = parameters.named_parameters()
-    listed: list[Any] = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    found: list[str] | None = None
-    if listed and all(isinstance(entry, tuple) and len(entry) == 2 for entry in listed):
-        found = [str(name) for name, _ in listed]
-        listed = [parameter for _, parameter in listed]
-    for i, parameter in enumerate(listed):
-        if not isinstance(parameter, Tensor):
-            raise TypeError(f"parameters[{i}] is no tensor (got {parameter!r})")
-    if names is not None:
-        found = checked_names(names, len(listed))
-    return listed, found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from types import TracebackType
 from typing import Any, ClassVar
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 from torch.nn import utils
 from torch.nn.utils import clip_grad
 
-from .._rebinding import Place, Rebinding
+from .._rebinding import Place, Rebinding, held_in
 from . import _clip, _fallback
 
 _OURS = {
@@ -19,7 +18,7 @@ _OURS = {
     "clip_grads_with_norm_": _clip.clip_grads_with_norm_,
     "get_total_norm": _clip.get_total_norm,
 }
-_ORIGINALS: dict[int, str] = {id(getattr(_fallback, name)): name for name in _OURS}
+_BY_ORIGINAL: dict[int, Any] = {id(getattr(_fallback, name)): ours for name, ours in _OURS.items()}
 
 
 class Patch:
@@ -36,7 +35,7 @@ class Patch:
     _rebinding: ClassVar[Rebinding | None] = None  # of the patches that hold
     _holding: ClassVar[set[Patch]] = set()
 
-    def __init__(self) -> None:
+    def __init__(self, everywhere: bool = False) -> None:
         if not Patch._holding:
             Patch._rebinding = Rebinding(
                 [
@@ -48,13 +47,20 @@ class Patch:
                 "gradclip.torch.patch",
             )
         Patch._holding.add(self)
-        self.missed: tuple[str, ...] = tuple(_holders())
+        held = _holders()
+        self._elsewhere: Rebinding | None = None
+        if everywhere and held:
+            self._elsewhere = Rebinding(held, "gradclip.torch.patch")
+            held = []
+        self.missed: tuple[str, ...] = tuple(f"{p.holder.__name__}.{p.name}" for p in held)
 
     def undo(self) -> None:
         """Puts torch's functions back, if no other patch holds; calling it twice is fine.
 
         A name that somebody else has bound meanwhile stays as it is.
         """
+        if self._elsewhere is not None:
+            self._elsewhere.undo()
         Patch._holding.discard(self)
         if not Patch._holding and Patch._rebinding is not None:
             Patch._rebinding.undo()
@@ -77,13 +83,14 @@ class Patch:
         return f"<gradclip.torch.patch of torch.nn.utils{missed}>"
 
 
-def patch() -> Patch:
+def patch(everywhere: bool = False) -> Patch:
     """Puts this module's functions under torch.nn.utils and torch.nn.utils.clip_grad.
 
     Libraries that call torch.nn.utils.clip_grad_norm_ (Lightning, accelerate, the
     Trainer of transformers) then use them unchanged. Modules that were loaded
     before and hold a function itself (`from torch.nn.utils import ...`) do not see
-    the patch: a warning names them. Patch first. torch's deprecated alias
+    the patch: a warning names them. Patch first, or with everywhere=True, which rebinds
+    those names too (in modules, not in what functions or objects keep). torch's deprecated alias
     clip_grad_norm is left alone.
 
     Returns:
@@ -96,23 +103,16 @@ def patch() -> Patch:
     >>> torch.nn.utils.clip_grad_norm_ is clip_grad_norm_
     False
     """
-    patched = Patch()
+    patched = Patch(everywhere)
     if patched.missed:
         warnings.warn(
             "these hold torch's own functions, and keep using them; patch before they are "
-            f"imported: {', '.join(patched.missed)}",
+            f"imported, or with everywhere=True: {', '.join(patched.missed)}",
             stacklevel=2,
         )
     return patched
 
 
-def _holders() -> list[str]:
+def _holders() -> list[Place]:
     """Where loaded modules hold torch's own functions under a global name."""
-    found = []
-    for module_name, module in sorted(sys.modules.items()):
-        if module is _fallback or module is clip_grad:
-            continue
-        # The dictionary, because asking a lazy module for a name would load it.
-        names: dict[str, Any] = getattr(module, "__dict__", {})
-        found += [f"{module_name}.{name}" for name, x in list(names.items()) if id(x) in _ORIGINALS]
-    return found
+    return [place for place in held_in(None, _BY_ORIGINAL) if place.holder is not clip_grad]

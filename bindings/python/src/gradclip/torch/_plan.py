@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from torch import Tensor
 
+from .._choosers.chooser import Chooser
 from .._gradients.types import NonFinitePolicy
-from . import _whole
-from ._clip import TensorOrTensors
-from ._fast import Memo
-from ._rows import ForTorch, Gradients, checked_names, gradients_of, look_at
+from .._native.call import Options
+from ._clip import clip_by_total, clip_values, clip_whole, look, norm_whole
+from ._rows import Memo, Parameters, gradients_of, look_at, parameters_of
 
 
 class Plan:
@@ -24,8 +23,7 @@ class Plan:
     one thread at a time, and not to be traced by torch.compile.
 
     Args:
-        parameters: a parameter, or any iterable of parameters (a generator is
-            used up).
+        parameters: as for clip_grad_norm_ (a generator is used up).
         names: names of the parameters for errors, one each.
 
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -40,14 +38,11 @@ class Plan:
 
     __module__ = "gradclip.torch"  # where users know it from
 
-    def __init__(self, parameters: TensorOrTensors, names: Iterable[str] | None = None) -> None:
-        self._parameters: list[Any] = (
-            [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        )
+    def __init__(self, parameters: Parameters, names: Iterable[str] | None = None) -> None:
+        self._parameters, self._names = parameters_of(parameters, names)
         for i, parameter in enumerate(self._parameters):
             if not isinstance(parameter, Tensor):
                 raise TypeError(f"parameters[{i}] is no tensor (got {parameter!r})")
-        self._names = checked_names(names, len(self._parameters))
         self._memo = Memo()
 
     def __len__(self) -> int:
@@ -57,13 +52,10 @@ class Plan:
     def __repr__(self) -> str:
         return f"<gradclip.torch.Plan of {len(self)} parameters>"
 
-    def _look(self, complex_too: bool) -> Gradients | ForTorch:
-        return look_at(gradients_of(self._parameters), self._names, complex_too, self._memo)
-
     def clip_grad_norm_(
         self,
-        max_norm: float,
-        norm_type: float = 2.0,
+        max_norm: float | Chooser,
+        norm_type: float | str = 2.0,
         error_if_nonfinite: bool = False,
         foreach: bool | None = None,
         *,
@@ -72,22 +64,13 @@ class Plan:
         grad_scale: float = 1.0,
     ) -> Tensor:
         """gradclip.torch.clip_grad_norm_ of the plan's parameters."""
-        norm_type = float(norm_type)
-        return _whole.clip_grad_norm_(
-            self._parameters,
-            self._look(norm_type == 2),
-            float(max_norm),
-            norm_type,
-            error_if_nonfinite,
-            foreach,
-            eps,
-            nonfinite,
-            grad_scale,
-        )
+        options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
+        seen = look(self._parameters, self._names, options, self._memo)
+        return clip_whole(self._parameters, seen, max_norm, options, foreach)
 
     def get_total_norm(
         self,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         error_if_nonfinite: bool = False,
         foreach: bool | None = None,
         *,
@@ -95,17 +78,10 @@ class Plan:
         grad_scale: float = 1.0,
     ) -> Tensor:
         """gradclip.torch.get_total_norm of the gradients of the plan's parameters."""
-        norm_type = float(norm_type)
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        return _whole.get_total_norm(
-            gradients,
-            self._look(norm_type == 2),
-            norm_type,
-            error_if_nonfinite,
-            foreach,
-            nonfinite,
-            grad_scale,
-        )
+        options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale)
+        seen = look(self._parameters, self._names, options, self._memo)
+        grads = [p.grad for p in self._parameters if p.grad is not None]
+        return norm_whole(grads, seen, options, foreach)
 
     def clip_grads_with_norm_(
         self,
@@ -118,17 +94,11 @@ class Plan:
         grad_scale: float = 1.0,
     ) -> None:
         """gradclip.torch.clip_grads_with_norm_ of the plan's parameters."""
-        _whole.clip_grads_with_norm_(
-            self._parameters,
-            self._look(True),
-            float(max_norm),
-            total_norm,
-            foreach,
-            eps,
-            nonfinite,
-            grad_scale,
-        )
+        options = Options(eps=eps, nonfinite=nonfinite, grad_scale=grad_scale)
+        seen = look(self._parameters, self._names, options, self._memo)
+        clip_by_total(self._parameters, seen, float(max_norm), total_norm, options, foreach)
 
     def clip_grad_value_(self, clip_value: float, foreach: bool | None = None) -> None:
         """gradclip.torch.clip_grad_value_ of the plan's parameters."""
-        _whole.clip_grad_value_(self._parameters, self._look(False), float(clip_value), foreach)
+        seen = look_at(gradients_of(self._parameters), self._names, False, self._memo)
+        clip_values(self._parameters, seen, float(clip_value), foreach)

@@ -1,27 +1,50 @@
-"""The gradients of torch parameters as rows of the library's list.
+"""The gradients of torch parameters as rows of the library's list: the one collector.
 
-There are two ways to look at a list of tensors. The fast one (_fast.py) gives up
-at the first surprise. The other goes through the tensors one by one, and also takes
-other memory formats, complex and repeated tensors, and tensors with gaps
-in their memory. What neither can pass on to the library is for torch.
+There are two ways to look at a list of tensors. The fast one takes all at once, if they are
+contiguous on the CPU, and gives up at the first surprise. The other goes through the tensors
+one by one, and also takes other memory formats, complex, sparse and repeated tensors, and
+tensors with gaps in their memory. What neither can pass on to the library is for torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Iterable, Mapping
+from ctypes import c_uint64
 from operator import attrgetter
-from typing import Any, NamedTuple
+from types import GeneratorType
+from typing import Any, NamedTuple, TypeAlias, Union
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
+from torch.nn import Module, Parameter
+from torch.optim import Optimizer
 
-from .._gradients.layout import Layout, c_order, flat_index, layout
-from .._gradients.rows import Table
+from .._gradients import dlpack
+from .._gradients.layout import Layout, c_order, layout
+from .._gradients.rows import Rows, Table
+from .._gradients.rows import checked_names as _checked_names
 from .._native import ffi
-from .._norm import NonFinite
-from ._fast import DTYPES, KINDS, Memo, RowsAtOnce
 
+Parameters: TypeAlias = Union[
+    Module,
+    Optimizer,
+    Tensor,
+    Iterable[Tensor],
+    Iterable[tuple[str, Tensor]],
+    Iterable[Mapping[str, Any]],
+    Mapping[str, Tensor],
+]
+"""A model, an optimizer, a parameter, parameters, named_parameters(), or param_groups."""
+
+DTYPES = {
+    torch.float32: ffi.GRADCLIP_F32,
+    torch.float64: ffi.GRADCLIP_F64,
+    torch.float16: ffi.GRADCLIP_F16,
+    torch.bfloat16: ffi.GRADCLIP_BF16,
+}
+KINDS = {Tensor, Parameter}  # a subclass may mean anything by its memory
 # A complex number is two real ones, and |z|^2 = re^2 + im^2.
 _COMPLEX = {
     torch.complex64: ffi.GRADCLIP_F32,
@@ -29,9 +52,54 @@ _COMPLEX = {
     torch.complex32: ffi.GRADCLIP_F16,
 }
 _WIDE = {torch.float64, torch.complex128}
+FLOAT32_MAX = torch.finfo(torch.float32).max
 _PORTION = 256  # so that all is asked of a tensor while it is in the cache
 
+_reader = dlpack.reader_of(Tensor)
 _grad_of = attrgetter("grad")
+_is_cpu = attrgetter("is_cpu")
+_dtype_of = attrgetter("dtype")
+
+
+# ------------------------------------------------------------------ what is given --
+
+
+def parameters_of(
+    given: Any, names: Iterable[str] | None = None
+) -> tuple[list[Any], list[str] | None]:
+    """The parameters (or tensors) of whatever holds some, and their names if it has them."""
+    if isinstance(given, Tensor):
+        return [given], checked_names(names, 1)
+    if type(given) in (list, GeneratorType):
+        pass
+    elif isinstance(given, Optimizer):
+        given = given.param_groups
+    elif isinstance(given, Module):
+        given = given.named_parameters()
+    elif isinstance(given, Mapping):
+        given = given.items()
+    listed: list[Any] = list(given)
+    if listed and not isinstance(listed[0], Tensor):
+        first = type(listed[0])
+        if issubclass(first, Mapping) and all("params" in group for group in listed):
+            held = [parameters_of(group["params"]) for group in listed]
+            listed = [parameter for parameters, _ in held for parameter in parameters]
+            if all(inner is not None for _, inner in held):
+                names = (
+                    [name for _, inner in held for name in inner or ()] if names is None else names
+                )
+        elif all(isinstance(entry, tuple) and len(entry) == 2 for entry in listed):
+            if names is None:
+                names = [name for name, _ in listed]
+            listed = [parameter for _, parameter in listed]
+    return listed, checked_names(names, len(listed)) if names is not None else None
+
+
+def checked_names(names: Iterable[str] | None, count: int) -> list[str] | None:
+    return None if names is None else _checked_names(names, count, Gradients.noun)
+
+
+# ----------------------------------------------------------------------- the rows --
 
 
 class ForTorch(NamedTuple):
@@ -41,156 +109,97 @@ class ForTorch(NamedTuple):
     what: str
 
 
-class Gradients:
+class Gradients(Rows):
     """Gradients that can go to the library.
 
     Attributes:
-        tensors: the gradients that are not None.
-        place_of: where each of them stood in the list; None: they are the list.
-        row_of: the row of each; None: the same.
-        table, count: the rows.
-        names: of the whole list, None entries included.
         wide: whether one of them is of double precision.
     """
 
-    __slots__ = (
-        "_copies",
-        "_elements_of_row",
-        "count",
-        "names",
-        "place_of",
-        "row_of",
-        "table",
-        "tensors",
-        "wide",
-    )
+    __slots__ = ("_copies", "_values", "wide")
+
+    noun = "parameter"
 
     def __init__(
         self,
         tensors: list[Tensor],
         place_of: list[int] | None,
         names: list[str] | None,
+        places: int,
         table: Table,
         wide: bool,
-        row_of: list[int] | None = None,
-        copies: list[tuple[Tensor, Tensor]] | None = None,
     ) -> None:
-        self.tensors = tensors
+        self.arrays: list[Tensor] = tensors
         self.place_of = place_of
         self.names = names
+        self.places = places
         self.table = table
-        self.count: int = len(table.words) // 4
+        self.count = len(table.words) // 4
         self.wide = wide
-        self.row_of = row_of
-        self._copies = copies or []
+        self.row_of: list[int] | None = None
+        self._copies: list[tuple[Tensor, Tensor]] = []
+        self._values: dict[int, Tensor] = {}  # coalesced, of the arrays that are sparse
 
     def written(self) -> None:
-        """To be called when the library has written them.
-
-        Copies go back to the tensors with gaps, and autograd is told: a later
+        """Copies go back to the tensors with gaps, and autograd is told: a later
         backward pass through a changed gradient must raise as it does with torch.
         """
         if self._copies:
             with torch.no_grad():
                 for tensor, copy in self._copies:
                     tensor.copy_(copy)
-        if self.tensors:
-            increment_version(self.tensors)
+        if self.arrays:
+            increment_version(self.arrays)
 
-    def nonfinite(self, result: ffi.gradclip_result) -> NonFinite:
-        row = result.first_tensor
-        i = row if self.row_of is None else self.row_of.index(row)
-        tensor = self.tensors[i]
-        first = result.first_element // 2 if tensor.is_complex() else result.first_element
-        order = dense_layout(tensor) or c_order(tensor.shape)  # a copy is in C order
-        index = order.index_of(first)
-        place = i if self.place_of is None else self.place_of[i]
-        return NonFinite(
-            count=result.nonfinite_count,
-            nan_count=result.nan_count,
-            tensor=place,
-            name=None if self.names is None else self.names[place],
-            element=flat_index(index, order.shape),
-            index=index,
+    def order(self, i: int) -> Layout:
+        tensor = self.arrays[i]
+        return dense_layout(tensor) or c_order(tensor.shape)  # a copy is in C order
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        return tuple(self.arrays[i].shape)
+
+    def dtype(self, i: int) -> str:
+        return str(self.arrays[i].dtype).removeprefix("torch.")
+
+    def index_of(self, i: int, element: int) -> tuple[int, ...]:
+        tensor = self.arrays[i]
+        if tensor.is_complex():
+            element //= 2
+        coalesced = self._values.get(i)
+        if coalesced is None:
+            return self.order(i).index_of(element)
+        values, indices = coalesced._values(), coalesced._indices()
+        stored, *rest = c_order(values.shape).index_of(element)
+        return (*indices[:, stored].tolist(), *rest)
+
+    def label(self, i: int) -> str:
+        place = self.place(i)
+        return (
+            f"gradient {place}" if self.names is None else f"the gradient of {self.names[place]!r}"
         )
-
-    def place_of_row(self) -> list[int]:
-        """Where in the list the gradient of each row stood, the first if it is there twice."""
-        places = range(len(self.tensors)) if self.place_of is None else self.place_of
-        first: dict[int, int] = {}
-        for i, place in enumerate(places):
-            first.setdefault(i if self.row_of is None else self.row_of[i], place)
-        return [first[row] for row in range(self.count)]
-
-    def norms(self, of_rows: list[float]) -> tuple[float, ...]:
-        """For each of the list but the last ones that are None; None entries have 0."""
-        of_tensors = of_rows if self.row_of is None else [of_rows[row] for row in self.row_of]
-        if self.place_of is None:
-            return tuple(of_tensors)
-        norms = [0.0] * (self.place_of[-1] + 1 if self.place_of else 0)
-        for place, norm in zip(self.place_of, of_tensors):
-            norms[place] = norm
-        return tuple(norms)
-
-
-NOTHING = Gradients([], None, None, Table.of((), (), ()), False)
-
-
-def look_at(
-    gradients: _Gathered,
-    names: list[str] | None = None,
-    complex_too: bool = True,
-    memo: Memo | None = None,
-) -> Gradients | ForTorch:
-    """The gradients for the library, or why they are for torch.
-
-    names has one name for each that was asked for a gradient; complex_too says
-    whether complex tensors are for the library.
-    """
-    tensors, place_of, rows = gradients
-    if rows is not None:
-        found = rows.found() if memo is None else memo.found(rows)
-        if found is not None:
-            return Gradients(tensors, place_of, names, *found)
-    return _one_by_one(tensors, place_of, names, complex_too)
-
-
-def checked_names(names: Iterable[str] | None, count: int) -> list[str] | None:
-    if names is None:
-        return None
-    if isinstance(names, str):
-        raise TypeError(f"names must be an iterable of names, one a parameter (got {names!r})")
-    listed = [str(name) for name in names]
-    if len(listed) != count:
-        raise ValueError(f"names must have one name a parameter: {count} (got {len(listed)})")
-    return listed
-
-
-# -------------------------------------------------------------------- at once --
 
 
 class _Gathered(NamedTuple):
     tensors: list[Any]  # without None
     place_of: list[int] | None  # where each stood; None: there was no None
-    rows: RowsAtOnce | None  # None if not all are such tensors
-
-
-def gradients_of(parameters: list[Any]) -> _Gathered:
-    """The .grad of each of parameters, None left out."""
-    return _gather(parameters, lambda chunk: tuple(map(_grad_of, chunk)))
+    places: int
+    words: array[int] | None  # the rows, as in Table; None if not all are such tensors
 
 
 def gradients_in(tensors: list[Any]) -> _Gathered:
     """The tensors themselves, None left out."""
-    return _gather(tensors, tuple)
+    return gradients_of(tensors, None)
 
 
-def _gather(owners: list[Any], gradients: Callable[[list[Any]], tuple[Any, ...]]) -> _Gathered:
-    rows: RowsAtOnce | None = RowsAtOnce(len(owners))
+def gradients_of(owners: list[Any], grad_of: Any = _grad_of) -> _Gathered:
+    """The .grad of each of some parameters, None left out."""
+    words: array[int] | None = array("Q", bytes(32 * len(owners)))
     tensors: list[Any] = []
     place_of: list[int] | None = None
+    filled = 0
     for start in range(0, len(owners), _PORTION):
-        chunk = gradients(owners[start : start + _PORTION])
+        chunk: Any = owners[start : start + _PORTION]
+        chunk = tuple(chunk if grad_of is None else map(grad_of, chunk))
         kinds = set(map(type, chunk))
         if type(None) in kinds and place_of is None:
             place_of = list(range(start))
@@ -199,41 +208,132 @@ def _gather(owners: list[Any], gradients: Callable[[list[Any]], tuple[Any, ...]]
             chunk = tuple([tensor for tensor in chunk if tensor is not None])
             kinds.discard(type(None))
         tensors += chunk
-        if rows is not None and not (kinds <= KINDS and rows.take(chunk)):
-            rows = None
-    return _Gathered(tensors, place_of, rows)
+        if words is not None and chunk:
+            take = _read if _reader is not None else _ask
+            if kinds <= KINDS and take(chunk, words, filled):
+                filled += len(chunk)
+            else:
+                words = None
+    if words is not None:
+        del words[4 * filled :]
+    # (What tuple makes: a NamedTuple's own constructor is a function in Python.)
+    return tuple.__new__(_Gathered, (tensors, place_of, len(owners), words))
+
+
+class Memo:
+    """What was found the last time, of use to a plan: most of it stays the same."""
+
+    __slots__ = ("table", "wide")
+
+    def __init__(self) -> None:
+        self.table: Table | None = None
+        self.wide = False
+
+
+def look_at(
+    gradients: _Gathered,
+    names: list[str] | None = None,
+    complex_too: bool = True,
+    memo: Memo | None = None,
+    sparse_too: bool = True,
+) -> Gradients | ForTorch:
+    """The gradients for the library, or why they are for torch.
+
+    names has one name for each that was asked for a gradient; complex_too and sparse_too
+    say whether such tensors are for the library.
+    """
+    tensors, place_of, places, words = gradients
+    if words is None:
+        return _one_by_one(gradients, names, complex_too, sparse_too)
+    before = None if memo is None else memo.table
+    if before is not None and words == before.words:
+        return Gradients(tensors, place_of, names, places, before, memo.wide)  # type: ignore[union-attr]
+    first = ffi.gradclip_tensor.from_buffer(words) if words else None
+    table: Table = tuple.__new__(Table, (words, first))
+    if table.overlap() is not None:
+        return _one_by_one(gradients, names, complex_too, sparse_too)
+    wide = ffi.GRADCLIP_F64 in words[2::4]
+    if memo is not None:
+        memo.table, memo.wide = table, wide
+    return Gradients(tensors, place_of, names, places, table, wide)
+
+
+# ------------------------------------------------------------------- all at once --
+
+
+def _read(tensors: tuple[Any, ...], words: array[int], start: int) -> bool:
+    """Fills words with tensors; False if one is not as it must be. Where torch has DLPack's C
+    exchange functions (2.13 does) the library itself asks them."""
+    addresses: Any = id(tensors) + tuple.__basicsize__
+    if not dlpack.tuples_end_in_their_items:
+        addresses = array("Q", map(id, tensors))
+        addresses = (c_uint64 * len(tensors)).from_buffer(addresses)
+    first = ffi.gradclip_tensor.from_buffer(words, 32 * start)
+    try:
+        return ffi.gradclip_tensors_from_dlpack(addresses, len(tensors), _reader, first) == 0
+    except Exception:  # torch's own, of several types: for sparse tensors and others
+        return False
+
+
+def _ask(tensors: tuple[Any, ...], words: array[int], start: int) -> bool:
+    """The same with an older torch: each question goes to all in a map() over C functions."""
+    # Where torch knows no other device, what has an address lies on the CPU.
+    if torch.accelerator.current_accelerator() is not None and not all(map(_is_cpu, tensors)):
+        return False
+    try:
+        if not all(map(Tensor.is_contiguous, tensors)):
+            return False
+        # Tensors without plain memory (sparse, wrapped by torch.func) raise here.
+        addresses = list(map(Tensor.data_ptr, tensors))
+    except RuntimeError:
+        return False
+    dtypes: list[torch.dtype] = list(map(_dtype_of, tensors))
+    if 0 in addresses or not DTYPES.keys() >= set(dtypes):
+        return False
+    table = Table.of(addresses, map(Tensor.numel, tensors), map(DTYPES.__getitem__, dtypes))
+    words[4 * start : 4 * (start + len(tensors))] = table.words
+    return True
 
 
 # ------------------------------------------------------------------- one by one --
 
 
 def _one_by_one(
-    tensors: list[Any], place_of: list[int] | None, names: list[str] | None, complex_too: bool
+    gradients: _Gathered, names: list[str] | None, complex_too: bool, sparse_too: bool
 ) -> Gradients | ForTorch:
+    tensors, place_of, places, _ = gradients
     rows: dict[tuple[Any, ...], int] = {}
     columns: list[tuple[int, int, int]] = []  # address, length, dtype of each row
     row_of = []
-    copies = []
+    copies: list[tuple[Tensor, Tensor]] = []
+    sparse: dict[int, Tensor] = {}
     for i, tensor in enumerate(tensors):
         place = i if place_of is None else place_of[i]
-        what = _for_torch(tensor, complex_too)
+        what = _for_torch(tensor, complex_too, sparse_too)
         if what is not None:
             return ForTorch(place, what)
-        length, dtype = tensor.numel(), _dtype(tensor.dtype)
-        if tensor.is_complex():
-            length *= 2
+        dtype = _dtype(tensor.dtype)
+        is_sparse = tensor.layout == torch.sparse_coo
+        has_gaps = not is_sparse and dense_layout(tensor) is None
         key: tuple[Any, ...] = (i,)  # of its own: empty tensors share no memory
-        has_gaps = dense_layout(tensor) is None
-        if has_gaps:
+        if is_sparse:
+            key = (-1, id(tensor))
+        elif has_gaps:
             key = (tensor.data_ptr(), tensor.shape, tensor.stride(), dtype)
-        elif length:
-            key = (tensor.data_ptr(), length, dtype)
+        elif tensor.numel():
+            key = (tensor.data_ptr(), tensor.numel(), dtype)
         if key not in rows:
             rows[key] = len(columns)
             held = tensor
-            if has_gaps:
+            if is_sparse:
+                sparse[i] = _coalesced(tensor)
+                held = sparse[i]._values()
+                if sparse[i] is not tensor:
+                    copies.append((tensor, sparse[i]))
+            elif has_gaps:
                 held = _contiguous(tensor)
                 copies.append((tensor, held))
+            length = held.numel() * (2 if tensor.is_complex() else 1)
             columns.append((held.data_ptr() if length else 0, length, dtype))
         row_of.append(rows[key])
     table = Table.of(*(zip(*columns) if columns else ((), (), ())))
@@ -242,17 +342,19 @@ def _one_by_one(
         i = row_of.index(overlap[1])
         return ForTorch(i if place_of is None else place_of[i], "overlaps another in memory")
     wide = any(tensor.dtype in _WIDE for tensor in tensors)
-    return Gradients(tensors, place_of, names, table, wide, row_of, copies)
+    found = Gradients(tensors, place_of, names, places, table, wide)
+    found.row_of, found._copies, found._values = row_of, copies, sparse
+    return found
 
 
-def _for_torch(tensor: Any, complex_too: bool) -> str | None:
+def _for_torch(tensor: Any, complex_too: bool, sparse_too: bool) -> str | None:
     """What makes a tensor one for torch's own function; None if nothing does."""
-    what = not_plain(tensor)
+    what = not_plain(tensor, sparse_too)
     if what is not None:
         return what
     if tensor.dtype not in DTYPES and not (complex_too and tensor.dtype in _COMPLEX):
         return f"is of {tensor.dtype}"
-    if not tensor.numel():
+    if tensor.layout == torch.sparse_coo or not tensor.numel():
         return None
     try:
         address = tensor.data_ptr()
@@ -265,12 +367,14 @@ def _for_torch(tensor: Any, complex_too: bool) -> str | None:
     return None
 
 
-def not_plain(tensor: Any) -> str | None:
+def not_plain(tensor: Any, sparse_too: bool = False) -> str | None:
     """What makes it no plain tensor in CPU memory, of whatever dtype; None if nothing does."""
     if type(tensor) not in KINDS:
         return f"is of the type {type(tensor).__module__}.{type(tensor).__name__}"
     if not tensor.is_cpu:
         return f"is on the device {tensor.device}"
+    if tensor.layout == torch.sparse_coo and sparse_too:
+        return None
     if tensor.layout != torch.strided or tensor.is_nested:
         return f"has the layout {'nested' if tensor.is_nested else tensor.layout}"
     return None
@@ -300,3 +404,24 @@ def _may_overlap_itself(shape: tuple[int, ...], strides: tuple[int, ...]) -> boo
 def _contiguous(tensor: Tensor) -> Tensor:
     with torch.no_grad():
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu").copy_(tensor)
+
+
+def _coalesced(tensor: Tensor) -> Tensor:
+    """A sparse tensor whose values count once each and lie in C order: the tensor itself if it
+    is one already, so that they are scaled where they are."""
+    with torch.no_grad():
+        coalesced = tensor.detach().coalesce()
+        if tensor.is_coalesced() and tensor._values().is_contiguous():
+            return tensor
+        if coalesced._values().is_contiguous():
+            return coalesced
+        return torch.sparse_coo_tensor(
+            coalesced._indices(),
+            coalesced._values().contiguous(),
+            coalesced.shape,
+            is_coalesced=True,
+            check_invariants=False,
+        )
+
+
+NOTHING = Gradients([], None, None, 0, Table.of((), (), ()), False)

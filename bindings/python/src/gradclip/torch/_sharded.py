@@ -8,7 +8,6 @@ What decides here must be the same on every rank: types, devices and placements,
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from math import inf
 from typing import Any, NamedTuple
 
@@ -16,9 +15,11 @@ import torch
 from torch import Tensor
 
 from .._methods.ranks import Settings
-from . import _whole
-from ._rows import ForTorch, Gradients, gradients_of, look_at
+from .._native.call import Options
+from .._native.errors import UnsupportedError
+from ._rows import FLOAT32_MAX, ForTorch, Gradients, gradients_of, look_at
 
+MODULE = "torch.distributed.tensor"
 _WIDE = (torch.float64, torch.complex128)
 
 
@@ -49,7 +50,7 @@ def is_dtensor(tensor: Any) -> bool:
 
 def _dtensor() -> Any:
     """DTensor, if the program has it: its import takes long."""
-    return getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", None)
+    return getattr(sys.modules.get(MODULE), "DTensor", None)
 
 
 class Part(NamedTuple):
@@ -68,46 +69,50 @@ def local_parts(
     from .distributed import local_part
 
     parts = [Part(local_part(grad) if is_dtensor(grad) else grad) for grad in grads]
-    found = look_at(gradients_of(parts), complex_too=complex_too)
+    found = look_at(gradients_of(parts), complex_too=complex_too, sparse_too=False)
     return parts, found
 
 
 def clip_grad_norm_(
     parameters: list[Any],
     grads: list[Any],
-    max_norm: float,
-    norm_type: float,
-    error_if_nonfinite: bool,
-    eps: float,
-    nonfinite: str,
-    grad_scale: float,
-    names: Iterable[str] | None,
+    max_norm: Any,
+    options: Options,
+    names: list[str] | None,
 ) -> Tensor:
     from .distributed import run
 
-    settings = Settings(max_norm, norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, True)
+    if hasattr(max_norm, "feed"):
+        raise UnsupportedError(
+            f"max_norm must be a number for DTensors: their norm spans ranks (got {max_norm!r})"
+        )
+    settings = _settings(float(max_norm), options)
     norm, gradients = run(parameters, grads, settings, None, (), names, True)
-    if _whole.has_written(norm, nonfinite, grad_scale):
+    if options.writes(norm):
         gradients.written()
     return _as_tensor(norm, parameters)
 
 
-def get_total_norm(
-    tensors: list[Any],
-    norm_type: float,
-    error_if_nonfinite: bool,
-    nonfinite: str,
-    grad_scale: float,
-    names: Iterable[str] | None,
-) -> Tensor:
+def get_total_norm(tensors: list[Any], options: Options, names: list[str] | None) -> Tensor:
     from .distributed import run
 
-    settings = Settings(inf, norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale, True)
-    norm, _ = run(tensors, tensors, settings, None, (), names, False)
+    norm, _ = run(tensors, tensors, _settings(inf, options), None, (), names, False)
     return _as_tensor(norm, tensors)
+
+
+def _settings(max_norm: float, options: Options) -> Settings:
+    return Settings(
+        max_norm,
+        options.norm_type,
+        options.error_if_nonfinite,
+        options.eps,
+        options.nonfinite,
+        options.grad_scale,
+        True,
+    )
 
 
 def _as_tensor(norm: float, owners: list[Any]) -> Tensor:
     # Of parameters, which all ranks of a mesh have: not all may have a gradient.
-    wide = any(owner.dtype in _WIDE for owner in owners) or _whole.FLOAT32_MAX < norm < inf
+    wide = any(owner.dtype in _WIDE for owner in owners) or FLOAT32_MAX < norm < inf
     return torch.tensor(norm, dtype=torch.float64 if wide else torch.float32, device="cpu")

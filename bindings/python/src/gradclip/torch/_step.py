@@ -11,25 +11,27 @@ from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.optim import optimizer as _hooks
 
-from .._methods import on_rows
-from . import _fallback, _whole
-from ._rows import ForTorch, checked_names, gradients_of, look_at
+from .._methods.whole import clip_coef
+from .._native.call import Options
+from . import _fallback
+from ._clip import as_tensor, clip_seen, clip_whole, look, measure_seen
+from ._rows import FLOAT32_MAX, ForTorch, parameters_of
 
 # The optimizers whose fused kernels divide gradients by optimizer.grad_scale. A
 # subclass may do more in its step() than they do, and look at the gradients.
 _FUSED = (Adam, AdamW, SGD, Adagrad)
-_FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 def clip_and_step(
     optimizer: Optimizer,
     max_norm: float,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
     *,
     eps: float = 1e-6,
     names: Iterable[str] | None = None,
+    scaler: Any = None,
     closure: None = None,
 ) -> Tensor:
     """Clips the gradients of an optimizer's parameters, of all groups together, and steps.
@@ -49,6 +51,8 @@ def clip_and_step(
         optimizer: the optimizer. Its gradients have been computed.
         max_norm, norm_type, error_if_nonfinite, foreach, eps: as for clip_grad_norm_.
         names: names of the parameters for errors, one each, in the order of the groups.
+        scaler: the torch.amp.GradScaler that scaled the loss: its unscale_() and step() are
+            called here, and its update() is left to you. Do not call unscale_() before.
         closure: refused. The gradients that a closure would compute do not exist
             yet when they are to be clipped.
 
@@ -69,35 +73,37 @@ def clip_and_step(
             "closure must be None: its gradients would be computed in the step, after "
             f"clipping (got {closure!r})"
         )
-    max_norm, norm_type = float(max_norm), float(norm_type)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    seen = look_at(
-        gradients_of(parameters),
-        checked_names(names, len(parameters)),
-        complex_too=norm_type == 2,
-    )
+    max_norm = float(max_norm)
+    options = Options(float(norm_type), error_if_nonfinite, eps)
+    parameters, names = parameters_of(optimizer, names)
+    if scaler is not None and scaler.is_enabled():
+        scaler.unscale_(optimizer)
+        # What is not finite the scaler has seen: it leaves the step out, and lowers the scale.
+        seen = look(parameters, names, options)
+        norm = clip_whole(parameters, seen, max_norm, options, foreach)
+        scaler.step(optimizer)
+        return norm
+    seen = look(parameters, names, options)
     scale = getattr(optimizer, "grad_scale", None)
     if isinstance(seen, ForTorch):
-        _whole.refuse_options(seen, eps, "propagate", 1.0)
-        _whole.check_max_norm(max_norm)
-        return _by_torch(optimizer, parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+        _fallback.refuse(seen, options.but(nonfinite="propagate"))
+        _fallback.check_max_norm(max_norm)
+        return _by_torch(optimizer, parameters, max_norm, options, foreach)
     scaled_by = 1.0 if scale is None else float(scale)
     if _divides(optimizer) and not seen.wide:
-        norm = _whole.measure(seen, norm_type, error_if_nonfinite, "leave", scaled_by)
-        clip_coef = on_rows.clip_coef(max_norm, norm, eps) if not norm.nonfinite else 1.0
-        if clip_coef * _FLOAT32_MAX > scaled_by:
-            if not norm.nonfinite:
-                with _divisor(optimizer, scaled_by, clip_coef):
+        found = measure_seen(seen, options.but(grad_scale=scaled_by))
+        coef = clip_coef(max_norm, found, eps) if not found.nonfinite else 1.0
+        if coef * FLOAT32_MAX > scaled_by:
+            if not found.nonfinite:
+                with _divisor(optimizer, scaled_by, coef):
                     optimizer.step()
-            return _whole.as_tensor(norm, seen)
+            return as_tensor(found, seen)
     # The optimizer will divide by its grad_scale afterwards: clip as if it had.
-    unit = 1.0 if norm_type == 0 else scaled_by
-    norm = _whole.clip_by_norm(
-        seen, max_norm * unit, norm_type, error_if_nonfinite, eps * unit, "leave", 1.0
-    )
-    if not norm.nonfinite:
+    unit = 1.0 if options.norm_type == 0 else scaled_by
+    found = clip_seen(seen, max_norm * unit, options.but(eps=eps * unit))
+    if not found.nonfinite:
         optimizer.step()
-    return _whole.as_tensor(norm / unit, seen)
+    return as_tensor(found / unit, seen)
 
 
 def _divides(optimizer: Optimizer) -> bool:
@@ -132,12 +138,12 @@ def _by_torch(
     optimizer: Optimizer,
     parameters: list[Any],
     max_norm: float,
-    norm_type: float,
-    error_if_nonfinite: bool,
+    options: Options,
     foreach: bool | None,
 ) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = _fallback.get_total_norm(gradients, norm_type, error_if_nonfinite, foreach)
+    norm_type = options.norm_type
+    norm = _fallback.get_total_norm(gradients, norm_type, options.error_if_nonfinite, foreach)
     scale = getattr(optimizer, "grad_scale", None)
     if scale is not None and norm_type != 0:
         norm = norm / scale.to(norm.device)

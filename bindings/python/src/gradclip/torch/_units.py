@@ -10,24 +10,23 @@ import torch
 from torch import Tensor
 
 from .._gradients.layout import c_order
-from .._gradients.rows import Table
+from .._gradients.rows import Rows, Table
 from .._gradients.types import NonFinitePolicy
 from .._methods import units as by_unit
-from .._methods.parts import PartsNorm, parts_norm
-from .._methods.units import Exclude, coefs_of_rows, excluded
-from .._native.call import options_of
+from .._methods.parts import PartsNorm
+from .._methods.units import Exclude, excluded
+from .._native.call import Options
 from .._native.errors import UnsupportedError
 from .._norm import NonFinite
-from ._fast import DTYPES
-from ._parts import Parameters, listed_of, look_at_all, places_and_rows, writes
-from ._rows import Gradients, dense_layout, not_plain
+from ._parts import look_at_all
+from ._rows import DTYPES, Gradients, Parameters, dense_layout, not_plain, parameters_of
 
 
 def adaptive_clip_grad(
     parameters: Parameters,
     clip_factor: float = 0.01,
     eps: float = 1e-3,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     *,
     axes: str | Sequence[int] = "timm",
     exclude: Exclude = None,
@@ -58,16 +57,18 @@ def adaptive_clip_grad(
     >>> adaptive_clip_grad([weight], clip_factor=0.5).clipped_count, weight.grad
     (1, tensor([[1.5000, 2.0000]]))
     """
-    listed, names = listed_of(parameters, names)
+    options = Options(
+        float(norm_type), error_if_nonfinite, nonfinite=nonfinite, grad_scale=grad_scale
+    )
+    listed, names = parameters_of(parameters, names)
     seen = look_at_all(listed, names)
     left_out = excluded(seen.names, exclude, len(listed))
     rows: dict[int, tuple[int, int, tuple[int, int, int], int, int]] = {}
     keep: list[Any] = []
     permuted: dict[int, tuple[Tensor, Tensor, list[int]]] = {}
     words = seen.table.words
-    for i, tensor in enumerate(seen.tensors):
-        place = i if seen.place_of is None else seen.place_of[i]
-        row = i if seen.row_of is None else seen.row_of[i]
+    for i, tensor in enumerate(seen.arrays):
+        place, row = seen.place(i), seen.row(i)
         if row in rows:
             continue
         address, length, dtype = words[4 * row], words[4 * row + 1], words[4 * row + 2]
@@ -113,29 +114,31 @@ def adaptive_clip_grad(
         [words[4 * i + 1] for i in range(seen.count)],
         [row[3] for row in ordered],
     )
-    options = options_of(1e-6, nonfinite, grad_scale, error_if_nonfinite)
-    result, coefs = by_unit.adaptive_clip_grad(
-        seen, table, [row[2] for row in ordered], clip_factor, eps, float(norm_type), options
+    norm = by_unit.by_unit(
+        _InCopies(seen, permuted),
+        table,
+        [row[2] for row in ordered],
+        clip_factor,
+        eps,
+        options,
+        [bool(row[4]) for row in ordered],
     )
-    norm = parts_norm(_InCopies(seen, permuted), result, error_if_nonfinite)
-    if writes(norm, nonfinite, grad_scale):
+    if options.writes(norm):
         seen.written()
         with torch.no_grad():
             for tensor, mine, by in permuted.values():
                 tensor.copy_(mine.permute(sorted(range(len(by)), key=by.__getitem__)))
-    per_row = coefs_of_rows(coefs, [row[2] for row in ordered], [bool(row[4]) for row in ordered])
-    of_all: list[Any] = [None] * len(listed)
-    for place, row in places_and_rows(seen):
-        of_all[place] = per_row[row]
-    norm.clip_coefs = tuple(of_all)
-    norm.clipped_count = sum(1 for coef in coefs if coef != 1.0)
     return norm
 
 
-class _InCopies:
-    """Tells where a NaN lies, of gradients some of which were clipped in a permuted copy."""
+class _InCopies(Rows):
+    """The rows of gradients, some of which are clipped in a permuted copy."""
+
+    __slots__ = ("_permuted", "_seen")
 
     def __init__(self, seen: Gradients, permuted: dict[int, tuple[Tensor, Tensor, list[int]]]):
+        for name in Rows.__slots__:
+            setattr(self, name, getattr(seen, name))
         self._seen = seen
         self._permuted = permuted
 

@@ -39,10 +39,15 @@ from .._methods import ranks
 from .._methods.accumulator import Accumulator
 from .._native.errors import UnsupportedError
 from .._norm import Norm
-from . import _whole
-from ._clip import TensorOrTensors
-from ._parts import places_and_rows
-from ._rows import ForTorch, Gradients, checked_names, gradients_in, look_at
+from ._rows import (
+    ForTorch,
+    Gradients,
+    Parameters,
+    checked_names,
+    gradients_in,
+    look_at,
+    parameters_of,
+)
 
 __all__ = ["clip_grad_norm_", "finish", "get_total_norm"]
 
@@ -50,9 +55,9 @@ Group: TypeAlias = "dist.ProcessGroup | DeviceMesh | Sequence[dist.ProcessGroup]
 
 
 def clip_grad_norm_(
-    parameters: TensorOrTensors,
+    parameters: Parameters,
     max_norm: float,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     group: Group | None = None,
@@ -108,17 +113,18 @@ def clip_grad_norm_(
     settings = ranks.Settings(
         float(max_norm), float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
     )
-    listed = _listed(parameters)
+    listed, own_names = parameters_of(parameters)
+    names = own_names if names is None else names  # which a rank may have wrong: see _collected
     grads = [parameter.grad for parameter in listed]
     norm, gradients = run(listed, grads, settings, group, uncounted, names, writes=True)
-    if _whole.has_written(norm, nonfinite, grad_scale):
+    if settings.options.writes(norm):
         gradients.written()
     return _tensor(norm)
 
 
 def get_total_norm(
-    tensors: TensorOrTensors,
-    norm_type: float = 2.0,
+    tensors: Parameters,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
     group: Group | None = None,
@@ -139,7 +145,8 @@ def get_total_norm(
     settings = ranks.Settings(
         inf, float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64
     )
-    listed = _listed(tensors)
+    listed, own_names = parameters_of(tensors)
+    names = own_names if names is None else names
     norm, _ = run(listed, listed, settings, group, uncounted, names, writes=False)
     return _tensor(norm)
 
@@ -158,10 +165,6 @@ def finish(
     stay as they are.
     """
     return ranks.finish(_Groups(_groups(group)), accumulator, max_norm, error_if_nonfinite)
-
-
-def _listed(tensors: TensorOrTensors) -> list[Any]:
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 
 
 def run(
@@ -227,13 +230,14 @@ def _collected(
             grad = local_part(grad)
         shards.append(grad)
         is_counted.append(counts)
-    gradients = look_at(gradients_in(shards), listed_names, complex_too)
+    gradients = look_at(gradients_in(shards), listed_names, complex_too, sparse_too=False)
     if isinstance(gradients, ForTorch):
         raise UnsupportedError(
             f"gradient {gradients.tensor} {gradients.what}: only what lies in CPU memory, one "
             "element in one place, can be clipped by a norm over several ranks"
         )
-    rows = {row for place, row in places_and_rows(gradients) if not is_counted[place]}
+    pairs = zip(is_counted, gradients.row_at())
+    rows = {row for counts, row in pairs if row is not None and not counts}
     gradients.table = ranks.without(gradients.table, rows)
     return gradients
 
@@ -243,7 +247,9 @@ def _over(
 ) -> ranks.OverMeshes:
     """Which rows belong to which mesh, and which to none."""
     of_row = [-1] * gradients.count
-    for place, row in places_and_rows(gradients):
+    for place, row in enumerate(gradients.row_at()):
+        if row is None:
+            continue
         mesh = _mesh_of(owners[place], grads[place])
         of_row[row] = -1 if mesh is None else meshes.index(mesh)
 

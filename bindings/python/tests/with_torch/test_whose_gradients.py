@@ -1,0 +1,185 @@
+"""Every function takes a model, named parameters, parameters, an optimizer, groups or a tensor."""
+
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import gradclip  # noqa: E402
+import gradclip.torch as gt  # noqa: E402
+
+
+def model():
+    torch.manual_seed(3)
+    made = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    (made(torch.ones(5, 3)) ** 2).sum().backward()
+    return made
+
+
+GIVEN = {
+    "model": lambda m: m,
+    "named parameters": lambda m: m.named_parameters(),
+    "dictionary": lambda m: dict(m.named_parameters()),
+    "parameters": lambda m: m.parameters(),
+    "list": lambda m: list(m.parameters()),
+    "tuple": lambda m: tuple(m.parameters()),
+    "optimizer": lambda m: torch.optim.SGD(m.parameters(), 0.1),
+    "groups": lambda m: torch.optim.SGD([{"params": [p]} for p in m.parameters()], 0.1).param_groups,
+}
+FUNCTIONS = {
+    "clip_grad_norm_": lambda given: gt.clip_grad_norm_(given, 0.5),
+    "clip_grad_value_": lambda given: gt.clip_grad_value_(given, 0.5),
+    "clip_grads_with_norm_": lambda given: gt.clip_grads_with_norm_(given, 0.5, torch.tensor(2.0)),
+    "clip_by_norm_": lambda given: gt.clip_by_norm_(given, 0.5),
+    "clip_by_block_rms_": lambda given: gt.clip_by_block_rms_(given, 0.5),
+    "adaptive_clip_grad": lambda given: gt.adaptive_clip_grad(given, 0.01),
+    "dispatch_clip_grad": lambda given: gt.dispatch_clip_grad(given, 0.5),
+    "AutoClip": lambda given: gt.AutoClip().clip_(given),
+    "AdaGC": lambda given: gt.AdaGC().clip_(given),
+    "Monitor": lambda given: gt.Monitor(given, 0.5).clip_(),
+    "Plan": lambda given: gt.Plan(given).clip_grad_norm_(0.5),
+}
+
+
+def grads(m):
+    return [p.grad for p in m.parameters()]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("given", GIVEN)
+def test_whatever_holds_parameters_is_taken(given, function):
+    mine, theirs = model(), model()
+    FUNCTIONS[function](GIVEN[given](mine))
+    FUNCTIONS[function](list(theirs.parameters()))
+    assert all(map(torch.equal, grads(mine), grads(theirs)))
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_names_come_from_whatever_has_them(given):
+    mine = model()
+    mine[1].weight.grad[0, 1] = float("nan")
+    with pytest.raises(gradclip.NonFiniteGradientError) as error:
+        gt.clip_grad_norm_(GIVEN[given](mine), 1.0, error_if_nonfinite=True)
+    has_names = given in ("model", "named parameters", "dictionary")
+    assert error.value.nonfinite.name == ("1.weight" if has_names else None)
+    assert error.value.nonfinite.tensor == 2
+
+
+def test_the_norm_of_a_models_gradients():
+    mine = model()
+    expected = gt.get_total_norm(grads(mine))
+    for given in ("model", "optimizer", "groups"):
+        assert gt.get_total_norm(GIVEN[given](mine)) == expected
+
+
+def test_inspect_shows_a_model_by_its_names():
+    mine = model()
+    mine[0].bias.grad.zero_()
+    mine[1].bias.grad = None
+    shown = gt.inspect(mine)
+    assert [report.name for report in shown] == [name for name, _ in mine.named_parameters()]
+    assert shown.problems == ["'0.bias' (gradient 1) is all zero"] and shown[3].shape is None
+    assert shown.total_norm == gt.get_total_norm(mine).item() or shown.total_norm == pytest.approx(
+        gt.get_total_norm(mine).item(), rel=1e-7
+    )
+    assert shown[0].norm == pytest.approx(mine[0].weight.grad.double().norm().item(), rel=1e-15)
+    with pytest.raises(gradclip.UnsupportedError, match="gradient 0 has the layout"):
+        weight = torch.nn.Parameter(torch.zeros(2, 2))
+        weight.grad = torch.eye(2).to_sparse()
+        gt.inspect([weight])
+
+
+def test_max_norm_may_be_a_chooser():
+    mine, theirs = model(), model()
+    chooser, same = gradclip.AutoClip(percentile=50), gt.AutoClip(percentile=50)
+    for _ in range(3):
+        for one in (mine, theirs):
+            one.zero_grad()
+            (one(torch.rand(5, 3, generator=torch.Generator().manual_seed(4))) ** 2).sum().backward()
+        norm = gt.clip_grad_norm_(mine, chooser)
+        decision = same.clip_(theirs)
+        assert norm.item() == pytest.approx(decision.norm.item(), rel=1e-7)
+        assert chooser.last.threshold == decision.threshold
+    assert all(map(torch.equal, grads(mine), grads(theirs)))
+    mine[0].weight.grad[0, 0] = float("inf")
+    before = [grad.clone() for grad in grads(mine)]
+    assert not gt.Plan(mine).clip_grad_norm_(chooser).isfinite() and chooser.last.skip
+    assert all(map(torch.equal, grads(mine), before))
+    with pytest.raises(TypeError, match="max_norm must be a number or one of gradclip's choosers"):
+        gt.clip_grad_norm_(mine, type("Mine", (), {"feed": print})())
+
+
+def test_a_scaler_is_served():
+    """As unscale_(), clip_grad_norm_(), step() are; a step that overflows is left out."""
+    torch.manual_seed(5)
+    results = []
+    for ours in (True, False):
+        torch.manual_seed(5)
+        net = torch.nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for step in range(4):
+            optimizer.zero_grad()
+            x = torch.full((2, 3), float("inf")) if step == 2 else torch.ones(2, 3)
+            scaler.scale((net(x) ** 2).sum()).backward()
+            if ours:
+                norm = gt.clip_and_step(optimizer, 0.1, scaler=scaler)
+            else:
+                scaler.unscale_(optimizer)
+                norm = gt.clip_grad_norm_(net, 0.1)
+                scaler.step(optimizer)
+            assert bool(norm.isfinite()) == (step != 2)
+            scaler.update()
+        results.append((*(p.detach() for p in net.parameters()), torch.tensor(scaler.get_scale())))
+    assert results[1][2] == 512.0
+    for mine, theirs in zip(*results):
+        assert torch.equal(mine, theirs)
+
+
+def test_patch_everywhere_rebinds_what_it_would_only_name():
+    from types import ModuleType
+
+    holder = ModuleType("a_trainer")
+    original = torch.nn.utils.clip_grad_norm_
+    holder.clip = original
+    sys.modules["a_trainer"] = holder
+    try:
+        with pytest.warns(UserWarning, match=r"everywhere=True: .*a_trainer\.clip"):
+            with gt.patch() as patched:
+                assert holder.clip is original and "a_trainer.clip" in patched.missed
+        with gt.patch(everywhere=True) as patched:
+            assert holder.clip is gt.clip_grad_norm_ and patched.missed == ()
+        assert holder.clip is original and torch.nn.utils.clip_grad_norm_ is original
+    finally:
+        del sys.modules["a_trainer"]
+
+
+def test_calls_are_shallow():
+    """From the call to the library: no more than 15 functions of Python, of 5 modules here."""
+    from gradclip._native import ffi
+
+    parameters = list(model().parameters())
+    gt.clip_grad_norm_(parameters, 1.0)
+    frames = []
+
+    def watch(frame, event, argument):
+        if event == "call":
+            frames.append(frame.f_code.co_filename)
+
+    real = ffi.gradclip_clip_grad_norm
+
+    def call(*arguments):
+        sys.setprofile(None)
+        return real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(ffi, "gradclip_clip_grad_norm", call)
+        sys.setprofile(watch)
+        try:
+            gt.clip_grad_norm_(parameters, 1.0)
+        finally:
+            sys.setprofile(None)
+    del frames[-1]  # `call` itself
+    assert len(frames) <= 15, frames
+    assert len({name for name in frames if "gradclip" in name}) <= 5, frames
