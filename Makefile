@@ -166,7 +166,7 @@ example-fcos: lib ## the detector whose loss became NaN, and the max_norm that s
 wheel: lib ## build/dist: a wheel for any Python here, checked by auditwheel, and the sdist
 	bindings/python/package.sh $(BUILD)
 
-test-wheel: wheel ## the wheel on every Python from 3.9 to 3.13 and 3.13t that is here, and the sdist
+test-wheel: wheel ## the wheel on every Python from 3.11 to 3.14, 3.13t and 3.14t that is here, and the sdist
 	bindings/python/tests/run-wheel.sh $(BUILD)
 
 bench: lib ## measure against torch, NumPy and others, and memory's bandwidth (QUICK=1: a minute, NumPy only)

@@ -47,7 +47,7 @@ size=$(wc -c <"$wheel")
 [ "$size" -le "$largest" ] || { echo "FAILED: the wheel has $size bytes, $largest are allowed" >&2; exit 1; }
 
 missing= passed=0
-for version in 3.9 3.10 3.11 3.12 3.13 3.13t; do
+for version in 3.11 3.12 3.13 3.13t 3.14 3.14t; do
     python=$(find_python "$version")
     if [ -z "$python" ]; then
         missing="$missing $version"
