@@ -118,7 +118,8 @@ static void backward(gradclip_accumulator *norm)
                 back[l][b * m + i] = ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
             }
             if (norm != NULL && (i + 1) % ROWS == 0 &&
-                gradclip_accumulator_add_f32(norm, row - (ROWS - 1) * n, (size_t)(ROWS * n)) < 0)
+                (gradclip_accumulator_set_next_tensor(norm, (uint64_t)l) < 0 ||
+                 gradclip_accumulator_add_f32(norm, row - (ROWS - 1) * n, (size_t)(ROWS * n)) < 0))
                 refuse("gradclip_accumulator_add_f32");
         }
     }
@@ -191,10 +192,13 @@ int main(int argc, char **argv)
 
         /* The step needs a norm all the same; this one is not timed. */
         if (both || way == NO_NORM) {
-            if (gradclip_defer_clip_f32(grads, lengths, LAYERS, max_norm, norm_type, NULL, &other) < 0) refuse("the norm");
-            if (!both) result = other;
+            gradclip_status told = gradclip_defer_clip_f32(grads, lengths, LAYERS, max_norm, norm_type, NULL, &other);
+            if (told < 0) refuse("the norm");
+            if (!both) result = other, status = told;
             same += both && memcmp(&other.total_norm, &result.total_norm, sizeof(double)) == 0;
         }
+        if (status == GRADCLIP_NON_FINITE)
+            printf("step %d: NaN or infinite gradients, the first in layer %d: skipped\n", step, (int)result.first_tensor);
         float factor = (float)result.factor;
         for (int l = 0; l < LAYERS && status == GRADCLIP_OK; l++)
             for (size_t i = 0; i < lengths[l]; i++) weights[l][i] -= rate * (factor * grads[l][i]);
