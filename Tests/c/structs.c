@@ -146,6 +146,43 @@ static void result_sizes(void)
     CHECK(x[0] == 3 && x[1] == 4, "written by refused calls");
 }
 
+/* Structs of every size from the first field on, as older and younger programs have them: each call takes what
+ * gradclip_..._init() made of so many bytes, and writes none behind them. */
+static void every_size(void)
+{
+    union { gradclip_options options; gradclip_result result; gradclip_chooser_options chooser_options; gradclip_decision decision;
+            gradclip_per_example_result per_example; unsigned char bytes[256]; } u;
+    double limit = 1, sums[2];
+    gradclip_tensor t = tensor_of(x, 2, GRADCLIP_F64), sum = tensor_of(sums, 2, GRADCLIP_F64);
+    for (size_t size = 8; size <= 200; size++) {
+        gradclip_chooser *chooser = NULL;
+        memset(&u, 0x5a, sizeof u);
+        CHECK_STATUS(gradclip_options_init(&u.options, size), GRADCLIP_OK);
+        x[0] = 3, x[1] = 4;
+        CHECK_STATUS(gradclip_clip_grad_norm(&t, 1, 10, 2, &u.options, NULL), GRADCLIP_OK);
+        CHECK(u.bytes[size] == 0x5a, "options of %zu bytes", size);
+        memset(&u, 0x5a, sizeof u);
+        CHECK_STATUS(gradclip_result_init(&u.result, size), GRADCLIP_OK);
+        CHECK_STATUS(gradclip_clip_grad_norm(&t, 1, 10, 2, NULL, &u.result), GRADCLIP_OK);
+        CHECK(u.bytes[size] == 0x5a && u.result.struct_size == size && (size < 16 || u.result.total_norm == 5), "a result of %zu bytes", size);
+        memset(&u, 0x5a, sizeof u);
+        u.per_example.struct_size = size;
+        CHECK_STATUS(gradclip_clip_per_example(&t, &sum, 1, 1, &limit, 1, GRADCLIP_EXAMPLE_CLIP, NULL, &u.per_example, NULL, NULL), GRADCLIP_OK);
+        CHECK(u.bytes[size] == 0x5a && (size < 16 || u.per_example.clipped == 1), "a result by example of %zu bytes", size);
+        for (uint32_t kind = GRADCLIP_AUTOCLIP; size >= 16 && kind <= GRADCLIP_SKIPSTEP; kind++) {
+            memset(&u, 0x5a, sizeof u);
+            CHECK_STATUS(gradclip_chooser_options_init(&u.chooser_options, size, kind), GRADCLIP_OK);
+            CHECK(u.bytes[size] == 0x5a, "a chooser's options of %zu bytes", size);
+            CHECK_STATUS(gradclip_chooser_create(&u.chooser_options, &chooser), GRADCLIP_OK);
+            memset(&u, 0x5a, sizeof u);
+            CHECK_STATUS(gradclip_decision_init(&u.decision, size), GRADCLIP_OK);
+            CHECK_STATUS(gradclip_chooser_feed(chooser, 5, NULL, &u.decision), GRADCLIP_OK);
+            CHECK(u.bytes[size] == 0x5a && u.decision.struct_size == size, "a decision of %zu bytes", size);
+            gradclip_chooser_free(chooser);
+        }
+    }
+}
+
 int main(void)
 {
     layout();
@@ -153,5 +190,6 @@ int main(void)
     shorter_options();
     longer_options();
     result_sizes();
+    every_size();
     return checks_summary("structs");
 }
