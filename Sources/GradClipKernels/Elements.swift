@@ -70,14 +70,17 @@ enum Float16Element: NarrowElement {
     #endif
 }
 
-// Without conversion instructions, in integers and one exact multiplication.
+// Without conversion instructions, in integers and one exact subtraction.
 
 @inline(__always) func floats(fromHalves bits: SIMD16<UInt32>) -> SIMD16<Float> {
-    // Moved into place, the exponent is 112 too small; multiplying by 2^112
-    // corrects it and normalises subnormal halves as well.
-    let moved = unsafeBitCast((bits & 0x7fff) &<< 13, to: SIMD16<Float>.self)
-    var result = unsafeBitCast(moved * Float(bitPattern: (127 + 112) << 23), to: SIMD16<UInt32>.self)
+    // Moved into place, the exponent of a normal half is 112 too small. A subnormal one becomes the fraction of 2^-14,
+    // which is then taken away: no operand is a subnormal float, which some processors are slow at.
     let size = bits & 0x7fff
+    let moved = size &<< 13
+    let least = SIMD16<UInt32>(repeating: 113 << 23)
+    let rest = unsafeBitCast(moved &+ least, to: SIMD16<Float>.self) - unsafeBitCast(least, to: SIMD16<Float>.self)
+    var result = choose(
+        SIMD16(repeating: 0x400), above: size, unsafeBitCast(rest, to: SIMD16<UInt32>.self), else: moved &+ (112 << 23))
     result = choose(size, above: SIMD16(repeating: 0x7bff), (size &<< 13) | infinityBits, else: result)
     // Hardware quiets a signalling NaN while converting it.
     result = choose(size, above: SIMD16(repeating: 0x7c00), result | 0x0040_0000, else: result)
