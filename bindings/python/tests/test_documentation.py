@@ -66,7 +66,7 @@ def test_choosers_page(capsys):
         pytest.skip("an sdist has no docs")
     page = page.read_text()
     blocks = re.findall(r"```python\n(.*?)```.*?prints `(.*?)`", page, re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for code, printed in blocks:
         exec(compile(code, "docs/choosers.md", "exec"), {})
         assert capsys.readouterr().out.strip() == printed
