@@ -74,10 +74,10 @@ def python(target: Target, tree: Path, work: Path) -> str:
         f"--platform={target.wheel}", "--target", site, wheel)
     library = site / "gradclip" / BINARIES[target.kind]
     environment = {**os.environ, "PYTHONPATH": str(site), "GRADCLIP_LIBRARY": str(library)}
-    done = subprocess.run([sys.executable, "-c", "import gradclip; print(gradclip.total_norm([]))"], cwd=work, env=environment,
+    done = subprocess.run([sys.executable, "-c", "import array, gradclip; print(gradclip.get_total_norm([array.array(\"f\", [3, 4])]))"], cwd=work, env=environment,
                           capture_output=True, text=True)
     if target.name == "linux-x86_64-gnu":
-        assert done.stdout == "0.0\n", done.stderr
+        assert done.stdout == "5.0\n", done.stderr
         return "its library loads here"
     said = re.search(r" is for (.*), and this Python needs (.*)", done.stderr)
     assert done.returncode != 0 and said, done.stderr
