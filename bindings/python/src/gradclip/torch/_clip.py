@@ -106,7 +106,12 @@ def clip_grad_norm_(
         return _fallback.clip_grad_norm_(
             parameters, max_norm, norm_type, error_if_nonfinite, foreach
         )
-    options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
+    refusal: Exception | None = None
+    try:
+        options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
+    except (TypeError, ValueError) as error:
+        refusal = error  # of DTensors the other ranks must hear of it first
+        options = _sharded.unchecked(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale)
     listed, names = parameters_of(parameters, names)
     if not listed and isinstance(parameters, types.GeneratorType):
         warnings.warn(
@@ -118,6 +123,8 @@ def clip_grad_norm_(
         grads = [parameter.grad for parameter in listed]
         if _sharded.are_in_memory(listed, grads):
             return _sharded.clip_grad_norm_(listed, grads, max_norm, options, names)
+    if refusal is not None:
+        raise refusal
     return clip_whole(listed, seen, max_norm, options, foreach)
 
 
@@ -145,7 +152,12 @@ def get_total_norm(
     """
     if torch.compiler.is_compiling():
         return _fallback.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)
-    options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale)
+    refusal: Exception | None = None
+    try:
+        options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale)
+    except (TypeError, ValueError) as error:
+        refusal = error  # of DTensors the other ranks must hear of it first
+        options = _sharded.unchecked(norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale)
     listed, names = parameters_of(tensors, names)
     seen: Gradients | ForTorch
     if isinstance(tensors, (Module, Optimizer)) or _are_groups(tensors):
@@ -157,6 +169,8 @@ def get_total_norm(
         seen = look_at(gradients_in(listed), names, *_takes(options))
         if _sharded.may_be(seen) and _sharded.are_in_memory(listed, listed):
             return _sharded.get_total_norm(listed, options, names)
+    if refusal is not None:
+        raise refusal
     return norm_whole(listed, seen, options, foreach)
 
 

@@ -93,6 +93,15 @@ def clip_grad_norm_(
     return _as_tensor(norm, parameters)
 
 
+def unchecked(
+    norm_type: Any, error_if_nonfinite: bool, eps: float, nonfinite: str, grad_scale: float
+) -> Options:
+    """Options that were refused: the settings that are made of them are, where all ranks hear."""
+    options = Options(float(norm_type), error_if_nonfinite)
+    options.eps, options.nonfinite, options.grad_scale = eps, nonfinite, grad_scale
+    return options
+
+
 def get_total_norm(tensors: list[Any], options: Options, names: list[str] | None) -> Tensor:
     from .distributed import run
 
