@@ -42,7 +42,7 @@ class Offload:
         for i in reversed(range(len(self.parameters))):
             here = self.parameters[i].grad
             assert here is not None
-            for source, target in zip(self.there[i].split(self.chunk), here.split(self.chunk)):
+            for source, target in zip(torch.split(self.there[i], self.chunk), torch.split(here, self.chunk)):
                 yield i, source, target
 
     def copy(self, accumulator: gradclip.Accumulator | None) -> None:
