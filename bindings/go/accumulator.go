@@ -15,12 +15,16 @@ static gradclip_status add(gradclip_accumulator *a, unsigned char *data, uint64_
 static gradclip_status clip(gradclip_accumulator *a, unsigned char *data, uint64_t length, uint32_t dtype,
                             uint32_t flags, double max_norm) {
 	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
-	return gradclip_accumulator_clip(a, &tensor, 1, max_norm, NULL);
+	// (Alone an empty one is nothing to clip.)
+	return length == 0 ? GRADCLIP_OK : gradclip_accumulator_clip(a, &tensor, 1, max_norm, NULL);
 }
 
-// What clipping by the accumulator's norm comes to; nothing is written.
+// What clipping by the accumulator's norm comes to: of a zero, which stays one. (Without gradients it would
+// be what a deferred call comes to.)
 static gradclip_status clip_nothing(gradclip_accumulator *a, double max_norm, gradclip_result *result) {
-	return gradclip_accumulator_clip(a, NULL, 0, max_norm, result);
+	float zero = 0;
+	gradclip_tensor tensor = {&zero, 1, GRADCLIP_F32, GRADCLIP_UNCOUNTED, 1, 0};
+	return gradclip_accumulator_clip(a, &tensor, 1, max_norm, result);
 }
 */
 import "C"
