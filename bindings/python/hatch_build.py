@@ -84,7 +84,10 @@ class LibraryHook(BuildHookInterface):  # type: ignore[type-arg]
         sources = self.sources()
         if sources.parent == Path(self.root):
             return {}  # an sdist made of an sdist: they are in it
-        return {str(sources / name): f"{CARRIED}/{name}" for name in SOURCES}
+        paths = [sources / name for name in SOURCES]
+        # What is a link to a folder is a folder in the sdist.
+        paths += [path for path in (sources / "Sources").iterdir() if path.is_symlink()]
+        return {str(path): f"{CARRIED}/{path.relative_to(sources)}" for path in paths}
 
     def library(self) -> Path:
         prebuilt = os.environ.get("GRADCLIP_PREBUILT")

@@ -16,7 +16,11 @@ library = sdist / "library"
 def tracked(*paths):
     command = ["git", "ls-files", "-z", "--", *paths]
     listed = subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.PIPE, text=True)
-    return [Path(path) for path in listed.stdout.split("\0")[:-1]]
+    found = [Path(path) for path in listed.stdout.split("\0")[:-1]]
+    # A link to a folder is a folder there.
+    links = [path for path in found if (checkout / path).is_dir()]
+    inside = [path / file.name for path in links for file in (checkout / path).iterdir()]
+    return [path for path in found if path not in links] + inside
 
 
 expected = {sdist / path.relative_to(package): path for path in tracked(str(package))}
