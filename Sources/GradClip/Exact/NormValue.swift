@@ -231,7 +231,10 @@ struct LimbBits {
     /// The 64 bits from a position upwards.
     func word(at position: Int) -> UInt64 {
         var word: UInt64 = 0
-        for i in lowest..<count {
+        // (The last limb has up to 63 bits.)
+        let first = max(lowest, (position &- 63) / 40)
+        let last = min(count &- 1, (position &+ 63) / 40)
+        for i in stride(from: first, through: last, by: 1) {
             let limb = UInt64(bitPattern: limbs[i])
             let shift = i &* 40 &- position
             if shift >= 0 && shift < 64 { word |= limb << UInt64(shift) }
