@@ -184,6 +184,9 @@ format: ## format the Swift code
 accuracy: lib ## the error of torch, NumPy, TensorFlow and gradclip for N = 1e4 ... 1e8, with a picture
 	$(MAKE) --no-print-directory -C Benchmarks/accuracy accuracy PYTHON=$(PYTHON) BUILD=../../$(BUILD)
 
+values: lib ## the time of a norm of values of any kind, against normally distributed ones
+	$(MAKE) --no-print-directory -C Benchmarks/accuracy values BUILD=../../$(BUILD)
+
 cost: lib ## the time of the exact norm against a plain float64 loop
 	$(MAKE) --no-print-directory -C Benchmarks/accuracy cost BUILD=../../$(BUILD)
 

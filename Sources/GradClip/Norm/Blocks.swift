@@ -42,7 +42,9 @@ extension Partial {
 
     private mutating func addExact(_ kernels: Kernels, _ block: Block) {
         var found = gk_block()
-        if block.dtype.isHalf && type.term == .square && guess.levels <= 2, let sum = kernels.pointee.fixed_point {
+        if block.dtype.isHalf && type.term == .square && guess.levels <= 2 && !guess.hasNonfinite,
+            let sum = kernels.pointee.fixed_point
+        {
             sum(block.dtype, block.data, Int64(block.count), guess.exponent, &found)
             if found.holds {
                 ExactSum.add(&exact, found.sums.0, exponent: Int(found.bound) &- 58)
@@ -51,21 +53,55 @@ extension Partial {
                 return
             }
         }
-        let most = mostLevels(block.dtype)
-        if guess.levels > most { return addBins(kernels, block) }
-        sumExactly(kernels, block, Int(guess.exponent), Int(guess.levels), &found)
-        if found.holds {
-            if found.largest > 0 { expectLike(found, block) }
-            return
+        if guess.hasNonfinite {
+            if !block.dtype.isNarrow {
+                guess.hasNonfinite = !addBins(kernels, block)
+                return
+            }
+            guess.hasNonfinite = noteNonfinite(kernels, block)
+            if guess.hasNonfinite { return addFinitePart(kernels, block) }
         }
-        // Then it is not finite, or the guess was wrong.
-        let largest = Double(bitPattern: found.largest)
-        if !(largest < .infinity) { return addBins(kernels, block) }
-        let exponent = exponentAbove(largest)
-        let levels = levels(found, block, exponent)
-        if levels <= most { sumExactly(kernels, block, exponent, levels, &found) }
-        if !found.holds { return addBins(kernels, block) }
-        expectLike(found, block)
+        switch addByAccumulators(kernels, block) {
+        case .held: return
+        case .tooWide: addBins(kernels, block)
+        case .nonfinite:
+            guess.hasNonfinite = true
+            if block.dtype.isNarrow {
+                _ = noteNonfinite(kernels, block)
+                addFinitePart(kernels, block)
+            } else {
+                addBins(kernels, block)
+            }
+        }
+    }
+
+    /// A block whose elements that are not finite have been counted: without them, or by exponents, which passes
+    /// over them.
+    private mutating func addFinitePart(_ kernels: Kernels, _ block: Block) {
+        switch addByAccumulators(kernels, copy(kernels, block, 1)) {
+        case .held: return
+        case .tooWide, .nonfinite: addBins(kernels, block, isCounted: true)
+        }
+    }
+
+    private enum Outcome { case held, tooWide, nonfinite }
+
+    /// Adds a block if accumulators hold it, as many as are expected or as it turns out to need.
+    private mutating func addByAccumulators(_ kernels: Kernels, _ block: Block) -> Outcome {
+        let most = mostLevels(block.dtype)
+        if guess.levels > most { return .tooWide }
+        var found = gk_block()
+        sumExactly(kernels, block, Int(guess.exponent), Int(guess.levels), &found)
+        if !found.holds {
+            let largest = Double(bitPattern: found.largest)
+            if !(largest < .infinity) { return .nonfinite }
+            let exponent = exponentAbove(largest)
+            let levels = levels(found, block, exponent)
+            if levels <= most { sumExactly(kernels, block, exponent, levels, &found) }
+            if !found.holds { return .tooWide }
+        }
+        if found.largest > 0 { expectLike(found, block) }
+        return .held
     }
 
     /// Adds a tensor of one block and returns its own norm, from the integers of two accumulators: most
@@ -142,22 +178,20 @@ extension Partial {
         guess.needed = needed
     }
 
-    /// Any block: by exponents.
-    private mutating func addBins(_ kernels: Kernels, _ block: Block) {
+    /// Any block: by exponents. Returns whether it was finite.
+    @discardableResult
+    private mutating func addBins(_ kernels: Kernels, _ block: Block, isCounted: Bool = false) -> Bool {
         let bins = scratch.unsafelyUnwrapped
         let order = order
         let isFinite = kernels.pointee.bins(block.dtype, type.term, block.data, Int64(block.count), bins)
-        if !isFinite { noteNonfinite(kernels, block) }
+        if !isFinite && !isCounted { _ = noteNonfinite(kernels, block) }
         let range =
             block.dtype.isNarrow ? ExactSum.add(&exact, bins: bins, order: order) : wide?.add(bins: bins, order: order)
-        guard let range else { return }
-        if range.isEmpty {
-            if !isFinite { expect(exponent: Int(guess.exponent), levels: 5) }
-            return
-        }
+        guard let range, !range.isEmpty else { return isFinite }
         let levels = levelsNeeded(
             order: order, exponent: range.highest, lowest: range.lowest, bits: block.dtype.significandBits)
-        expect(exponent: range.highest, levels: isFinite ? levels : 5)
+        expect(exponent: range.highest, levels: levels)
+        return isFinite
     }
 
     // --------------------------------------------------- terms that are rounded --
@@ -180,7 +214,7 @@ extension Partial {
             var finite = block
             kernels.pointee.extremes(block.dtype, block.data, Int64(block.count), &found)
             if !found.holds {
-                noteNonfinite(kernels, block)
+                _ = noteNonfinite(kernels, block)
                 finite = copy(kernels, block, 1)
                 kernels.pointee.extremes(finite.dtype, finite.data, Int64(finite.count), &found)
             }
@@ -237,7 +271,7 @@ extension Partial {
         var finite = block
         kernels.pointee.extremes(block.dtype, block.data, Int64(block.count), &found)
         if !found.holds {
-            noteNonfinite(kernels, block)
+            _ = noteNonfinite(kernels, block)
             finite = copy(kernels, block, 1)
             kernels.pointee.extremes(finite.dtype, finite.data, Int64(finite.count), &found)
         }
@@ -266,11 +300,13 @@ extension Partial {
 
     // --------------------------------------------------------------- not finite --
 
-    private mutating func noteNonfinite(_ kernels: Kernels, _ block: Block) {
+    /// Whether there was something.
+    private mutating func noteNonfinite(_ kernels: Kernels, _ block: Block) -> Bool {
         let found = kernels.pointee.nonfinite(block.dtype, block.data, Int64(block.count))
         if found.count > 0 && first == GK_NOWHERE { first = offset &+ found.first }
         nonfinite &+= found.count
         nan &+= found.nan
+        return found.count > 0
     }
 }
 

@@ -113,10 +113,12 @@ struct Partial {
 struct Guess {
     /// All |x| < 2^exponent.
     var exponent: Int32 = 1
-    /// How many accumulators it takes; 4: the bins.
+    /// How many accumulators it takes; 5: the bins.
     var levels: Int32 = 2
     /// How many the block before took.
     var needed: Int32 = 0
+    /// Whether something is not finite.
+    var hasNonfinite = false
     /// T of a sum that is rounded.
     var bound: Int32 = 0
 }
