@@ -9,8 +9,8 @@
 // else can round.
 //
 // The same loop tracks whether an element was too large (or not finite) or too
-// small. Such a block goes another way. Of
-// normally distributed elements it is one block in a hundred; with fewer bits it would be more.
+// small. Such a block goes another way. Of normally distributed bfloat16 it is about
+// one block in 150; with fewer bits it would be more.
 import CGradClipKernels
 
 /// What the lanes hold: a quarter of a block.

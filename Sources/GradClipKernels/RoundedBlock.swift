@@ -2,7 +2,7 @@
 //
 // Every term is correct to 2^-53 or so, and all are positive, so their exact sum
 // would be as well. The two accumulators of the cascade lose another 2^-71 of the
-// largest term. T must follow from the block alone: see RoundedTerms.swift of the engine.
+// largest term. T must follow from the block alone: see Norm/Blocks.swift of the engine.
 import CGradClipKernels
 
 private struct TermVisitor<T: Term>: WideVisitor {

@@ -203,6 +203,9 @@ enum { GK_PARTIALS = 512 * (GK_TILE_COLUMNS + 2), GK_LIMB_ROOM = 2 * GK_WIDE_LIM
 enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_PARTIALS };
 
 _Static_assert(GK_COLUMNS * (8 + 4 * 4) <= GK_WORKSPACE, "sums over examples fit");
+// While columns stand at the end of the scratch memory, a piece of one goes through its beginning.
+_Static_assert(GK_BIN_BYTES <= GK_SCRATCH - GK_TILE, "bins fit before the columns");
+_Static_assert(GK_TILE / GK_TILE_COLUMNS + 64 + GK_POWER_SCRATCH <= GK_SCRATCH - GK_TILE, "powers of a copied piece do");
 
 // What a thread does of a pass: on GK_WORKSPACE bytes, and with others at work on the same or not.
 typedef void (*gk_body)(void *context, void *scratch, bool is_shared);
