@@ -78,7 +78,7 @@ check-test:
 demo: check-demo $(VENV)/.ready ## train a network with and without clipping; draw it; walk through the article
 	$(MAKE) --no-print-directory -C bindings/c/examples demo
 	$(MAKE) --no-print-directory -C bindings/c/examples plot PYTHON=../../../$(VENV)/bin/python PICTURE=../../../$(BUILD)/demo.png
-	$(VENV)/bin/python -m gradclip article
+	$(VENV)/bin/python bindings/python/examples/walk_through.py
 	@echo; echo "The picture of both runs: $(BUILD)/demo.png"
 
 # ------------------------------------------------------------------ tests --

@@ -57,8 +57,9 @@ for version in 3.11 3.12 3.13 3.13t 3.14 3.14t; do
     "$python" -m venv "$venv"
     bare "$venv" pip --quiet --disable-pip-version-check install --no-index "$wheel"
     bare "$venv" python -I "$here/wheel_program.py"
-    bare "$venv" gradclip article >"$work/article"
-    grep -q 17937.589302913588 "$work/article"
+    bare "$venv" gradclip --version | grep -q '^libgradclip '
+    bare "$venv" python -I "$here/../examples/walk_through.py" >"$work/walk"
+    grep -q 17937.589302913588 "$work/walk"
     echo "wheel: works on $("$venv/bin/python" -VV | tr '\n' ' ')"
     passed=$((passed + 1))
     newest=$venv

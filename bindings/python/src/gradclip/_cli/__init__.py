@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from .._native.errors import GradClipError
-from . import advise, article, inspect
+from . import advise, inspect
 
-_COMMANDS = {"advise": advise, "article": article, "inspect": inspect}
+_COMMANDS = {"advise": advise, "inspect": inspect}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gradclip: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader has gone (`gradclip article | head`): there is nobody to
+        # The reader has gone (`gradclip inspect FILE | head`): there is nobody to
         # tell, and Python must not try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

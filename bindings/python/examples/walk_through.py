@@ -1,7 +1,11 @@
+#!/usr/bin/env python3
 """Walks through gradient clipping step by step: the function
 z = sum of x^2 + sum of y^3 at x = [99, 108], y = [45, 75], its gradients, their
 norms, the coefficient and the clipped gradients, as computed by the library.
 Then repeats the arithmetic of PyTorch, which gets a slightly different norm.
+
+    python bindings/python/examples/walk_through.py
+    python bindings/python/examples/walk_through.py --max-norm 50 --norm-type 3
 """
 
 from __future__ import annotations
@@ -12,15 +16,16 @@ import struct
 from array import array
 from collections.abc import Sequence
 
-from .._methods.whole import clip_grad_norm, get_total_norm
-
-HELP = "gradient clipping step by step, on a small example"
+from gradclip import GradClipError, clip_grad_norm, get_total_norm
 
 X = (99.0, 108.0)
 Y = (45.0, 75.0)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--max-norm", type=float, default=100.0, help="default: %(default)s")
     parser.add_argument(
         "--norm-type",
@@ -29,21 +34,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="the order of the norm; may be given several times; default: 2, 1 and inf",
     )
+    arguments = parser.parse_args(argv)
+    try:
+        show(arguments.max_norm, arguments.norm_type or (2.0, 1.0, math.inf))
+    except GradClipError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def show(max_norm: float, norm_types: Sequence[float]) -> None:
     grads = gradients(X, Y)
     print("The function is z = sum(x^2) + sum(y^3), at")
     print(f"  x = {_vector(X)}    y = {_vector(Y)}")
     print("Its gradient is what a small step of each x and y changes z by:")
     for name, grad in grads.items():
         print(f"  dz/d{name} = {_vector(grad)}")
-    for norm_type in arguments.norm_type or (2.0, 1.0, math.inf):
+    for norm_type in norm_types:
         print()
-        walk_through(grads, arguments.max_norm, norm_type)
+        walk_through(grads, max_norm, norm_type)
     print()
     compare_with_float32(grads)
-    return 0
 
 
 # ------------------------------------------------------------- the gradient --
@@ -185,3 +194,7 @@ def _vector(values: Sequence[float] | array[float]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.10g}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,6 @@
-"""`python -m gradclip article` and the command line around it."""
+"""examples/walk_through.py: the steps and the numbers that it shows."""
 
-import os
 import struct
-import subprocess
 import sys
 from array import array
 from pathlib import Path
@@ -11,11 +9,13 @@ import numpy as np
 import pytest
 from article import gradients
 
-from gradclip._cli import article, main
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+import walk_through  # noqa: E402
 
 
 def test_walks_through_all_three_norms(capsys):
-    assert main(["article"]) == 0
+    walk_through.main([])
     text = capsys.readouterr().out
     for step in (
         "dz/dx = [198, 216]",
@@ -43,12 +43,12 @@ def test_walks_through_all_three_norms(capsys):
     ],
 )
 def test_walks_through_the_norm_that_is_asked_for(norm_type, formula, capsys):
-    assert main(["article", f"--norm-type={norm_type}"]) == 0
+    walk_through.main([f"--norm-type={norm_type}"])
     assert formula in capsys.readouterr().out
 
 
 def test_says_why_pytorch_prints_another_norm(capsys):
-    main(["article"])
+    walk_through.main([])
     text = capsys.readouterr().out
     assert "printed by PyTorch as 17937.5879" in text
     assert "17937.589302913588\n  in float32 that is 17937.58984375" in text
@@ -57,12 +57,12 @@ def test_says_why_pytorch_prints_another_norm(capsys):
 
 def test_says_so_where_float32_agrees(capsys):
     # 3, 4 and 12: every norm on the way is an integer.
-    article.compare_with_float32({"x": array("d", [3.0, 4.0]), "y": array("d", [12.0])})
+    walk_through.compare_with_float32({"x": array("d", [3.0, 4.0]), "y": array("d", [12.0])})
     assert "Here both roundings end at the same float32." in capsys.readouterr().out
 
 
 def test_gradients_come_from_the_function():
-    found = article.gradients(article.X, article.Y)
+    found = walk_through.gradients(walk_through.X, walk_through.Y)
     assert (found["x"].tolist(), found["y"].tolist()) == gradients()
     # Against the slope of the function itself, elsewhere too.
     x, y, step = [1.5, -2.0, 0.25], [0.5, 3.0], 1e-6
@@ -78,20 +78,20 @@ def test_gradients_come_from_the_function():
             at[i] = values - step
             below = z(x, y)
             at[i] = values
-            slope = article.gradients(x, y)[name][i]
+            slope = walk_through.gradients(x, y)[name][i]
             assert slope == pytest.approx((above - below) / (2 * step), abs=1e-6)
 
 
 def test_float32_arithmetic_is_numpys():
     for grad in gradients():
         squares = np.float32(grad) * np.float32(grad)
-        assert article.float32_norm(grad) == np.sqrt(np.float32(squares[0] + squares[1]))
+        assert walk_through.float32_norm(grad) == np.sqrt(np.float32(squares[0] + squares[1]))
     expected = struct.unpack("f", struct.pack("f", 17937.5879))[0]
-    assert article.float32_total_norm(gradients()) == expected
+    assert walk_through.float32_total_norm(gradients()) == expected
 
 
 def test_max_norm_and_norm_type_are_taken(capsys):
-    assert main(["article", "--max-norm", "50000", "--norm-type", "3"]) == 0
+    walk_through.main(["--max-norm", "50000", "--norm-type", "3"])
     text = capsys.readouterr().out
     assert "order p = 3, max_norm = 50000" in text
     assert "clip_coef = min(1, max_norm / total_norm) = 1.0" in text
@@ -99,52 +99,18 @@ def test_max_norm_and_norm_type_are_taken(capsys):
 
 
 def test_bad_max_norm_is_one_clear_line(capsys):
-    assert main(["article", "--max-norm", "-1"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("gradclip: max_norm must be") and error.count("\n") == 1
-
-
-def test_version_names_package_and_library(capsys):
-    import gradclip
-    from gradclip._native import ffi
-
     with pytest.raises(SystemExit) as stopped:
-        main(["--version"])
-    assert stopped.value.code == 0
-    package, library = capsys.readouterr().out.splitlines()
-    assert package == f"gradclip {gradclip.__version__}"
-    assert library.endswith(f"from {ffi.library_path}")
-
-
-def test_no_command_is_a_usage_error(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([])
+        walk_through.main(["--max-norm", "-1"])
     assert stopped.value.code == 2
-    assert "required: COMMAND" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert ": max_norm must be" in error and error.count("\n") == 1
 
 
-def test_runs_as_a_module_and_without_numpy(python, tmp_path):
+def test_runs_as_a_script_and_without_numpy(python, tmp_path):
     (tmp_path / "numpy.py").write_text("raise ImportError('blocked by the test')\n")
     code = (
-        f"import sys, runpy; sys.path.insert(0, {str(tmp_path)!r}); sys.argv[1:] = ['article'];"
-        "runpy.run_module('gradclip', run_name='__main__')"
+        f"import sys, runpy; sys.path.insert(0, {str(tmp_path)!r}); sys.argv[1:] = [];"
+        f"runpy.run_path({str(EXAMPLES / 'walk_through.py')!r}, run_name='__main__')"
     )
     assert "17937.589302913588" in python("-c", code).stdout
-    assert "17937.5879" in python("-m", "gradclip", "article").stdout
-
-
-def test_a_closed_pipe_is_no_traceback(python):
-    command = [sys.executable, "-u", "-m", "gradclip", "article"]
-    read, write = os.pipe()
-    os.close(read)
-    try:
-        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
-    finally:
-        os.close(write)
-    assert done.returncode == 1
-    assert done.stderr == ""
-
-
-def test_script_is_declared():
-    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
-    assert 'gradclip = "gradclip._cli:main"' in text
+    assert "17937.5879" in python(str(EXAMPLES / "walk_through.py")).stdout
