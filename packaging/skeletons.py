@@ -94,11 +94,6 @@ def rust_declarations() -> dict[str, list[str]]:
     return {name: [one.split(": ", 1)[1] for one in split(arguments)] for name, arguments in found}
 
 
-def python_declarations() -> dict[str, list[str]]:
-    found = re.findall(r"@_c\((.*?)\)\ndef (gradclip_\w+)\(", FFI.read_text(), flags=re.S)
-    return {name: split(types)[1:] for types, name in found}
-
-
 def swift_declarations() -> dict[str, list[str]]:
     found = {}
     for path in (ROOT / "Sources/GradClipABI").glob("*.swift"):
@@ -177,23 +172,16 @@ def member(function: Function) -> str:
 def write_mechanical(function: Function, functions: list[Function]) -> None:
     name = "gradclip_" + function.name
     change(ROOT / "exports.map", rf"^ *{function.before};\n", f"        {name};\n")
-    rust, python = learn(functions, rust_declarations()), learn(functions, python_declarations())
+    rust = learn(functions, rust_declarations())
     arguments = ", ".join(f"{one.name}: {type_of(rust, one, 'Rust')}" for one in function.arguments)
     returns = {"void": "", "gradclip_status": " -> gradclip_status"}.get(function.returns)
     if returns is None:
         sys.exit(f"skeletons: {name} returns {function.returns}, neither gradclip_status nor void")
     change(ROOT / "bindings/rust/src/raw.rs", rf"^    pub fn {function.before}\(.*?;\n", f"    pub fn {name}({arguments}){returns};\n")
-    comment = textwrap.fill(function.declaration, 96, initial_indent="# ", subsequent_indent="#     ")
-    types = ", ".join([*(["c_int32"] if returns else ["None"]), *(type_of(python, one, "Python") for one in function.arguments)])
-    numbers = {"double": "float", "float": "float"}
-    twin = "".join(
-        f"    {one.name}: {numbers.get(one.type, 'int') if '*' not in one.type else '_Pointer'},\n" for one in function.arguments
-    )
-    change(
-        FFI,
-        rf"^def {function.before}\(.*?\.\.\.\n",
-        f"\n\n{comment}\n@_c({types})\ndef {name}(\n{twin}) -> {'int' if returns else 'None'}: ...\n",
-    )
+    # Lines end behind a comma.
+    whole = re.sub(r"(?<!,) ", "\xa0", function.declaration)
+    declaration = textwrap.fill(whole, 98, subsequent_indent="    ").replace("\xa0", " ")
+    change(FFI, rf"^[\w *]*\b{function.before}\([^;]*;\n", f"{declaration}\n")
 
 
 def names(function: Function) -> list[str]:

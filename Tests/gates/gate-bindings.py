@@ -29,7 +29,7 @@ DECLARED = {
     "Rust": r"\b(?:fn|struct|enum) {0}\b",
     "Go": r"\bfunc (?:\([^)]*\) )?{0}\b|\btype {0}\b",
     "Swift": r"\b(?:func|struct|class|enum|var|let|case) {0}\b|\b{0}\(",
-    "Python": r"\b(?:def|class) {0}\b|^{0} =",
+    "Python": r"\b(?:def|class|typedef struct) {0}\b|^{0} =",
 }
 
 
@@ -111,7 +111,7 @@ def main():
             given = fields.get(f"{struct}.{field}") or fields.get(f"*.{field}") or fields.get(f"{struct}.*") or [""] * 4
             cells = [cell or spelt(field, language) for cell, language in zip(given, LANGUAGES)]
             rows.append((f"{struct}.{field}", cells))
-            if f'"{field}"' not in ffi:
+            if not re.search(rf"\b{field};", ffi):
                 wrong.append(f"Python's declarations lack gradclip_{struct}.{field}")
             for language, cell, path in zip(LANGUAGES, cells, files[struct]):
                 if cell.startswith("!"):

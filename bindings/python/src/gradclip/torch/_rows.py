@@ -270,9 +270,10 @@ def _read(tensors: tuple[Any, ...], words: array[int], start: int) -> bool:
         addresses = (c_uint64 * len(tensors)).from_buffer(addresses)
     first = ffi.gradclip_tensor.from_buffer(words, 32 * start)
     try:
-        return ffi.gradclip_tensors_from_dlpack(addresses, len(tensors), _reader, first) == 0
+        status: int = ffi.gradclip_tensors_from_dlpack(addresses, len(tensors), _reader, first)
     except Exception:  # torch's own, of several types: for sparse tensors and others
         return False
+    return status == 0
 
 
 def _ask(tensors: tuple[Any, ...], words: array[int], start: int) -> bool:
