@@ -520,10 +520,21 @@ gradclip_status gradclip_accumulator_import(gradclip_accumulator *accumulator, c
  * norm of all shards. <gradclip_mpi.h> does all of this over MPI; this is for other
  * transports.
  *
- *     gradclip_accumulator_to_words(accumulator, max_norm, words);
- *     all-reduce words by SUM into sums
- *     gradclip_accumulator_from_words(accumulator, max_norm, sums);
- *     gradclip_accumulator_clip(accumulator, grads, count, max_norm, &result);
+ *     int64_t words[GRADCLIP_WORDS], sums[GRADCLIP_WORDS];
+ *     gradclip_status status = gradclip_accumulator_to_words(accumulator, max_norm, words);
+ *     if (status < 0) {                                    // the others wait for words all the same
+ *         status = gradclip_accumulator_to_words(NULL, max_norm, words);
+ *     }
+ *     ... all-reduce words by SUM into sums ...
+ *     status = gradclip_accumulator_from_words(accumulator, max_norm, sums);
+ *     if (status == GRADCLIP_OK) {
+ *         status = gradclip_accumulator_clip(accumulator, grads, count, max_norm, &result);
+ *     }
+ *     if (status < 0) {                                    // refused on every rank
+ *         fprintf(stderr, "%s\n", gradclip_last_error());
+ *         exit(1);
+ *     }
+ *     if (status == GRADCLIP_OK)  optimizer_step();        // otherwise not finite: skip the step
  *
  * sums[GRADCLIP_WORD_KIND] says whether that is all there is to do, and is the same on
  * every rank:
@@ -621,7 +632,10 @@ gradclip_status gradclip_inspect(const gradclip_tensor *grads, size_t count, dou
  *     gradclip_chooser_options options;
  *     gradclip_chooser *chooser;
  *     gradclip_chooser_options_init(&options, sizeof options, GRADCLIP_AUTOCLIP);
- *     gradclip_chooser_create(&options, &chooser);
+ *     if (gradclip_chooser_create(&options, &chooser) < 0) {
+ *         fprintf(stderr, "%s\n", gradclip_last_error());
+ *         exit(1);
+ *     }
  *     for (every step) {
  *         ... backward pass ...
  *         gradclip_status status = gradclip_chooser_clip(chooser, grads, count, 2.0, NULL, NULL, NULL, NULL);

@@ -10,8 +10,11 @@
  *     gradclip_mpi_result found;
  *     gradclip_status status = gradclip_mpi_clip_grad_norm(
  *         MPI_COMM_WORLD, shards, count, 1.0, 2.0, NULL, &found);
- *     if (status < 0)  fprintf(stderr, "%s\n", gradclip_mpi_last_error(&found));
- *     if (status == GRADCLIP_NON_FINITE)  skip_this_step();   // on every rank, or on none
+ *     if (status < 0) {                                  // refused, and nothing was written
+ *         fprintf(stderr, "%s\n", gradclip_mpi_last_error(&found));
+ *         MPI_Abort(MPI_COMM_WORLD, 1);
+ *     }
+ *     if (status == GRADCLIP_OK)  optimizer_step();      // otherwise not finite: skipped on every rank
  *
  * THE COMMUNICATOR holds the ranks whose gradients belong to one norm, and every one of
  * them makes the call, one whose list is empty too. Gradients that data parallelism has
