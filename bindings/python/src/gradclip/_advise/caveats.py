@@ -10,7 +10,7 @@ from .advice import Warned
 from .asked import Asked
 from .findings import Findings
 from .levels import Jump
-from .long import stride_of
+from .long import stride_of, taken
 
 
 def warnings_of(found: Findings, asked: Asked) -> list[Warned]:
@@ -175,7 +175,7 @@ def _dominating(found: Findings) -> list[Warned]:
     tensors = found.log.tensors
     if tensors is None or len(tensors.names) < 3 or not len(found.settled):
         return []
-    largest, share = tensors.largest[found.settled], tensors.share[found.settled]
+    largest, share = taken(tensors.largest, found.settled), taken(tensors.share, found.settled)
     places, counts = np.unique(largest[(share > 0.9) & (largest >= 0)], return_counts=True)
     if not len(places) or np.max(counts) <= len(found.settled) / 2:
         return []

@@ -11,7 +11,7 @@ from .advice import Replayed
 from .findings import Findings
 from .log import Array
 
-LONGEST = 20_000  # rows that are replayed; of a longer log the last
+LONGEST = 10_000  # rows that are replayed; of a longer log the last
 
 
 def replay(found: Findings) -> list[Replayed]:

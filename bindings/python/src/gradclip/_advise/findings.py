@@ -12,7 +12,7 @@ from .divergence import Divergence, divergence_of
 from .in_force import InForce, applied_of, in_force_of
 from .levels import JUMPS, SETTLED, Drift, drift_of
 from .log import Array, Log, Rows
-from .long import stride_of, taken
+from .long import Places, before, places_of, rows_at, stride_of, taken
 from .percentiles import percentiles_of
 from .rate import Rate, rate_of
 from .sampling import Sampling, sampling_of
@@ -44,7 +44,7 @@ class Findings:
     sampling: Sampling
     pile: Pile | None
     warmup: WarmUp
-    settled: Array
+    settled: Places
     zero: int
     percentiles: dict[str, float]
     drift: Drift
@@ -84,7 +84,7 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
     sampling = sampling_of(log, said.rows)
     begin = warmup_of(log, said.warmup)
     compared = None if pilot is None else compare(log, pilot)
-    settled = _rows(finite & (log.norm > 0), begin.rows)
+    settled = places_of(finite & (log.norm > 0), begin.rows)
     if said.warmup is None and drift_of(taken(log.norm, settled)).factor >= JUMPS:
         later = settled[len(settled) // 3 :]
         if drift_of(taken(log.norm, later)).factor < SETTLED:  # it drifted at the beginning alone
@@ -92,13 +92,13 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
     divergence = divergence_of(log, begin.rows)
     if compared is not None and compared.word != "lost":
         divergence = None  # what it looked like by itself no longer counts
-    if divergence is not None and np.sum(settled < divergence.row) >= 1:
-        settled = settled[settled < divergence.row]  # what came after says nothing
+    if divergence is not None and len(before(settled, divergence.row)):
+        settled = before(settled, divergence.row)  # what came after says nothing
     norm = taken(log.norm, settled)
     force = in_force_of(log, said.was)
     stepped = settled[:: stride_of(len(settled))]
     if log.skipped is not None:
-        stepped = stepped[log.skipped[stepped] != 1]
+        stepped = rows_at(stepped, np.flatnonzero(taken(log.skipped, stepped) != 1))
     return Findings(
         log=log,
         norm=norm,
@@ -120,13 +120,6 @@ def find(log: Log, said: Said, pilot: Log | None = None) -> Findings:
 
 
 _FIRST_THIRD = "the first third left out: there the norms drift, and then no more"
-
-
-def _rows(good: Array, begin: int) -> Array:
-    """The good rows from one on, in 4 bytes each."""
-    if good[begin:].all():
-        return np.arange(begin, len(good), dtype=np.int32)
-    return np.flatnonzero(good[begin:]).astype(np.int32) + np.int32(begin)
 
 
 def _lower_is_better(log: Log, better: str) -> Log:

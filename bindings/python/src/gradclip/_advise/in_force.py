@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .log import Array, Log
-from .long import taken
+from .long import Places, stride_of, taken
 
 
 class InForce(NamedTuple):
@@ -41,21 +41,31 @@ def in_force_of(log: Log, was: float | None) -> InForce | None:
             return None
         if not cut.any():
             return InForce(_median(limit, known), 0.0, chosen)
-        limits = norm[cut] * coef[cut]
+        rows = _some(cut)
+        limits = norm[rows] * coef[rows]
         if limit is not None:
-            limits = np.where(np.isfinite(limit[cut]), limit[cut], limits)
-        return _of(limits, float(np.mean(cut[known])), chosen)
+            limits = np.where(np.isfinite(limit[rows]), limit[rows], limits)
+        return _of(limits, int(cut.sum()) / int(known.sum()), chosen)
     if was is None and limit is not None and np.any(np.isfinite(limit)):
         known = finite & np.isfinite(limit)
         if not known.any():
             return None
-        return _of(limit[known], float(np.mean(norm[known] > limit[known])), chosen)
+        over = int((known & (norm > limit)).sum())
+        return _of(limit[_some(known)], over / int(known.sum()), chosen)
     if was is not None:
-        return InForce(was, float(np.mean(norm[finite] > was)) if finite.any() else 0.0, False)
+        over = int((finite & (norm > was)).sum())
+        return InForce(was, over / max(1, int(finite.sum())), False)
     return None
 
 
-def applied_of(log: Log, force: InForce | None, rows: Array) -> Array:
+def _some(chosen: Array) -> Array:
+    """The rows that are chosen, or of very many evenly spread ones."""
+    stride = stride_of(int(chosen.sum()))
+    rows = stride * np.flatnonzero(chosen[::stride])
+    return rows if len(rows) else np.flatnonzero(chosen)
+
+
+def applied_of(log: Log, force: InForce | None, rows: Places) -> Array:
     """The norms with which the steps of some rows were taken: after clipping."""
     norm = taken(log.norm, rows)
     if force is None or not force.clipped:

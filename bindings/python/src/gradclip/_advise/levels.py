@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .log import Array
-from .long import stride_of
+from .long import Places, stride_of
 
 DRIFTS = 5.0  # the level moves by more than this factor: no fixed max_norm fits
 JUMPS = 3.0  # so does one that changes at once by this
@@ -77,7 +77,7 @@ class Jump(NamedTuple):
     factor: float
 
 
-def jumps_of(norm: Array, rows: Array) -> list[Jump]:
+def jumps_of(norm: Array, rows: Places) -> list[Jump]:
     """Where the level of norms changes at once, and stays changed.
 
     Args:

@@ -36,7 +36,8 @@ class Log:
 
     Attributes:
         norm: total norms; may be NaN or infinite.
-        step: step numbers, increasing; None where the log has none.
+        step: step numbers, increasing; a range if they are many and go up evenly; None
+            where the log has none.
         learning_rate, loss, loss_scale, batch_size: NaN where a row has none; None
             where no row has one.
         clip_coef, max_norm: what was in force in the run that wrote the log; likewise.
@@ -53,7 +54,7 @@ class Log:
     """
 
     norm: Array
-    step: Array | None = None
+    step: Array | range | None = None
     learning_rate: Array | None = None
     loss: Array | None = None
     loss_scale: Array | None = None

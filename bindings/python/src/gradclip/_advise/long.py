@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
+import numpy as np
+
 from .log import Array
 
 # So many rows, evenly spread, tell the medians of parts of a run as well as all of them do.
@@ -13,8 +17,31 @@ def stride_of(count: int) -> int:
     return max(1, count // ENOUGH)
 
 
-def taken(values: Array, rows: Array) -> Array:
-    """values[rows] for rows that increase: no copy where they are all from one to another."""
-    if len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows):
-        return values[int(rows[0]) : int(rows[-1]) + 1]
+# Numbers of rows, increasing: all from one to another take no memory.
+Places = range | Array
+
+
+def places_of(good: Array, begin: int) -> Places:
+    """The good rows from one on."""
+    if good[begin:].all():
+        return range(begin, len(good))
+    return np.flatnonzero(good[begin:]).astype(np.int32) + np.int32(begin)
+
+
+def taken(values: Array, rows: Places) -> Array:
+    """values[rows]: no copy where the rows are evenly spread."""
+    if isinstance(rows, range):
+        return values[rows.start : rows.stop : rows.step]
     return values[rows]
+
+
+def rows_at(rows: Places, places: Array) -> Array:
+    """rows[places], as an array."""
+    if isinstance(rows, range):
+        return np.asarray(rows.start + rows.step * places)
+    return rows[places]
+
+
+def before(rows: Places, row: int) -> Places:
+    """The rows below one."""
+    return rows[: bisect_left(rows, row)]

@@ -55,7 +55,7 @@ def _figure(canvas: Any, log: Log, advice: Advice) -> None:
         f"{advice.source}: {advice.verdict}", x=0.01, ha="left", fontsize=13, fontweight="bold"
     )
     trace.set_title(_subtitle(advice), loc="left", fontsize=10, color="#444444", pad=24)
-    steps = log.step if log.step is not None else np.arange(len(log), dtype=float)
+    steps = np.arange(len(log), dtype=float) if log.step is None else np.asarray(log.step)
     positive = np.isfinite(log.norm) & (log.norm > 0)
     trace.set_yscale("log")
     trace.set_ylabel("gradient norm before clipping")

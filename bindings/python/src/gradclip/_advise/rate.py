@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .log import Array, Log
-from .long import taken
+from .long import Places, taken
 
 
 class Rate(NamedTuple):
@@ -27,7 +27,7 @@ class Rate(NamedTuple):
     words: str
 
 
-def rate_of(log: Log, rows: Array, norm: Array, told: float | None) -> Rate:
+def rate_of(log: Log, rows: Places, norm: Array, told: float | None) -> Rate:
     """The learning rate of rows whose norms, norm, are finite; told is what the user says."""
     if told is not None:
         product = told * float(np.median(norm)) if len(norm) else None  # perhaps infinite

@@ -63,6 +63,8 @@ _ENOUGH = 500_000  # rows that tell how far apart rows are
 def _stride(log: Log) -> tuple[int, bool]:
     if log.step is None or len(log) < 2:
         return 1, True
+    if isinstance(log.step, range):
+        return log.step.step, True
     strides = np.diff(log.step[:_ENOUGH])
     stride = max(1, round(float(np.median(strides))))
     return stride, bool(np.mean(strides == stride) > 0.95)

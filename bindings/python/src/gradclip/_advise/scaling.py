@@ -8,6 +8,7 @@ import numpy as np
 
 from .levels import Jump, jumps_of
 from .log import Array, Log
+from .long import Places
 
 
 class Scaling(NamedTuple):
@@ -21,7 +22,7 @@ class Scaling(NamedTuple):
     jumps: list[Jump]
 
 
-def scaling_of(log: Log, rows: Array, norm: Array) -> Scaling:
+def scaling_of(log: Log, rows: Places, norm: Array) -> Scaling:
     """Looks at the rows of a log whose norms, norm, are positive and finite."""
     jumps = jumps_of(norm, rows)
     told = _by_column(log)

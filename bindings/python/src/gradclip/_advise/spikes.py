@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .log import Array, Log
+from .long import Places, rows_at
 
 FACTOR = 5.0  # a spike is more than this times the level around it
 _BLOCK = 50
-_PART = 1_000_000  # rows at a time, to save memory
+_PART = 250_000  # rows at a time, to save memory
+_NONE = np.empty(0, dtype=np.int64)
 
 
 class Spikes(NamedTuple):
@@ -27,10 +29,10 @@ class Spikes(NamedTuple):
     tensors: list[tuple[str, int]]
 
 
-def spikes_of(log: Log, rows: Array, norm: Array) -> Spikes:
+def spikes_of(log: Log, rows: Places, norm: Array) -> Spikes:
     """The spikes among rows of a log, whose norms, norm, are positive and finite."""
     if len(norm) < 20:
-        return Spikes(rows[:0], -1, 0.0, [])
+        return Spikes(_NONE, -1, 0.0, [])
     # Medians of blocks, and between their centres what lies on the line from one to the next.
     size = min(_BLOCK, len(norm))
     count = len(norm) // size
@@ -48,9 +50,9 @@ def spikes_of(log: Log, rows: Array, norm: Array) -> Spikes:
         times.append(ratio[over])
     places, ratios = np.concatenate(found), np.concatenate(times)
     if not len(places):
-        return Spikes(rows[:0], -1, 0.0, [])
+        return Spikes(_NONE, -1, 0.0, [])
     top = int(np.argmax(norm[places]))
-    spiky = rows[places]
+    spiky = rows_at(rows, places)
     return Spikes(spiky, int(spiky[top]), float(ratios[top]), _causes(log, spiky))
 
 

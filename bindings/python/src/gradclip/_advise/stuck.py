@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .log import Array, Log
+from .long import stride_of
 
 # By how much norms leave their first level, for good or at a peak.
 LEFT, PEAK = 5.0, 20.0
@@ -32,15 +33,17 @@ def stuck_of(log: Log) -> Stuck | None:
     falls; and the norms left their level, or died. None where that is not seen."""
     if log.loss is None or log.step_of(0) > len(log):
         return None  # a log that does not begin at the beginning
-    known = np.isfinite(log.loss) & np.isfinite(log.norm)
-    loss, norm = log.loss[known], log.norm[known]
+    stride = stride_of(len(log))
+    loss, norm = log.loss[::stride], log.norm[::stride]
+    known = np.isfinite(loss) & np.isfinite(norm)
+    loss, norm = loss[known], norm[known]
     if len(loss) < 100:
         return None
     first, last = float(loss[0]), float(np.median(loss[-(len(loss) // 6) :]))
     if first <= 0 or last < (1 - GAINED) * first or _falls(loss):
         return None  # a loss that begins below 0 (policy gradients) does not tell
     begin = float(np.median(norm[:5]))
-    end, peak = float(np.median(norm[-(len(norm) // 6) :])), float(np.max(norm))
+    end, peak = float(np.median(norm[-(len(norm) // 6) :])), _largest(log.norm)
     where = f"the loss ends at {last:.3g}, from {first:.3g} before the first step, and has stopped"
     if end < 1e-3 * begin:
         return Stuck(f"{where}, and the norms have died, from {begin:.3g} to {end:.3g}")
@@ -51,3 +54,7 @@ def stuck_of(log: Log) -> Stuck | None:
             f"{peak:.3g} at the most"
         )
     return None
+
+
+def _largest(norm: Array) -> float:
+    return float(np.max(norm, where=np.isfinite(norm), initial=0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ class WarmUp(NamedTuple):
 def warmup_of(log: Log, told: int | None = None) -> WarmUp:
     """Finds the warm-up of a log; told is the number of the user's own warm-up steps."""
     if told is not None:
-        rows = told if log.step is None else int(np.searchsorted(log.step, log.step[0] + told))
+        rows = told if log.step is None else bisect_left(log.step, log.step[0] + told)
         rows = min(rows, len(log))
         return WarmUp(rows, f"the first {rows} row(s) left out, as you say")
     by_rate, by_norm = _rate_rises(log), _settles(log.norm)
@@ -36,9 +37,10 @@ def warmup_of(log: Log, told: int | None = None) -> WarmUp:
 
 def _rate_rises(log: Log) -> int:
     """Rows until the learning rate has risen to its top, if it does so in the first half."""
-    rate = log.learning_rate
-    if rate is None or len(rate) < 3:
+    if log.learning_rate is None:
         return 0
+    stride = stride_of(len(log))
+    rate = log.learning_rate[::stride]
     known = np.flatnonzero(np.isfinite(rate))
     if len(known) < 3:
         return 0
@@ -52,7 +54,7 @@ def _rate_rises(log: Log) -> int:
     held = values[reached : reached + max(10, len(values) // 20)]
     if float(np.median(held)) < 0.8 * top:
         return 0  # a jump that returns, not a rate that has risen
-    return int(known[reached])
+    return stride * int(known[reached])
 
 
 def _settles(norm: Array) -> int:

@@ -63,19 +63,20 @@ class Column:
     def values(self) -> Array:
         """All of them; equal ones take no memory."""
         if self._even is not None and not self._bulk and not self.tail:
-            return self._evenly(self._even)
+            if self._even.by == 0:
+                return np.broadcast_to(np.float64(self._even.start), self._even.size)
+            return self._even.numbers()
         if self._even is None and not self._bulk:
             return np.frombuffer(self.tail, self.tail.typecode) if self.tail else np.empty(0)
         self._into_bulk()
         return np.frombuffer(self._bulk, self._bulk.typecode)
 
-    @staticmethod
-    def _evenly(even: _Even) -> Array:
-        if even.by == 0:
-            return np.broadcast_to(np.float64(even.start), even.size)
-        if even.size >= LONG and even.start + even.by * even.size < 2**31:
-            return np.arange(even.size, dtype=np.int32) * np.int32(even.by) + np.int32(even.start)
-        return even.numbers()
+    def counted(self) -> Array | range:
+        """Of a column that counts up: all of them, a range if they are many."""
+        even = self._even
+        if even is None or even.size < LONG:
+            return self.values()
+        return range(int(even.start), int(even.start + even.by * even.size), int(even.by))
 
     def _into_bulk(self) -> None:
         if self._even is not None:
@@ -91,7 +92,7 @@ class Column:
             self._shorten(numbers)
         if self._bulk.typecode != "d" and not _holds(self._bulk.typecode, numbers):
             self._bulk = array("d", self._bulk)
-        self._bulk.frombytes(numbers.astype(self._bulk.typecode).tobytes())
+        self._bulk.frombytes(numbers.astype(self._bulk.typecode).data.cast("B"))
 
     def _shorten(self, numbers: Array) -> None:
         """4 bytes a number, if all have held them so far."""
@@ -120,5 +121,6 @@ def _holds(code: str, numbers: Array) -> bool:
     """Whether 4 bytes hold numbers, as whole ones or to 7 digits."""
     if code == "i":
         return bool(np.all(np.abs(numbers) < 2**31) and np.all(numbers == np.floor(numbers)))
-    size = np.abs(numbers[np.isfinite(numbers)])
-    return not (np.any(size > _LARGEST) or np.any((size < _SMALLEST) & (size > 0)))
+    size = np.abs(numbers)
+    large, small = (size > _LARGEST) & (size < np.inf), (size < _SMALLEST) & (size > 0)
+    return not (large.any() or small.any())

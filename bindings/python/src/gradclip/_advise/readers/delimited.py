@@ -265,11 +265,11 @@ class _Table:
         if self._action >= 0:
             columns[SKIPPED] = values_of(block, edges, self._action, SKIPPED_BY)
         if self._rate is not None and LR not in columns:
-            columns[LR] = np.full(len(edges), self._rate)
+            columns[LR] = np.full(edges.shape[1], self._rate)
         first = len(self.rows)
         self.rows.extend(columns)
         if self._culprit >= 0:
-            begin, end = edges[:, self._culprit] + 1, edges[:, self._culprit + 1]
+            begin, end = edges[self._culprit] + 1, edges[self._culprit + 1]
             for row in np.flatnonzero(end > begin).tolist():
                 name = block[begin[row] : end[row]].decode("utf-8", "replace").strip()
                 self.rows.culprits[first + row] = name

@@ -138,6 +138,9 @@ class Rows:
         """The Log of what was added. about: its attributes that are not columns."""
         arrays: dict[str, Any] = {}
         for kind, column in zip(KINDS, self._columns):
+            if kind == "step" and column is not None and column.counts_up:
+                arrays[kind] = column.counted()
+                continue
             values = np.empty(0) if column is None else column.values()
             arrays[kind] = values if np.any(~np.isnan(values)) or kind == "norm" else None
         epoch, rank = arrays.pop("epoch"), arrays.pop("rank")
@@ -229,8 +232,7 @@ def in_order(log: Log, epoch: Array | None = None) -> Log:
         )
         rows = np.flatnonzero(~np.append(again, False))
         log, epoch = _of_rows(log, rows), None if epoch is None else epoch[rows]
-    step = log.step
-    assert step is not None
+    step = np.asarray(log.step)
     back = np.flatnonzero(np.diff(step) <= 0) + 1
     if not len(back):
         return log
@@ -277,7 +279,7 @@ def _of_rows(log: Log, rows: Array) -> Log:
     for kind in KINDS:
         values = getattr(log, kind, None)
         if values is not None:
-            setattr(log, kind, values[rows])
+            setattr(log, kind, np.asarray(values)[rows])
     if log.tensors is not None:
         log.tensors.largest = log.tensors.largest[rows]
         log.tensors.share = log.tensors.share[rows]

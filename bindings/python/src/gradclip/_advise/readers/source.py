@@ -13,7 +13,7 @@ from ..log import LogError
 HEAD = 1 << 16
 LONGEST = 1 << 22  # bytes of a line; a longer one is left out
 _BUFFER = 1 << 20
-_BLOCK = 1 << 18
+_BLOCK = 1 << 20
 
 # Called with the bytes read so far, now and then.
 Progress = Callable[[int], None]
