@@ -1,5 +1,10 @@
 # gradclip: `make help` lists the targets.
 
+# These mean something to PATH, to linkers and to make itself, wherever a folder's name goes.
+ifneq ($(shell case "$$PWD" in (*[:,\"\$$\\]*) echo odd;; esac),)
+$(error gradclip: the name of this folder has one of : , " $$ \, which PATH, linkers and make read in their own way; move it)
+endif
+
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 PYTHON   ?= python3
