@@ -92,9 +92,10 @@ void non_finite() {
     // Deferred, nothing replaces what the optimizer reads: zero is an error, too.
     CHECK(is(REFUSED(gradclip::defer_clip(grads, 1, 2.0, strict)), gradclip::status::non_finite, "grads[1]"));
     gradclip::accumulator sum = value(gradclip::accumulator::make(2.0, strict));
+    DONE(sum.set_next_tensor(6)); // which they are: the second is 7
     DONE(sum.add(grads));
     const gradclip::error unfinished = REFUSED(sum.finish(1));
-    CHECK(is(unfinished, gradclip::status::non_finite, "grads[1]") && unfinished.found().total_norm == 5);
+    CHECK(is(unfinished, gradclip::status::non_finite, "grads[7]") && unfinished.found().total_norm == 5);
     looks.nonfinite = gradclip::nonfinite_policy::zero;
     found = value(gradclip::defer_clip(grads, 1, 2.0, looks));
     CHECK(found.non_finite && found.total_norm == 5 && std::isnan(bad[1]));
@@ -297,6 +298,8 @@ void by_example() {
     found = value(gradclip::clip_per_example(grad, {}, 3, {5}, gradclip::example_rule::clip, plain()));
     CHECK(found.factors[1] <= 0.5 && found.factors[1] > 0.4999);
     CHECK(is(REFUSED(gradclip::clip_per_example(grad, sum, 4, {5})), gradclip::status::invalid_argument, "grads"));
+    // Of no examples, as Poisson sampling draws them, the sums are 0.
+    CHECK(value(gradclip::clip_per_example(std::vector<float>{}, sum, 0, {5})).norms.empty() && sum == (std::vector<double>{0, 0}));
     CHECK(is(REFUSED(gradclip::clip_per_example(grad, {sum, sum}, 3, {5})), gradclip::status::invalid_argument, "sums"));
     CHECK(value(gradclip::adapt_max_norm(2, 5, 10)) == 2);
     CHECK(is(REFUSED(gradclip::adapt_max_norm(-1, 5, 10)), gradclip::status::invalid_argument, "max_norm"));

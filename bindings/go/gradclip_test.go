@@ -397,3 +397,31 @@ func TestThreadsAndVersions(t *testing.T) {
 		t.Errorf("%d %s %s", gradclip.NumThreads(), gradclip.Version(), gradclip.ISA())
 	}
 }
+
+func TestADeferredCallIsAnErrorOverANaNThatStays(t *testing.T) {
+	grads := gradclip.List([]float32{3, float32(math.NaN()), 4})
+	options := []gradclip.Option{gradclip.WithNonfinite(gradclip.Zero), gradclip.WithEps(0)}
+	sum, err := gradclip.NewAccumulator(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sum.Close()
+	if err := sum.SetNextTensor(7); err != nil { // which one it is
+		t.Fatal(err)
+	}
+	if err := sum.Add(grads[0]); err != nil {
+		t.Fatal(err)
+	}
+	finish := func() (gradclip.Result, error) { return sum.Finish(1) }
+	whole := func() (gradclip.Result, error) { return gradclip.DeferClip(grads, 1, options...) }
+	for tensor, call := range map[int]func() (gradclip.Result, error){0: whole, 7: finish} {
+		_, err := call()
+		var found *gradclip.NonFiniteError
+		if !errors.As(err, &found) {
+			t.Fatal(err)
+		}
+		result := found.Result
+		equal(t, "deferred", []any{result.TotalNorm, result.Factor, int(result.FirstTensor), int(result.FirstElement)},
+			[]any{5.0, 0.2, tensor, 1})
+	}
+}

@@ -132,6 +132,15 @@ func TestExamplesByTheirOwnNorms(t *testing.T) {
 		_, err = gradclip.ClipPerExample(grads, sums, 3, []float64{1, 2, 3}, gradclip.ExampleClip)
 		refused(t, err, "max_norm_count")
 	}
+	// Of no examples, as Poisson sampling draws them, the sums are 0.
+	for _, count := range []int{1, 2} {
+		grads, sums, sum := make([]gradclip.Grad, count), make([]gradclip.Grad, count), []float64{9, 9}
+		for i := range grads {
+			grads[i], sums[i] = gradclip.F32(nil), gradclip.F64(sum[i:i+1])
+		}
+		found, err := gradclip.ClipPerExample(grads, sums, 0, []float64{5}, gradclip.ExampleClip)
+		equal(t, "of none", []any{sum[:count], len(found.Norms), err}, []any{make([]float64, count), 0, error(nil)})
+	}
 	_, err := gradclip.ClipPerExample(gradclip.List([]float32{1}), nil, -1, []float64{5}, gradclip.ExampleClip)
 	refused(t, err, "examples")
 	adapted, err := gradclip.AdaptMaxNorm(2, 5, 10, 0.5, 0.2)

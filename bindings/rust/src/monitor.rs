@@ -139,8 +139,15 @@ impl Monitor {
         self.state.callback = Some(line);
         self.state.user_data = &mut call as *mut Call<'_> as *mut c_void;
         let pointer = |value: &Option<f64>| value.as_ref().map_or(std::ptr::null(), |value| value as *const f64);
-        let status =
-            unsafe { raw::gradclip_monitor_log(&mut self.state, pointer(&learning_rate), pointer(&loss), &result, given.as_ref().map_or(std::ptr::null(), |given| given)) };
+        let status = unsafe {
+            raw::gradclip_monitor_log(
+                &mut self.state,
+                pointer(&learning_rate),
+                pointer(&loss),
+                &result,
+                given.as_ref().map_or(std::ptr::null(), |given| given),
+            )
+        };
         self.state.callback = None;
         self.state.user_data = null_mut();
         if let Some(panic) = call.panic {

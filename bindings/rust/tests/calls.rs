@@ -119,6 +119,25 @@ fn every_policy_for_what_is_not_finite() {
 }
 
 #[test]
+fn a_deferred_call_is_an_error_over_a_nan_that_stays() {
+    let grad = [3.0f32, f32::NAN, 4.0];
+    let zero = PLAIN.nonfinite(Nonfinite::Zero);
+    let mut sum = Accumulator::new(2.0, &zero).unwrap();
+    sum.set_next_tensor(7).unwrap(); // which one it is
+    sum.add(&[GradRef::from(&grad)]).unwrap();
+    for (result, tensor) in [(defer_clip(&[GradRef::from(&grad)], 1.0, 2.0, &zero), 0), (sum.finish(1.0), 7)] {
+        match result {
+            Err(Error::NonFinite(clip)) => {
+                let found = clip.nonfinite.unwrap();
+                assert_eq!((clip.total_norm, clip.factor), (5.0, 0.2));
+                assert_eq!((found.first_tensor, found.first_element), (tensor, 1));
+            }
+            other => panic!("{:?}", other),
+        }
+    }
+}
+
+#[test]
 fn errors_name_the_argument_and_its_value() {
     let mut a = [3.0f32];
     for (result, text) in [
@@ -361,6 +380,12 @@ fn clipping_by_example() {
     assert_eq!(error.to_string(), "grads must have lengths that are multiples of examples (got 4)");
     let none: [GradRef; 0] = [];
     assert!(clip_per_example(&none, &mut [], 3, &[5.0], ExampleRule::Clip, &PLAIN).unwrap().norms.is_empty());
+    // Of no examples, as Poisson sampling draws them, the sums are 0.
+    let (empty, mut sum) = ([0.0f32; 0], [9.0f64, 9.0]);
+    let found =
+        clip_per_example(&[GradRef::from(&empty)], &mut [Grad::from(&mut sum)], 0, &[5.0], ExampleRule::Clip, &PLAIN)
+            .unwrap();
+    assert!(found.norms.is_empty() && sum == [0.0, 0.0]);
     assert_eq!(adapt_max_norm(2.0, 5.0, 10.0, 0.5, 0.2), Ok(2.0));
     assert!(adapt_max_norm(-2.0, 5.0, 10.0, 0.5, 0.2).is_err());
 }
