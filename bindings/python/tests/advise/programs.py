@@ -1,8 +1,10 @@
 """What programs print: a line of each, with the statement that prints it, and logs made of it.
 
 `file` is in the program's own repository, `statement` what to look for there; `line` is what
-comes out, shortened. icefall's train.py, timm and Stable-Baselines print no norm of themselves: in their lines it is
-what users add. A log is a run of EPOCHS epochs with a spike and a NaN that is stopped and resumed within the second
+comes out, shortened. MAE, DeiT, icefall's train.py, timm, PaddleNLP and Stable-Baselines print no norm of themselves:
+in their lines it is what users add. LLaMA-Factory's own trainer_log.jsonl has none: its norms are in what Transformers'
+Trainer prints. The lines of mmengine, mmdetection 2, timm, Stable-Baselines, NeMo 1, Lightning, Keras and the trackers' exports
+are from memory; the others were compared with the sources. A log is a run of EPOCHS epochs with a spike and a NaN that is stopped and resumed within the second
 epoch: what was done again comes twice.
 """
 
@@ -78,6 +80,11 @@ def espnet(x: float) -> str:
     return f"{x:.3f}" if 1e-3 < abs(x) <= 1e3 else f"{x:.3e}"
 
 
+def nemo(x: float) -> str:
+    """12345"""
+    return str(int(x)) if x.is_integer() else f"{x:.4}"
+
+
 HF = "{{'loss': 2.5, 'grad_norm': {n}, 'learning_rate': 5e-05, 'epoch': 0.5}}"
 STATE_LINE = '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "epoch": {e0}, "step": {step}}}'
 
@@ -89,30 +96,33 @@ PROGRAMS = [
     Program("Swin", "main.py", "grad_norm {norm_meter.val:.4f} ({norm_meter.avg:.4f})",
             "INFO Train: [{e0}/300][{i0}/{N}]\teta 0:10 lr 0.0007\tloss 6.5 (6.3)\tgrad_norm {n} (2.0)\tmem 9MB",
             epoch_end="INFO EPOCH {e0} training takes 0:10:00\n"),
-    Program("MAE, BEiT, DeiT", "util/misc.py", "MetricLogger.log_every",
+    Program("MAE, BEiT, DeiT", "util/misc.py", "MetricLogger.log_every; BEiT: metric_logger.update(grad_norm=grad_norm)",
             "Epoch: [{e0}]  [ {i0}/{N}]  eta: 0:10:52  lr: 0.000710  loss: 6.9 (6.95)  grad_norm: {n} (2.0)  time: 0.6",
             epoch_end="Averaged stats: lr: 0.0007  loss: 6.9 (6.95)  grad_norm: 2.0 ({n})\n"),
-    Program("NeMo Automodel", "nemo_automodel/recipes/llm/train_ft.py", "| grad_norm {:.4f} |",
+    Program("NeMo Automodel", "nemo_automodel/recipes/llm/train_ft.py", "step {} | epoch {} | loss {:.4f} | grad_norm {:.4f} |",
             "step {step} | epoch {e0} | loss 2.5 | grad_norm {n} | lr 1.00e-05 | mem 9.00 GiB"),
     Program("Megatron-LM", "megatron/training/training.py", "grad norm: {:.3f} |",
             " iteration {step}/ 120 | learning rate: 1E-05 | lm loss: 2.5E+00 | grad norm: {n} | num zeros: 0"),
     Program("fairseq", "fairseq/logging/progress_bar.py", "train_inner",
             "| INFO | train_inner | epoch 001: {i} / {N} loss=9.4, num_updates={step}, lr=0.0001, gnorm={n}, clip=0",
             epoch_end="| INFO | train | epoch 001 | loss 9.1 | num_updates {step} | gnorm {n}\n"),
-    Program("llm.c", "train_gpt2.cu", "| norm %6.4f",
+    Program("llm.c", "train_gpt2.cu", "| norm %6.4f (%+.2fz)|",
             "step {step:4d}/120 | loss 3.2 (+nanz)| norm {n} (+nanz)| lr 3.00e-04 | 44.57 ms"),
     Program("torchtitan", "torchtitan/components/metrics.py", "grad_norm: {grad_norm:7.4f}",
             "[titan] root - INFO - step: {step:2d}  loss:  8.1  grad_norm: {n}  memory: 10.5GiB(11%)"),
     Program("Transformers", "src/transformers/trainer_callback.py", "PrinterCallback", HF, repr, numbered=False),
     Program("TRL", "trl/trainer/grpo_trainer.py", "self._metrics", HF.replace("'loss'", "'kl': 0.1, 'loss'"), repr, numbered=False),
     Program("axolotl", "src/axolotl/core/trainers/base.py", "def log", HF, repr, numbered=False),
-    Program("LLaMA-Factory", "src/llamafactory/train/callbacks.py", "current_steps=",
-            '{{"current_steps": {step}, "total_steps": 120, "loss": 2.5, "grad_norm": {n}, "lr": 1e-05}}', as_json),
-    Program("ms-swift", "swift/trainers/callback.py", "global_step/max_steps",
+    Program("Transformers 5", "src/transformers/trainer_callback.py", 'shallow_logs[k] = f"{v:.4g}"',
+            HF.replace("{n}", "'{n}'").replace("2.5", "'2.5'").replace("5e-05", "'5e-05'"), lambda x: f"{x:.4g}", numbered=False),
+    Program("LLaMA-Factory", "src/llamafactory/train/callbacks.py", "LogCallback: no norm; Transformers prints it", HF, repr, numbered=False),
+    Program("ms-swift", "swift/trainers/callback.py", "append_to_jsonl(jsonl_path, logs)",
             '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "global_step/max_steps": "{step}/120"}}', as_json),
+    Program("ms-swift's text", "swift/trainers/callback.py", "print(logs, flush=True)",
+            "{{'loss': 2.5, 'grad_norm': {n}, 'learning_rate': 1e-05, 'global_step/max_steps': '{step}/120', 'percentage': '1.00%', 'elapsed_time': '1s'}}", repr),
     Program("Megatron-SWIFT", "swift/megatron/callbacks/print.py", "logs['iteration'] =",
             '{{"loss": 2.5, "grad_norm": {n}, "learning_rate": 1e-05, "iteration": "{step}/120"}}', as_json),
-    Program("verl", "verl/utils/logger/aggregate_logger.py", "concat_dict_to_str",
+    Program("verl", "verl/utils/logger/aggregate_logger.py", "def concat_dict_to_str",
             "step:{step} - actor/pg_loss:0.01 - actor/grad_norm:{n} - critic/score/mean:0.5",
             lambda x: f"np.float64({x})" if x > 2 else repr(x)),
     Program("mmengine", "mmengine/runner/log_processor.py", "Epoch(train)",
@@ -121,16 +131,19 @@ PROGRAMS = [
             "mmdet - INFO - Epoch [{e}][{i}/{N}]\tlr: 1.9e-03, loss: 1.65, grad_norm: {n}"),
     Program("MaxText", "MaxText/train.py", "learning/raw_grad_norm",
             '{{"step": {step}, "learning/loss": 2.5, "learning/grad_norm": 1.0, "learning/raw_grad_norm": {n}}}', as_json),
-    Program("levanter", "levanter/callbacks/watch.py", "grad/norm/total",
-            '{{"_step": {step}, "train/loss": 2.5, "grad/norm/total": {n}}}', as_json),
+    Program("levanter", "src/levanter/tracker/json_logger.py", "self.logger.info(json.dumps(record))",
+            '2025-01-01T00:00:00 - 0 - levanter.json_logger - json_logger.py:70 - INFO :: {{"tracker": "json_logger", "event": "log",'
+            ' "step": {step}, "metrics": {{"train/loss": 2.5, "grad/norm/total": {n}}}}}', as_json,
+            epoch_end="2025-01-01T00:00:00 - 0 - levanter.trainer - INFO :: saved a checkpoint\n"),
     Program("Composer, llm-foundry", "composer/loggers/console_logger.py", "def _get_progress_string",
             "[epoch={e}][batch={i}/{N}]:\n\t Train l2_norm/grad/global: {n}\n\t Train loss/train/total: 2.5"),
     Program("EasyLM", "EasyLM/models/llama/llama_train.py", "pprint.pformat(log_metrics)",
-            "{{'accuracy': 0.5,\n 'gradient_norm': {n},\n 'learning_rate': 0.0003,\n 'loss': 2.5,\n 'step': {step}}}\n", repr, numbered=False),
+            "{{'accuracy': array(0.5, dtype=float32),\n 'gradient_norm': array({n}, dtype=float32),\n 'loss': array(2.5, dtype=float32),\n 'step': {step}}}\n",
+            repr, numbered=False),
     Program("RLlib", "rllib/utils/torch_utils.py", "grad_gnorm",
             '{{"timesteps_total": {step}, "info": {{"learner": {{"default_policy": {{"learner_stats": {{"grad_gnorm": {n}, "total_loss": 2.5}}}}}}}},'
             ' "config": {{"lr": 0.1}}}}', as_json),
-    Program("nanochat", "scripts/base_train.py", "print_grad_norm",
+    Program("nanochat", "scripts/base_train.py", 'print_grad_norm = f" grad norm: {grad_norm:.4f} |"',
             "step {step:05d}/00120 (10.00%) | loss: 2.5 | grad norm: {n} | lrm: 1.00 | dt: 44.57ms | tok/sec: 1,234"),
     Program("ESPnet", "espnet2/train/reporter.py", "batch: ",
             "[host] 2021-01-01 (trainer:732) INFO: {e}epoch:train:{i}-{i}batch: iter_time=0.1, loss=50.1, grad_norm={n}, loss_scale=1.000",
@@ -143,6 +156,8 @@ PROGRAMS = [
             " batch size: 48, lr: 1.47e-02, grad_norm: {n}"),
     Program("fairseq 2", "src/fairseq2/metrics/recorder.py", "{} Metrics (step {}) - {}",
             "[INFO] fairseq2 - Train Metrics (step {step}) - NLL Loss: 2.5 | Gradient Norm: {n} | Learning Rate: 5e-05", lambda x: f"{x:g}"),
+    Program("fairseq 2's JSON", "src/fairseq2/metrics/recorder.py", "output[formatter.display_name] =",
+            '{{"Time": "2025-01-01T00:00:00", "Step": {step}, "NLL Loss": 2.5, "Gradient Norm": {n}}}', as_json),
     Program("timm", "train.py", "'Train: {} [{:>4d}/{} ",
             "Train: {e0} [{i0:>4d}/{N} ( 10%)]  Loss: 6.95 (6.95)  Time: 0.5s, 200.0/s  LR: 1.000e-04  Data: 0.01 (0.01)  grad_norm: {n}"),
     Program("Stable-Baselines' tables", "stable_baselines3/common/logger.py", "class HumanOutputFormat",
@@ -159,10 +174,10 @@ PROGRAMS = [
             "grad_norm,{n},1700000000000,{step}\nloss,2.5,1700000000000,{step}", repr, head="key,value,timestamp,step\n"),
     Program("torchtune", "torchtune/training/metric_logging.py", "Step {step} |",
             "Step {step} | loss:2.5 lr:1e-05 tokens_per_second_per_gpu:900.0 grad_norm:{n}"),
-    Program("PaddleNLP", "paddlenlp/trainer/trainer_callback.py", "global_step",
+    Program("PaddleNLP", "paddlenlp/trainer/trainer_callback.py", '", ".join(f"{k}: {v}" for k, v in logs.items())',
             "[ INFO] - loss: 2.5, learning_rate: 1e-05, global_step: {step}, grad_norm: {n}, progress_or_epoch: 0.5"),
     Program("NeMo 2", "nemo/lightning/pytorch/callbacks/progress_printer.py", "def format_string",
-            "Training epoch {e0}, iteration {i}/{N} | lr: 0.0001 | global_step: {step} | grad_norm: {n} | loss: 2.5"),
+            "Training epoch {e0}, iteration {i}/{N} | lr: 0.0001 | global_step: {step} | grad_norm: {n} | loss: 2.5", nemo),
     Program("Lightning's CSVLogger", "src/lightning/fabric/loggers/csv_logs.py", "metrics.csv",
             "{e0},{n},{step},2.5", repr, head="epoch,grad_2.0_norm_total,step,train_loss\n"),
     Program("Keras' CSVLogger", "keras/src/callbacks/csv_logger.py", "CSVLogger",

@@ -86,6 +86,12 @@ def test_a_directory_above_several_runs_names_them(tmp_path):
         read(str(tmp_path))
 
 
+def test_llama_factorys_own_log_is_named(log):
+    line = '{"current_steps": 5, "total_steps": 120, "loss": 2.5, "lr": 1e-05, "percentage": 4.17}\n'
+    with pytest.raises(LogError, match=r"LLaMA-Factory's trainer_log.jsonl.*read trainer_state.json beside it"):
+        log(line * 3)
+
+
 def test_tensorboards_json_download(log):
     found = log("[[1700000000.5, 1, 2.5], [1700000001.5, 2, NaN], [1700000002.5, 3, 1.5]]")
     assert same(found.norm, [2.5, math.nan, 1.5]) and found.step.tolist() == [1, 2, 3]

@@ -11,18 +11,20 @@ from .log import Array, Log
 from .long import Places, taken
 
 
+_PEAK = 98  # percent: a rate that jumps for less than 2% of the steps is no peak
+
+
 class Rate(NamedTuple):
     """Attributes:
     value: the learning rate that the percentiles answer for (the median after the
         warm-up); None if nobody says.
-    lowest, highest: its range after the warm-up.
+    peak: the highest that it was for more than a few steps; the same where it was constant.
     product: the median of learning rate * norm.
     words: where it comes from.
     """
 
     value: float | None
-    lowest: float | None
-    highest: float | None
+    peak: float | None
     product: float | None
     words: str
 
@@ -31,20 +33,19 @@ def rate_of(log: Log, rows: Places, norm: Array, told: float | None) -> Rate:
     """The learning rate of rows whose norms, norm, are finite; told is what the user says."""
     if told is not None:
         product = told * float(np.median(norm)) if len(norm) else None  # perhaps infinite
-        return Rate(told, told, told, product, "as you say")
+        return Rate(told, told, product, "as you say")
     rates = None if log.learning_rate is None else taken(log.learning_rate, rows)
     if rates is None or not np.any(rates > 0):
-        return Rate(None, None, None, None, "not in the log")
+        return Rate(None, None, None, "not in the log")
     known = rates > 0
     if not known.all():
         rates, norm = rates[known], norm[known]
     low, high = float(np.min(rates)), float(np.max(rates))
     if low == high:
-        return Rate(low, low, low, low * float(np.median(norm)), "from the log")
+        return Rate(low, low, low * float(np.median(norm)), "from the log")
     return Rate(
         float(np.median(rates)),
-        low,
-        high,
+        float(np.percentile(rates, _PEAK)),
         float(np.median(rates * norm, overwrite_input=True)),
         f"from the log, where it goes from {low:.3g} to {high:.3g}",
     )

@@ -68,7 +68,7 @@ def recommendations_of(found: Findings, verdict: str, asked: Asked) -> list[Reco
         return [_pilot(found)]
     if verdict not in ("steady", "heavy-tailed", "drifting"):
         return []
-    rate = found.rate.value
+    rate = found.rate.peak
     if asked.next_lr is not None and (rate is None or asked.next_lr > _LARGER * rate):
         if not steps_grow_with_norms(asked.family):
             return [_slower(found, asked), _net(found, verdict)]
@@ -99,7 +99,7 @@ def _leave(asked: Asked) -> Recommendation:
 def _following(found: Findings, asked: Asked) -> list[Recommendation]:
     """What to do where the norms of the beginning dwarf those of the rest: the running median of
     the run's own norms follows them, and no constant does."""
-    rate, norm = found.rate.value, found.log.norm
+    rate, norm = found.rate.peak, found.log.norm
     level = found.percentiles.get("p50", 0.0)
     early = norm[: max(5, len(norm) // 20)]
     early = early[np.isfinite(early)]
@@ -211,7 +211,7 @@ def _third(found: Findings, next_lr: float) -> Recommendation:
 def _slower(found: Findings, asked: Asked) -> Recommendation:
     """For optimizers whose steps do not grow with the norm."""
     assert asked.next_lr is not None and asked.family is not None
-    rate = found.rate.value
+    rate = found.rate.peak
     target = asked.next_lr / 3 if rate is None else min(asked.next_lr, max(rate, min(asked.next_lr / 3, 3 * rate)))  # fmt: skip
     name = CALLED[asked.family]
     if asked.family == "muon":
@@ -245,8 +245,7 @@ def _keep(found: Findings) -> list[Recommendation]:
                 "the chooser that was in force",
                 f"it clipped {force.clipped:.0%} of the steps (the median limit was "
                 f"{force.max_norm:.3g}), and the run went well",
-                found.rate.value,
-                "a third of the learning rate",
+                if_it_fails="a third of the learning rate",
             )
         ]
     first = Recommendation(
@@ -254,8 +253,7 @@ def _keep(found: Findings) -> list[Recommendation]:
         force.max_norm,
         None,
         f"keep it: it was in force, clipped {force.clipped:.0%} of the steps, and the run went well",
-        found.rate.value,
-        "a third of the learning rate; p99 of a clipped run is no max_norm",
+        if_it_fails="a third of the learning rate; p99 of a clipped run is no max_norm",
     )
     return [
         first,
@@ -264,13 +262,12 @@ def _keep(found: Findings) -> list[Recommendation]:
             rounded(3 * force.max_norm),
             None,
             "three times as much, to see whether longer steps train faster; if not, go back",
-            found.rate.value,
         ),
     ]
 
 
 def _pilot(found: Findings) -> Recommendation:
-    rate = found.rate.value
+    rate = found.rate.peak
     words = "lr/10" if rate is None else f"lr {rate / 10:.3g} (lr/10)"
     return Recommendation(
         "pilot",
@@ -292,7 +289,7 @@ def next_of(found: Findings, verdict: str) -> str:
             "log what clip_grad_norm_ returns, and run again: nothing more can be said of this log"
         )
     if verdict in ("diverged", "lost"):
-        rate = found.rate.value
+        rate = found.rate.peak
         pilot = "lr/10" if rate is None else f"lr {rate / 10:.3g} (lr/10)"
         return (
             f"too short: make a pilot run at {pilot}, then lower, until it trains; "

@@ -162,7 +162,7 @@ DIALECTS = (
         "Hugging Face Trainer",
         re.compile(rf"\{{'loss': {_ANY}'grad_norm': "),
         NORM,
-        (),
+        (re.compile(r"'(?:global_step/max_steps|iteration)': '(\d{1,15})/"),),  # of ms-swift
         "sampled",
     ),
     Dialect(

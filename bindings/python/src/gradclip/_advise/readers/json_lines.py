@@ -1,21 +1,29 @@
-"""JSON lines: one object a line, as mmengine's scalars.json and many loggers write."""
+"""JSON lines: one object a line, as mmengine's scalars.json and many loggers write; also behind what a
+logger puts before it (a time, its level), among lines of text."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from ..log import Log
 from .columns import choose
-from .records import log_of
+from .records import flat, log_of
 from .source import Source
 
 
+_BEHIND = re.compile(r"[^{]{1,300}\{")  # what may stand before an object
+
+
 def looks_like(head: str) -> bool:
-    """Whether the first line that is not blank is a whole object, and no table of lists."""
+    """Whether the first line that is not blank is a whole object, and no table of lists, or a later
+    one ends in an object with a norm."""
     line = next((line for line in head.splitlines() if line.strip()), "")
     value = _object(line)
+    if value is None:
+        return any(_has_norm(_behind(line)) for line in head.splitlines()[:1000])
     if not isinstance(value, dict):
         return False
     if "log_history" in value:
@@ -24,9 +32,27 @@ def looks_like(head: str) -> bool:
     return norm is None or not isinstance(value[norm], list)
 
 
+def _behind(line: str) -> Any:
+    """The object at the end of a line; None where there is none."""
+    found = _BEHIND.match(line)
+    return None if found is None or not line.rstrip().endswith("}") else _object(line[found.end() - 1 :])
+
+
+def _has_norm(value: Any) -> bool:
+    return isinstance(value, dict) and choose(flat({str(k): v for k, v in value.items()})).norm is not None
+
+
 def read(source: Source, column: str | None) -> Log:
     notes: list[str] = []
     first = next((line for line in _decoded(source.head) if line.strip()), "{}")
+    if _object(first) is None:
+        unread: list[str] = []
+        kind = "JSON behind the words of a logger"
+        log = log_of(_among_text(source, unread), column, source.name, kind, None, notes, source.loss)
+        if unread:
+            log.notes.append(f"{len(unread)} line(s) begin an object and are none: left out")
+        log.unread += len(unread)
+        return log
     keys = set(_object(first) or {})
     # mmengine writes means over the last 10 steps or more even if it writes every step;
     # mmdetection 2 writes means over its log interval.
@@ -41,6 +67,16 @@ def read(source: Source, column: str | None) -> Log:
     )
     log.unread += sum(unreadable)
     return log
+
+
+def _among_text(source: Source, unread: list[str]) -> Iterator[dict[str, Any]]:
+    """The objects behind words; other lines are text, but for those that begin one with a norm."""
+    for line in source.lines():
+        value = _behind(line)
+        if isinstance(value, dict):
+            yield value
+        elif "norm" in line and _BEHIND.match(line) and not source.cut:
+            unread.append(line[:60])
 
 
 def _objects(

@@ -101,6 +101,11 @@ def _rows(records: Iterable[dict[str, Any]], columns: Columns) -> Rows:
 
 def _nothing(source: str, column: str | None, records: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(chain.from_iterable(records)))
+    if column is None and {"current_steps", "total_steps", "percentage"} <= set(names):
+        return (
+            f"{source} is LLaMA-Factory's trainer_log.jsonl, which has no gradient norms: read "
+            "trainer_state.json beside it, or what the run printed"
+        )
     shown = ", ".join(repr(str(name)[:60]) for name in names[:12])
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     wanted = f"has no {column!r}" if column else "has no gradient norms"
