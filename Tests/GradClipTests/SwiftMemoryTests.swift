@@ -19,14 +19,38 @@ private func checkEveryFunction<Memory: MutableGradientMemory & ~Copyable & ~Esc
     #expect(try clipGradNorm(&grad, maxNorm: 2.5, options: plain).isClipped)
     #expect(values(grad) == [1.5, 0, 2])
     try scale(&grad, by: 2)
-    #expect(values(grad) == [3, 0, 4])
-    #expect(try withGradients(&grad) { try clipByNorm($0, maxNorms: [2.5], options: plain) }.clipCoefs == [0.5])
-    try scale(&grad, by: 2)
+    try checkParts(&grad, values)
     try clipGradValue(&grad, clipValue: 3.5)
     #expect(values(grad) == [3, 0, 3.5])
     let chooser = try MaxNormChooser(.autoClip(percentile: 50))
     _ = try chooser.decide(totalNorm: 1)
     #expect(try chooser.clip(&grad, options: plain).decision.action == .clip)
+}
+
+/// Those of parts and examples, and of a norm that is known.
+private func checkParts<Memory: MutableGradientMemory & ~Copyable & ~Escapable>(
+    _ grad: inout Memory, _ values: (borrowing Memory) -> [Double]
+) throws {
+    _ = try clipGrads(&grad, maxNorm: 2.5, totalNorm: 5, options: plain)
+    #expect(values(grad) == [1.5, 0, 2])
+    try scale(&grad, by: 2)
+    #expect(try clipByNorm(&grad, maxNorm: 2.5, options: plain).norms == [5])
+    #expect(values(grad) == [1.5, 0, 2])
+    #expect(try clipByBlockRMS(&grad, threshold: 100).clipCoefs == [1])
+    try scale(&grad, by: 2)
+    let weights: [Float] = [3, 0, 4]
+    let units = GradientUnits(outer: 1, reduced: 3)
+    #expect(try adaptiveClipGrad(&grad, weights: weights, units: units, clipFactor: 0.5).clipCoefs == [0.5])
+    #expect(values(grad) == [1.5, 0, 2])
+    try scale(&grad, by: 2)
+    let sum = try NormAccumulator(options: plain)
+    sum.add(grad)
+    #expect(try sum.clip(&grad, maxNorm: 2.5).totalNorm == 5)
+    #expect(values(grad) == [1.5, 0, 2])
+    try scale(&grad, by: 2)
+    var sums: [Double] = [9]
+    let found = try clipPerExample(grad, into: &sums, examples: 3, maxNorm: 5, options: plain)
+    #expect(abs(found.norms[0] - 3) < 1e-14 && found.norms[1] == 0 && abs(sums[0] - 7) < 1e-13)
 }
 
 @Test func memoryOfEveryKindGoesIntoEveryFunction() throws {
@@ -51,6 +75,51 @@ private func checkEveryFunction<Memory: MutableGradientMemory & ~Copyable & ~Esc
     try each(Float.self)
     try each(Double.self)
     try each(Float16.self)
+}
+
+@Test func severalArraysGoIntoEveryFunction() throws {
+    var layers: [[Float]] = [[3, 0], [4]]
+    var copies: [ContiguousArray<Float>] = [[9, 9], [9]]
+    #expect(try norms(of: layers) == [3, 4])
+    #expect(try clipGradNorm(layers, into: &copies, maxNorm: 2.5, options: plain).totalNorm == 5)
+    #expect(copies == [[1.5, 0], [2]] && layers == [[3, 0], [4]])
+    var one: [Float] = [9]
+    #expect(try clipGradNorm([4] as [Float], into: &one, maxNorm: 1, options: plain).totalNorm == 4)
+    #expect(one == [1])
+    #expect(throws: ArgumentError.self) { try clipGradNorm([4] as [Double], into: &one, maxNorm: 1) }
+    func halved(_ body: () throws -> Void) throws {
+        try body()
+        #expect(layers == [[1.5, 0], [2]])
+        try scale(&layers, by: 2)
+    }
+    try halved { _ = try clipGrads(&layers, maxNorm: 2.5, totalNorm: 5, options: plain) }
+    try halved {
+        let found = try clipByNorm(&layers, maxNorms: [1.5, 2], options: plain)
+        #expect(found.clipCoefs == [0.5, 0.5])
+    }
+    try halved {
+        let found = try clipByGroup(&layers, groups: [0, 0], maxNorms: [2.5], options: plain)
+        #expect(found.norms == [5])
+    }
+    try halved {
+        let sum = try NormAccumulator(options: plain)
+        sum.add(layers)
+        #expect(try sum.clip(&layers, maxNorm: 2.5).factor == 0.5)
+    }
+    try halved {
+        let units = [GradientUnits(outer: 1, reduced: 2), GradientUnits(outer: 1, reduced: 1)]
+        let found = try adaptiveClipGrad(&layers, weights: [[3, 0], [4]] as [[Double]], units: units, clipFactor: 0.5)
+        #expect(found.clipCoefs == [0.5, 0.5])
+    }
+    #expect(try clipByBlockRMS(&layers, threshold: 2).clipCoefs == [2 * 2.squareRoot() / 3, 0.5])
+    var sums: [[Double]] = [[9], [9]]
+    let found = try clipPerExample([[3, 0], [4, 0]] as [[Float]], into: &sums, examples: 2, maxNorms: [100])
+    #expect(found.clippedCount == 0 && sums == [[3], [4]])
+    // Of no examples, as Poisson sampling draws them, the sums are 0.
+    let none = try clipPerExample([[], []] as [[Float]], into: &sums, examples: 0, maxNorms: [1])
+    #expect(none.norms.isEmpty && sums == [[0], [0]])
+    #expect(throws: ArgumentError.self) { try clipPerExample([one], into: &sums, examples: 0, maxNorms: [1]) }
+    #expect(throws: ArgumentError.self) { try clipPerExample([one], into: &sums, examples: -1, maxNorms: [1]) }
 }
 
 @Test func aSliceLeavesTheRestOfItsArrayAlone() throws {

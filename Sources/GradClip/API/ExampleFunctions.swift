@@ -11,7 +11,7 @@ public enum ExampleRule: UInt32, Sendable, Codable {
     case threshold = 2
 }
 
-/// What ``clipPerExample(_:into:examples:maxNorms:rule:options:)`` found.
+/// What ``clipPerExample(_:into:examples:maxNorms:rule:options:)-([Gradient],_,_,_,_,_)`` found.
 public struct PerExampleResult: Sendable, Equatable {
     /// Examples with a norm above their limit; the dropped are not among them.
     public var clippedCount = 0
@@ -36,7 +36,7 @@ public struct PerExampleResult: Sendable, Equatable {
 /// - Parameters:
 ///   - grads: tensors of the shape [examples, ...].
 ///   - sums: what receives the sums, float32 or float64, or empty to measure only.
-///   - examples: how many; at least 1.
+///   - examples: how many; of 0, which Poisson sampling may draw, the gradients are empty and the sums 0.
 ///   - maxNorms: one limit over all tensors, or one a tensor; 0, or finite and normal.
 ///   - rule: how coefficients follow from norms.
 ///   - options: what differs from the defaults; the policy is not used.
@@ -45,18 +45,18 @@ public func clipPerExample(
     _ grads: [Gradient], into sums: [Gradient] = [], examples: Int, maxNorms: [Double], rule: ExampleRule = .clip,
     options: ClipOptions = ClipOptions()
 ) throws(ArgumentError) -> PerExampleResult {
-    if examples < 1 { throw ArgumentError("examples", "must be at least 1", .integer(examples)) }
+    if examples < 0 { throw ArgumentError("examples", "must be >= 0", .integer(examples)) }
     if !sums.isEmpty && sums.count != grads.count {
         throw ArgumentError("sums", "must be as many as the gradients, or none", .integer(sums.count))
     }
     for i in grads.indices {
         if grads[i].flags != 0 { throw ArgumentError("grads", "must be counted", .none, index: i) }
-        if grads[i].length % examples != 0 {
+        if examples == 0 ? grads[i].length != 0 : grads[i].length % examples != 0 {
             throw ArgumentError("grads", "must have a multiple of examples", .integer(grads[i].length), index: i)
         }
         if sums.isEmpty { continue }
         if sums[i].dtype > Double._dtype { throw ArgumentError("sums", "must be float32 or float64", .none, index: i) }
-        if sums[i].length != grads[i].length / examples {
+        if examples > 0 && sums[i].length != grads[i].length / examples {
             throw ArgumentError("sums", "must have the length of one example", .integer(sums[i].length), index: i)
         }
     }

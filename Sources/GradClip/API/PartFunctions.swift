@@ -39,7 +39,7 @@ public func clipByNorm(
 ///   - maxNorms: the limit of each group; `>= 0`; infinite: only measured.
 ///   - normType: the order p; any number but NaN.
 ///   - options: what differs from the defaults.
-/// - Throws: as ``clipByNorm(_:maxNorms:normType:options:)``.
+/// - Throws: as ``clipByNorm(_:maxNorms:normType:options:)-([Gradient],_,_,_)``.
 public func clipByGroup(
     _ grads: [Gradient], groups: [Int], maxNorms: [Double], normType: Double = 2,
     options: ClipOptions = ClipOptions()
@@ -55,7 +55,7 @@ public func clipByGroup(
 
 /// Clips each gradient by its root mean square, as `optax.clip_by_block_rms` does.
 ///
-/// - Throws: as ``clipByNorm(_:maxNorms:normType:options:)``.
+/// - Throws: as ``clipByNorm(_:maxNorms:normType:options:)-([Gradient],_,_,_)``.
 public func clipByBlockRMS(
     _ grads: [Gradient], threshold: Double, options: ClipOptions = ClipOptions()
 ) throws -> PartResult {
@@ -146,7 +146,7 @@ public struct GradientUnits: Sendable, Hashable {
 ///   - normType: the order p, `> 0`.
 ///   - options: what differs from the defaults; eps is not used.
 /// - Returns: The coefficients of the units, gradient by gradient.
-/// - Throws: as ``clipByNorm(_:maxNorms:normType:options:)``; weights that are not finite are an
+/// - Throws: as ``clipByNorm(_:maxNorms:normType:options:)-([Gradient],_,_,_)``; weights that are not finite are an
 ///   ``ArgumentError``, too, except under ``NonfinitePolicy/propagate``.
 public func adaptiveClipGrad(
     _ grads: [Gradient], weights: [Gradient], units: [GradientUnits], clipFactor: Double = 0.01, eps: Double = 1e-3,
