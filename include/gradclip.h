@@ -79,8 +79,9 @@
  *
  * What a function only measures it does not write, though the types say float *const * and
  * void *: to gradclip_get_total_norm(), gradclip_defer_clip(), gradclip_accumulator_add(),
- * gradclip_inspect() and gradclip_find_overlap(), as the grads of gradclip_clip_grad_norm_to()
- * and gradclip_clip_per_example(), and as weights, const float data may be given by a cast.
+ * gradclip_accumulator_add_difference(), gradclip_chooser_feed_tensor(), gradclip_inspect() and
+ * gradclip_find_overlap(), as the grads of gradclip_clip_grad_norm_to() and
+ * gradclip_clip_per_example(), and as weights, const float data may be given by a cast.
  *
  * THREADS
  *
@@ -492,6 +493,25 @@ gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator,
 gradclip_status gradclip_accumulator_add_f32(gradclip_accumulator *accumulator, const float *grad, size_t length);
 gradclip_status gradclip_accumulator_add_f64(gradclip_accumulator *accumulator, const double *grad, size_t length);
 
+/*
+ * Add the differences tensors[i] - minus[i], element by element, without a copy of them:
+ * how far weights went from older ones, a client's update in federated learning.
+ *
+ *   tensors, count  what is subtracted from; GRADCLIP_UNCOUNTED leaves a pair out
+ *   minus           as many tensors, each as long as its partner; flags 0. The dtypes of
+ *                   a pair may differ
+ *
+ * Each difference is rounded to float64, to nearest, and is then added as an element of
+ * float64 is: set exact_f64 for sums that are exact, and a norm whose bits depend on
+ * nothing else. (Of float16 all differences are exact in float64, of float32 those of elements
+ * whose magnitudes differ by a factor below 2^28, or of which one is 0. The norm of the
+ * rounded differences is within a part in 2^53 of that of the exact ones.) A difference that is
+ * NaN or infinite is not finite, also one of two infinities, or of float64 elements beyond DBL_MAX.
+ */
+gradclip_status gradclip_accumulator_add_difference(gradclip_accumulator *accumulator,
+                                                    const gradclip_tensor *tensors, const gradclip_tensor *minus,
+                                                    size_t count);
+
 /* Add what another accumulator holds, as if its tensors came after these (unless the
  * caller numbered them). The other one is unchanged and may be the same. norm_type and exact_f64 of the two
  * must agree. */
@@ -681,7 +701,8 @@ gradclip_status gradclip_inspect(const gradclip_tensor *grads, size_t count, dou
  * Memory is bounded: at most 16 MB for AUTOCLIP (8.4 MB beyond 10^6 norms), 32
  * bytes per step of the window for SKIPSTEP, 16 bytes per tensor for ADAGC.
  *
- * One chooser must not be used by two threads at a time.
+ * One chooser must not be used by two threads at a time, but for
+ * gradclip_chooser_feed_tensor().
  */
 typedef struct gradclip_chooser gradclip_chooser;
 
@@ -775,6 +796,35 @@ gradclip_status gradclip_chooser_feed(gradclip_chooser *chooser, double total_no
  */
 gradclip_status gradclip_chooser_feed_tensors(gradclip_chooser *chooser, const double *tensor_norms, size_t count,
                                               gradclip_decision *decision);
+
+/*
+ * ADAGC tensor by tensor, for an optimizer that steps inside the backward pass, each tensor
+ * as soon as it has its gradient: measures one gradient, and says what to multiply it by.
+ *
+ *   index      which tensor it is, below 10^6. One that no call had before makes room for it
+ *   grad       its gradient; it is not written, and its flags must be 0
+ *   norm_type  the order p
+ *   options    grad_scale, exact_f64 and num_threads are used
+ *   result     must not be NULL, and its tensor_norms must be. total_norm is the norm of this
+ *              tensor, clip_coef its coefficient, first_tensor index if it is not finite
+ *
+ * No global norm is known yet then. So before step warmup_steps each tensor is clipped by its
+ * own norm, min(1, max_norm / (norm + eps)), where whole steps are clipped by their total norm;
+ * from then on the rule is the same. A step begins with a tensor that was fed in the
+ * step before, and counts as one of `steps` then; a state that is exported holds whole steps
+ * only if that is done between two.
+ *
+ * GRADCLIP_OK: multiply by result->factor. GRADCLIP_NON_FINITE, whatever the policy: an element
+ * is NaN or infinite; GRADCLIP_SKIP_STEP: the norm of finite elements exceeds DBL_MAX. Leave this
+ * tensor's step out then: factor is 1, and the state stays as it was. An empty tensor has no
+ * gradient in this step.
+ *
+ * Any number of threads may call it on one chooser at a time, but no other function of that
+ * chooser meanwhile. A tensor's decisions depend on its own gradients and the number of the step.
+ */
+gradclip_status gradclip_chooser_feed_tensor(gradclip_chooser *chooser, size_t index, const gradclip_tensor *grad,
+                                             double norm_type, const gradclip_options *options,
+                                             gradclip_result *result);
 
 /*
  * Measure gradients, tell the chooser, and clip them in place as it decides. The

@@ -65,6 +65,21 @@ public func gradclip_accumulator_add(
     }
 }
 
+@_cdecl("gradclip_accumulator_add_difference") @implementation
+public func gradclip_accumulator_add_difference(
+    _ accumulator: OpaquePointer!, _ tensors: UnsafePointer<gradclip_tensor>!, _ minus: UnsafePointer<gradclip_tensor>!,
+    _ count: Int
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let accumulator = try state(accumulator)
+        let tensors = try tensorList(tensors, count, "tensors")
+        let minus = try tensorList(minus, count, "minus")
+        try check(minus: minus, of: tensors)
+        accumulator.pointee.add(tensors, minus: minus)
+        return 0
+    }
+}
+
 @inline(never)
 private func add(
     _ accumulator: OpaquePointer?, _ grad: UnsafeRawPointer?, _ length: Int, _ dtype: DType

@@ -128,6 +128,33 @@ public func gradclip_chooser_feed_tensors(
     feed(chooser, tensor_norms, count, nil, decision, isTotal: false)
 }
 
+@_cdecl("gradclip_chooser_feed_tensor") @implementation
+public func gradclip_chooser_feed_tensor(
+    _ chooser: OpaquePointer!, _ index: Int, _ grad: UnsafePointer<gradclip_tensor>!, _ norm_type: Double,
+    _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
+) -> gradclip_status {
+    call { () throws(ArgumentError) in
+        let chooser = try state(chooser)
+        guard let grad else { throw .null("grad") }
+        let grads = try tensorList(grad, 1, "grad")
+        if !grads[0].isCounted {
+            throw ArgumentError("grad", "must be 0: ADAGC measures all", .integer(1), field: ".flags")
+        }
+        try check(normType: norm_type)
+        let options = try GradClipABI.options(options)
+        guard let result else { throw .null("result") }
+        let slot = try ResultSlot(result)
+        if slot.tensorNorms != nil {
+            throw ArgumentError("result", "must be NULL: there is one tensor", .pointer, field: ".tensor_norms")
+        }
+        var found = ClipResult()
+        let verdict = try Chooser.feed(
+            chooser, tensor: index, grads, normType: norm_type, options: options, into: &found)
+        _ = slot.store(found)
+        return verdict.rawValue
+    }
+}
+
 @_cdecl("gradclip_chooser_clip") @implementation
 public func gradclip_chooser_clip(
     _ chooser: OpaquePointer!, _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ norm_type: Double,

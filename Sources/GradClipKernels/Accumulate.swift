@@ -47,3 +47,27 @@ func accumulateAll<E: WideElement>(
     }
     accumulate(E.self, rows, 16, factors, sums + whole &* 8)
 }
+
+/// One row, all of it.
+@inline(never)
+func addRow<E: WideElement>(
+    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ factor: Double, _ sums: UnsafeMutableRawPointer,
+    _ scratch: UnsafeMutableRawPointer
+) {
+    @inline(__always) func add(_ from: UnsafeRawPointer, _ place: UnsafeMutableRawPointer) {
+        let (low, high) = E.load(from)
+        place.storeBytes(of: place.loadUnaligned(as: SIMD8<Double>.self) + low * factor, as: SIMD8<Double>.self)
+        let upper = place + 64
+        upper.storeBytes(of: upper.loadUnaligned(as: SIMD8<Double>.self) + high * factor, as: SIMD8<Double>.self)
+    }
+    let whole = count & ~15
+    var i = 0
+    while i < whole {
+        add(data + i &* E.size, sums + i &* 8)
+        i &+= 16
+    }
+    if whole == count { return }
+    scratch.initializeMemory(as: UInt8.self, repeating: 0, count: 128)
+    scratch.copyMemory(from: data + whole &* E.size, byteCount: (count &- whole) &* E.size)
+    add(scratch, sums + whole &* 8)
+}

@@ -159,6 +159,20 @@ private func accumulate(
     }
 }
 
+private func add(
+    _ dtype: DType, _ data: UnsafeRawPointer?, _ length: Int64, _ factor: Double,
+    _ sums: UnsafeMutablePointer<Double>?, _ scratch: UnsafeMutableRawPointer?
+) {
+    let (data, scratch) = (data.unsafelyUnwrapped, scratch.unsafelyUnwrapped)
+    let sums = UnsafeMutableRawPointer(sums.unsafelyUnwrapped)
+    switch dtype {
+    case .float32: addRow(Widened<Float32Element>.self, data, Int(length), factor, sums, scratch)
+    case .float16: addRow(Widened<Float16Element>.self, data, Int(length), factor, sums, scratch)
+    case .bfloat16: addRow(Widened<BFloat16Element>.self, data, Int(length), factor, sums, scratch)
+    case .float64: addRow(Float64Element.self, data, Int(length), factor, sums, scratch)
+    }
+}
+
 private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
     table.pointee.exact = { exact($0, $1, $2, $3, $4, $5, $6) }
     #if GRADCLIP_HARDWARE_F16
@@ -173,6 +187,7 @@ private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
     table.pointee.scale = { scale($0, $1, $2, $3, $4) }
     table.pointee.clamp = { clamp($0, $1, $2, $3) }
     table.pointee.accumulate = { accumulate($0, $1, $2, $3, $4, $5) }
+    table.pointee.add = { add($0, $1, $2, $3, $4, $5) }
 }
 #endif
 

@@ -86,3 +86,22 @@ private var plain: ClipOptions {
     #expect(throws: ArgumentError.self) { try sum.finish(maxNorm: -1) }
     #expect(throws: ArgumentError.self) { try sum.clip([], maxNorm: .nan) }
 }
+
+@Test func differencesAreAddedWithoutACopy() throws {
+    let (weights, older): ([Float], [Double]) = ([4, 6], [1, 2])
+    var options = ClipOptions()
+    options.exactFloat64 = true
+    let sum = try NormAccumulator(options: options)
+    try weights.withUnsafeBufferPointer { weights in
+        try older.withUnsafeBufferPointer { older in
+            try sum.addDifference([Gradient(reading: weights)], minus: [Gradient(reading: older)])
+            #expect(try sum.finish(maxNorm: .infinity).totalNorm == 5)
+            #expect(throws: ArgumentError.self) { try sum.addDifference([Gradient(reading: weights)], minus: []) }
+            #expect(throws: ArgumentError.self) {
+                try sum.addDifference(
+                    [Gradient(reading: weights)], minus: [Gradient(reading: UnsafeBufferPointer(rebasing: older[..<1]))])
+            }
+        }
+    }
+    #expect(try sum.finish(maxNorm: .infinity).totalNorm == 5)
+}

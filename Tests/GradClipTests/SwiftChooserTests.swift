@@ -176,3 +176,27 @@ func aChooserToldANormGivesAnOptimizerTheSameFactor(scale: Double) throws {
     #expect(try overlap(in: [back, front])! == (first: 0, second: 1))
     #expect(try overlap(in: [front]) == nil)
 }
+
+@Test func adaGCIsToldOneGradientAfterTheOther() throws {
+    let chooser = try MaxNormChooser(.adaGC(warmupSteps: 2, maxNorm: 100))
+    func fed(_ index: Int, _ values: [Double]) throws -> ClipResult {
+        try values.withUnsafeBufferPointer { try chooser.decide(index: index, Gradient(reading: $0)) }
+    }
+    for index in [1, 0, 1, 0] {
+        let result = try fed(index, [3, 4])
+        #expect(result.totalNorm == 5 && result.factor == 1)
+    }
+    #expect(abs(try fed(1, [30, 40]).factor - 0.105) < 1e-12)
+    let left = #expect(throws: NonfiniteError.self) { try fed(7, [1, .nan]) }
+    #expect(left?.result.firstTensor == 7 && left?.result.firstElement == 1)
+    let beyond = #expect(throws: SkipStepError.self) { try fed(7, [1e308, 1.7e308]) }
+    #expect(beyond?.decision.action == .skip)
+    #expect(throws: ArgumentError.self) { try fed(1_000_000, [1]) }
+    #expect(throws: ArgumentError.self) { try fed(-1, [1]) }
+    #expect(throws: ArgumentError.self) { try MaxNormChooser(.zClip()).decide(index: 0, Gradient(reading: .init())) }
+    // What whole steps decide after the warm-up, and the bytes of their state.
+    let whole = try MaxNormChooser(.adaGC(warmupSteps: 2, maxNorm: 100))
+    for _ in 0..<2 { _ = try whole.decide(tensorNorms: [5, 5]) }
+    _ = try whole.decide(tensorNorms: [-1, 50])
+    #expect(chooser.bytes == whole.bytes)
+}

@@ -130,6 +130,19 @@ end:
     gradclip_accumulator_free(other);
     return status;
 }
+STEP(difference)
+{
+    gradclip_accumulator *one = NULL;
+    const gradclip_tensor from[] = {w->list[0], w->list[1], w->list[2]};
+    const gradclip_tensor minus[] = {tensor_of(w->weights, w->n, GRADCLIP_F32), w->list[3], w->list[1]};
+    gradclip_status status;
+    DO(gradclip_accumulator_create(2, &w->options, &one));
+    DO(gradclip_accumulator_add_difference(one, from, minus, 3));
+    DO(gradclip_accumulator_finish(one, 1, RESULT));
+end:
+    gradclip_accumulator_free(one);
+    return status;
+}
 STEP(words)
 {
     gradclip_accumulator *one = NULL;
@@ -176,6 +189,24 @@ end:
 STEP(autoclip) { return choose(w, GRADCLIP_AUTOCLIP); }
 STEP(zclip) { return choose(w, GRADCLIP_ZCLIP); }
 STEP(adagc) { return choose(w, GRADCLIP_ADAGC); }
+/* Tensor by tensor; the optimizer's step is left out. */
+STEP(by_tensor)
+{
+    gradclip_chooser_options options;
+    gradclip_chooser *chooser = NULL;
+    gradclip_status status;
+    DO(gradclip_chooser_options_init(&options, sizeof options, GRADCLIP_ADAGC));
+    options.warmup_steps = 3;
+    DO(gradclip_chooser_create(&options, &chooser));
+    for (int i = 0; i < 5 * LISTED; i++) {
+        gradclip_result *found = RESULT;
+        DO(gradclip_chooser_feed_tensor(chooser, (size_t)(i % LISTED), w->list + i % LISTED, 2, &w->options, found));
+        w->found->numbers[i % 64] = found->factor;
+    }
+end:
+    gradclip_chooser_free(chooser);
+    return status;
+}
 STEP(skipstep) { return choose(w, GRADCLIP_SKIPSTEP); }
 static inline void take_line(void *text, uint32_t kind, const char *line)
 {
@@ -253,7 +284,7 @@ static const struct step {
     NAMED(total_norm), NAMED(with_norm), NAMED(scale), NAMED(value), NAMED(inspect), NAMED(accumulator), NAMED(words), NAMED(autoclip),
     NAMED(zclip), NAMED(adagc), NAMED(skipstep), NAMED(monitor), NAMED(by_norm), NAMED(by_group), NAMED(by_block_rms),
     NAMED(adaptive_rows), NAMED(adaptive_columns), NAMED(adaptive_exact), NAMED(adaptive_f64), NAMED(adaptive_f16), NAMED(adaptive_bf16),
-    NAMED(per_example), NAMED(overlap)};
+    NAMED(per_example), NAMED(overlap), NAMED(difference), NAMED(by_tensor)};
 enum { STEPS = sizeof steps / sizeof *steps };
 
 /* A number for all that is in the world. */

@@ -181,6 +181,31 @@ static void accumulate(struct sample s)
         }
 }
 
+/* One half minus the other, and both minus numbers of float. */
+static void differences(struct sample s)
+{
+    static float others[LONGEST];
+    const size_t half = s.n / 2;
+    for (size_t i = 0; i < half; i++) others[i] = (float)((int)(i * 7919 % 2001) - 1000) * 0x1p-9f;
+    const gradclip_tensor tensors[3] = {part(s, data, 0, half), part(s, data, half, half), tensor_of(others, half, GRADCLIP_F32)};
+    const gradclip_tensor minus[3] = {tensors[1], tensors[2], tensors[0]};
+    fresh(s);
+    for (int i = 0; i < orders_for(s); i++)
+        for (uint32_t exact = 0; exact <= 1; exact++) {
+            gradclip_options options = default_options();
+            gradclip_accumulator *sum = NULL;
+            gradclip_result r = new_result();
+            options.exact_f64 = exact;
+            if (gradclip_accumulator_create(few_orders[i], &options, &sum) != GRADCLIP_OK) exit(2);
+            print_sample(s, "difference");
+            printf(" p %g exact %u: %d", few_orders[i], exact, (int)gradclip_accumulator_add_difference(sum, tensors, minus, 1));
+            print_result(gradclip_accumulator_finish(sum, 0.1, &r), &r);
+            printf(" %d", (int)gradclip_accumulator_add_difference(sum, tensors + 1, minus + 1, 2));
+            print_result(gradclip_accumulator_finish(sum, 0.1, &r), &r), print_end();
+            gradclip_accumulator_free(sum);
+        }
+}
+
 /* Each tensor, group or unit by itself, and examples. */
 enum { ROWS = 3 };
 static void clip_in_parts(struct sample s)
@@ -278,6 +303,7 @@ static void all_calls(struct sample s)
     in_steps(s);
     inspect(s);
     accumulate(s);
+    differences(s);
     if (s.n < 57) return;
     clip_in_parts(s);
     clip_by_weights(s);
@@ -353,6 +379,41 @@ static void choose_max_norm(uint32_t kind, uint32_t mode, uint64_t window)
         }
     gradclip_chooser_free(chooser);
     gradclip_chooser_free(other);
+}
+
+/* AdaGC tensor by tensor: norms of a run, then samples of every type, some of them not finite. */
+static void choose_by_tensor(void)
+{
+    enum { TENSORS = 3, RUN = 160 };
+    unsigned char bytes[1024];
+    size_t size = sizeof bytes;
+    gradclip_chooser_options options;
+    gradclip_chooser *chooser = NULL;
+    gradclip_result r = new_result();
+    if (gradclip_chooser_options_init(&options, sizeof options, GRADCLIP_ADAGC) != GRADCLIP_OK) exit(2);
+    options.warmup_steps = 20;
+    if (gradclip_chooser_create(&options, &chooser) != GRADCLIP_OK) exit(2);
+    for (int step = 0; step < RUN; step++)
+        for (size_t i = TENSORS; i-- > 0;) {
+            double norm = norm_of_step(step);
+            gradclip_tensor grad = tensor_of(&norm, step % 10 == 3 && i == 1 ? 0 : 1, GRADCLIP_F64);
+            printf("by tensor step %d tensor %u:", step, (unsigned)i);
+            print_result(gradclip_chooser_feed_tensor(chooser, i, &grad, 2, NULL, &r), &r), print_end();
+        }
+    for (int type = 0; type < TYPES; type++)
+        for (int spoiled = 0; spoiled <= 1; spoiled++)
+            for (size_t i = 0; i < FEW_ORDERS; i++) {
+                struct sample s = {type, 3000, 0, 4, (1u << types[type].exponent) / 2 - 1, spoiled};
+                gradclip_options call = default_options();
+                make_sample(s), fresh(s);
+                gradclip_tensor grad = part(s, data, 0, s.n);
+                call.grad_scale = 1024.0 / 3, call.exact_f64 = i % 2;
+                print_sample(s, "by tensor");
+                print_result(gradclip_chooser_feed_tensor(chooser, i, &grad, few_orders[i], &call, &r), &r), print_end();
+            }
+    printf("by tensor: %d", (int)gradclip_chooser_export(chooser, bytes, &size));
+    print_count(size), print_hash(hash_bytes(bytes, size)), print_end();
+    gradclip_chooser_free(chooser);
 }
 
 static void print_line(void *nothing, uint32_t kind, const char *line)
@@ -441,6 +502,7 @@ int main(int argc, char **argv)
     for (uint32_t mode = 0; mode <= 2; mode++) choose_max_norm(GRADCLIP_ZCLIP, mode, 0);
     choose_max_norm(GRADCLIP_ADAGC, 0, 0);
     choose_max_norm(GRADCLIP_SKIPSTEP, 0, 32);
+    choose_by_tensor();
     log_steps();
     every_kind();
     return 0;

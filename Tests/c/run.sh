@@ -42,7 +42,7 @@ if [ $# -gt 1 ]; then
     exit
 fi
 
-for test in semantics deferred arguments structs memory threads fpenv traps accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips monitor limits no_memory life cancel fork; do
+for test in semantics deferred arguments structs memory threads fpenv traps accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips chooser_tensors differences monitor limits no_memory life cancel fork; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # traps.c calls all that leaves the library.
@@ -93,7 +93,7 @@ if compile golden_choosers golden_choosers.c -O2; then run "$out/golden_choosers
 # is a double, so not inspect_lengths. sizes would take minutes; no_memory has its own malloc, life
 # and reload are for ThreadSanitizer and for what the system counts.
 if [ "${VALGRIND:-1}" = 1 ]; then
-    for test in semantics arguments structs memory threads parts units dlpack overlap accumulator_cuts accumulator_states accumulator_words chooser_states chooser_clips monitor limits article; do
+    for test in semantics arguments structs memory threads parts units dlpack overlap accumulator_cuts accumulator_states accumulator_words chooser_states chooser_clips chooser_tensors differences monitor limits article; do
         run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/$test"
     done
     run valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,possible "$out/choosers" short

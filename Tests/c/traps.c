@@ -189,6 +189,8 @@ static void accumulators(double max_norm, double p, const gradclip_options *o)
         FRESH(gradclip_accumulator_add(a, list, LIST));
         FRESH(gradclip_accumulator_add_f32(a, f, n));
         FRESH(gradclip_accumulator_add_f64(b, d, n));
+        const gradclip_tensor minus[LIST] = {list[1], list[0], list[3], list[2]};
+        FRESH(gradclip_accumulator_add_difference(b, list, minus, LIST));
         DO_CALL(gradclip_accumulator_merge(a, b));
         DO_CALL(gradclip_accumulator_export(a, bytes, &size));
         note(bytes, size);
@@ -236,6 +238,7 @@ static void one_chooser(const gradclip_chooser_options *o)
             scene = i / 9 % SCENES;
             FRESH(gradclip_chooser_clip(chooser, list, LIST, numbers[1], &loss, NULL, &r, &decision));
             note_decision(decision);
+            for (size_t k = 0; k < LIST; k++) FRESH(gradclip_chooser_feed_tensor(chooser, k, list + k, numbers[1], NULL, &r));
         }
         note(thresholds, sizeof thresholds), note(coefs, sizeof coefs);
         if (i % 21) continue;

@@ -168,6 +168,14 @@ void accumulators() {
     for (std::size_t i = 0; i < sums.size(); i++) sums[i] = words[i] + refusal[i];
     CHECK(is(REFUSED(rank.from_words(1, sums)), gradclip::status::invalid_argument, ""));
 
+    gradclip::accumulator far = value(gradclip::accumulator::make(2.0, plain()));
+    const std::vector<float> weights = {4, 6};
+    const std::vector<double> older = {1, 2};
+    DONE(far.add_difference({weights, weights}, {older, weights}));
+    CHECK(value(far.finish()).total_norm == 5);
+    CHECK(is(REFUSED(far.add_difference({weights}, {})), gradclip::status::invalid_argument, "minus must have as many"));
+    CHECK(is(REFUSED(far.add_difference(weights, gradclip::const_tensor(older.data(), 1))), gradclip::status::invalid_argument,
+             "minus[0].length must be that of the tensor (got 1)"));
     gradclip::accumulator moved = std::move(sum);
     CHECK(value(moved.finish()).total_norm == 5);
     CHECK(is(REFUSED(sum.reset()), gradclip::status::invalid_argument, "accumulator must not be NULL"));
@@ -246,6 +254,17 @@ void choosers() {
     CHECK(is(REFUSED(adagc.feed_tensors({3})), gradclip::status::invalid_argument, ""));
     CHECK(is(REFUSED(adagc.feed_tensors({3, nan})), gradclip::status::non_finite, "total_norm is not finite (got nan)"));
     CHECK(value(adagc.feed_tensors({infinity, 4}, false)).to_do == gradclip::action::skip);
+    // Tensor by tensor, from its own norm; nothing that is not finite is given a factor.
+    gradclip::chooser by_tensor = value(gradclip::chooser::make(gradclip::chooser_kind::adagc));
+    const std::vector<float> first = {3, 4}, spoiled = {1, std::nanf("")};
+    const std::vector<double> huge = {1.7e308, 1.7e308};
+    const gradclip::result alone = value(by_tensor.feed_tensor(1, first));
+    CHECK(alone.total_norm == 5 && alone.factor == 1 / (5 + 1e-8));
+    CHECK(is(REFUSED(by_tensor.feed_tensor(2, spoiled)), gradclip::status::non_finite, "grads[2] is not finite at element 1"));
+    CHECK(is(REFUSED(by_tensor.feed_tensor(2, huge)), gradclip::status::skip_step, "the norm exceeds DBL_MAX"));
+    CHECK(value(by_tensor.feed_tensor(2, spoiled, 2.0, looks)).non_finite && value(by_tensor.feed_tensor(2, huge, 2.0, looks)).non_finite);
+    CHECK(is(REFUSED(by_tensor.feed_tensor(1000000, first)), gradclip::status::invalid_argument, "index must be below 10^6 (got 1000000)"));
+    CHECK(is(REFUSED(skipstep.feed_tensor(0, first)), gradclip::status::invalid_argument, "chooser must be of the kind ADAGC"));
     gradclip::chooser moved = std::move(adagc);
     CHECK(value(moved.feed_tensors({3, 4})).steps == 2);
 #ifndef GRADCLIP_NO_EXCEPTIONS

@@ -137,6 +137,29 @@ static gradclip_status adagc(model *m, const double *norms, size_t count, double
     return GRADCLIP_OK;
 }
 
+/* ADAGC tensor by tensor: each by its own norm in the warm-up, and a step begins with one that was fed in the last. */
+typedef struct by_tensor {
+    long double gammas[MOST_TENSORS];
+    bool has_gamma[MOST_TENSORS];
+    uint64_t fed_in[MOST_TENSORS], steps;
+} by_tensor;
+
+static double coefficient_of(by_tensor *b, const gradclip_chooser_options *o, size_t i, double norm) {
+    long double *gamma = &b->gammas[i], coef;
+    if (b->fed_in[i] == b->steps) b->steps++;
+    b->fed_in[i] = b->steps;
+    if (b->steps < o->warmup_steps || !b->has_gamma[i]) {
+        const long double divisor = norm + (long double)o->eps;
+        coef = isinf(o->max_norm) ? 1 : o->max_norm == 0 ? 0 : divisor == 0 ? 1 : fminl(1, o->max_norm / divisor);
+        *gamma = b->has_gamma[i] ? fminl(*gamma, coef * norm) : coef * norm;
+        b->has_gamma[i] = true;
+    } else {
+        coef = fminl(1, o->lambda_rel * fmaxl(*gamma, o->eps) / fmaxl(norm, o->eps));
+        *gamma += (1 - (long double)o->decay) * (coef * norm - *gamma);
+    }
+    return (double)coef;
+}
+
 static bool near(double a, double b, double scale) { return same(a, b) || fabs(a - b) <= 1e-9 * (fabs(b) + scale); }
 
 /* Norms as training has them, and the odd one out. */
@@ -168,8 +191,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     o->clip_factor = pick(&in, 1, 0, 0.5, 2);
     o->eps = pick(&in, 1e-6, 0, 1, 1e-8);
     o->skip_update_on_spike = take_byte(&in) & 1;
-    gradclip_chooser *chooser = NULL, *clipping = NULL;
-    REQUIRE(gradclip_chooser_create(o, &chooser) == GRADCLIP_OK && gradclip_chooser_create(o, &clipping) == GRADCLIP_OK, "%s", gradclip_last_error());
+    gradclip_chooser *chooser = NULL, *clipping = NULL, *alone = NULL;
+    by_tensor own = {.steps = 0};
+    REQUIRE(gradclip_chooser_create(o, &chooser) == GRADCLIP_OK && gradclip_chooser_create(o, &clipping) == GRADCLIP_OK &&
+                gradclip_chooser_create(o, &alone) == GRADCLIP_OK, "%s", gradclip_last_error());
     const size_t tensors = 1 + take_byte(&in) % MOST_TENSORS;
     if (take_byte(&in) & 1) { /* a history, forgotten */
         gradclip_decision ignored;
@@ -188,6 +213,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
             if (kind == GRADCLIP_ADAGC && take_byte(&in) % 8 == 7) norms[i] = -1;
             values[i] = take_byte(&in) & 1 ? -norms[i] : norms[i];
             grads[i] = (gradclip_tensor){&values[i], norms[i] == -1 ? 0 : 1, GRADCLIP_F64, 0, 1, 0};
+        }
+        for (size_t i = 0; i < count; i++) {
+            gradclip_result told_of;
+            gradclip_result_init(&told_of, sizeof told_of);
+            const gradclip_status each = gradclip_chooser_feed_tensor(alone, i, &grads[i], 2, NULL, &told_of);
+            const bool is_there = kind == GRADCLIP_ADAGC && norms[i] >= 0 && isfinite(norms[i]);
+            REQUIRE(each == (kind != GRADCLIP_ADAGC ? GRADCLIP_ERROR_INVALID_ARGUMENT : norms[i] == -1 || is_there ? GRADCLIP_OK : GRADCLIP_NON_FINITE),
+                    "step %u, tensor %zu of norm %a: status %d", step, i, norms[i], each);
+            const double wanted = is_there ? coefficient_of(&own, o, i, norms[i]) : 1;
+            if (each >= 0 && (norms[i] != 0 || o->eps > 0))
+                REQUIRE(near(told_of.factor, wanted, 0), "step %u, tensor %zu of norm %a: factor %a, expected %a", step, i, norms[i], told_of.factor, wanted);
         }
         double loss = take_norm(&in);
         const double *told = take_byte(&in) & 1 ? &loss : NULL;
@@ -236,5 +272,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     }
     gradclip_chooser_free(chooser);
     gradclip_chooser_free(clipping);
+    gradclip_chooser_free(alone);
     return 0;
 }

@@ -44,6 +44,44 @@ static void check_inspect(const list *grads, double p, const gradclip_options *o
     }
 }
 
+/* The norm of differences has the bits of that of an array of them, where sums are exact. */
+static void check_difference(input *in, const list *grads, double p, const gradclip_options *options) {
+    gradclip_accumulator *of_pairs = NULL, *of_copies = NULL;
+    list minus = *grads, copies = *grads;
+    gradclip_result got, wanted;
+    gradclip_result_init(&got, sizeof got);
+    gradclip_result_init(&wanted, sizeof wanted);
+    const bool made = gradclip_accumulator_create(p, options, &of_pairs) == GRADCLIP_OK;
+    if (!made) return;
+    REQUIRE(gradclip_accumulator_create(p, options, &of_copies) == GRADCLIP_OK, "%s", gradclip_last_error());
+    for (size_t i = 0; i < grads->count; i++) {
+        gradclip_tensor *y = &minus.tensors[i], *d = &copies.tensors[i];
+        y->dtype = 1 + take_byte(in) % 4, y->flags = 0, d->dtype = GRADCLIP_F64;
+        y->data = place(y->length * element_size(y->dtype), take_byte(in) % 16, &minus.blocks[i]);
+        d->data = place(d->length * 8, 0, &copies.blocks[i]);
+        uint8_t pattern[8];
+        take(in, pattern, sizeof pattern);
+        for (uint64_t k = 0; k < y->length; k++) {
+            if (k % 64 == 63) take(in, pattern, sizeof pattern);
+            memcpy((char *)y->data + k * element_size(y->dtype), pattern, element_size(y->dtype));
+            const double difference = element(&grads->tensors[i], k) - element(y, k);
+            memcpy((char *)d->data + k * 8, &difference, 8);
+        }
+    }
+    REQUIRE(gradclip_accumulator_add_difference(of_pairs, grads->tensors, minus.tensors, grads->count) == GRADCLIP_OK, "%s", gradclip_last_error());
+    REQUIRE(gradclip_accumulator_add(of_copies, copies.tensors, grads->count) == GRADCLIP_OK, "%s", gradclip_last_error());
+    REQUIRE(gradclip_accumulator_finish(of_pairs, 1.0, &got) >= 0 && gradclip_accumulator_finish(of_copies, 1.0, &wanted) >= 0, "%s", gradclip_last_error());
+    const bool is_exact = isinf(p) || p == 0 || (options->exact_f64 && (p == 1 || p == 2));
+    REQUIRE(same(got.total_norm, wanted.total_norm) || (!is_exact && fabs(got.total_norm - wanted.total_norm) <= wanted.total_norm * (1e-14 + 1e-15 / fabs(p)) + 5e-324),
+            "p %a: %a, of copies %a", p, got.total_norm, wanted.total_norm);
+    REQUIRE(got.nonfinite_count == wanted.nonfinite_count && got.nan_count == wanted.nan_count && got.first_tensor == wanted.first_tensor &&
+                got.first_element == wanted.first_element, "counts");
+    gradclip_accumulator_free(of_pairs);
+    gradclip_accumulator_free(of_copies);
+    release(&minus);
+    release(&copies);
+}
+
 /* A list as the calls for one type take it. */
 typedef struct typed {
     uint32_t dtype; /* GRADCLIP_F32, GRADCLIP_F64; 0: the calls for mixed lists */
@@ -225,8 +263,8 @@ static void check_overlap(input *in) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     input in = {bytes, size};
-    const uint8_t chosen = take_byte(&in), what = chosen % 10;
-    typed form = {.dtype = what == 5 || what == 6 || what == 8 ? 0 : chosen / 10 % 3};
+    const uint8_t chosen = take_byte(&in), what = chosen % 11;
+    typed form = {.dtype = what == 5 || what == 6 || what == 8 || what == 10 ? 0 : chosen / 11 % 3};
     const double number = take_double(&in), other = take_double(&in);
     const gradclip_options options = take_options(&in);
     const bool valid = options_are_valid(&options);
@@ -292,6 +330,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         break;
     case 8:
         check_dlpack(&in);
+        break;
+    case 10:
+        check_difference(&in, &grads, other, &options);
+        REQUIRE(same_bytes(&grads, &before), "subtracted and written");
         break;
     case 7: /* the norm alone, against a call that would clip by it */
         status = CALL(gradclip_get_total_norm, other, &options, &result);

@@ -20,7 +20,8 @@ MAY_BE_NULL = {
     "options": {"gradclip_options_init", "gradclip_chooser_options_init", "gradclip_chooser_create"},
     "result": {"gradclip_get_total_norm_f32", "gradclip_get_total_norm_f64", "gradclip_get_total_norm",
                "gradclip_defer_clip_f32", "gradclip_defer_clip_f64", "gradclip_defer_clip", "gradclip_result_init",
-               "gradclip_accumulator_finish", "gradclip_monitor_log", "gradclip_clip_per_example"},
+               "gradclip_accumulator_finish", "gradclip_monitor_log", "gradclip_chooser_feed_tensor",
+               "gradclip_clip_per_example"},
     "decision": {"gradclip_decision_init", "gradclip_chooser_feed", "gradclip_chooser_feed_tensors"},
     "loss": (), "learning_rate": (), "clip_coefs": (), "group_norms": (), "norms": (), "factors": (), "sums": (),
 }  # fmt: skip  (the functions after a name are those where it must not be NULL)
@@ -54,7 +55,7 @@ class World:
         self.kept = []
         self.function = function
         self.wide = function.endswith("_f64")
-        self.chooser = self.made("gradclip_chooser", 3 if function.endswith("feed_tensors") else 1)
+        self.chooser = self.made("gradclip_chooser", 3 if "feed_tensor" in function else 1)
         accumulators = []
         for _ in range(2):
             handle = c.c_void_p()

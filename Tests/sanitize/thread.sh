@@ -24,5 +24,6 @@ run() { # NAME ARGUMENTS...
 LIFE_SECONDS=${LIFE_SECONDS:-10}
 export LIFE_SECONDS
 run threads
+run chooser_tensors
 run life threads
-echo "ok: ThreadSanitizer found no race in threads.c and life.c"
+echo "ok: ThreadSanitizer found no race in threads.c, chooser_tensors.c and life.c"

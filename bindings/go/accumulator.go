@@ -12,6 +12,14 @@ static gradclip_status add(gradclip_accumulator *a, unsigned char *data, uint64_
 	return gradclip_accumulator_add(a, &tensor, 1);
 }
 
+static gradclip_status add_difference(gradclip_accumulator *a, unsigned char *data, unsigned char *minus, uint64_t length,
+                                      uint64_t minus_length, uint32_t dtype, uint32_t minus_dtype, uint32_t flags,
+                                      uint32_t minus_flags) {
+	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
+	gradclip_tensor subtrahend = {minus, minus_length, minus_dtype, minus_flags, 1, 0};
+	return gradclip_accumulator_add_difference(a, &tensor, &subtrahend, 1);
+}
+
 static gradclip_status clip(gradclip_accumulator *a, unsigned char *data, uint64_t length, uint32_t dtype,
                             uint32_t flags, double max_norm) {
 	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
@@ -96,6 +104,28 @@ func (a *Accumulator) Add(grads ...Grad) error {
 	for i := range grads {
 		g := &grads[i]
 		status := C.add(a.handle, g.bytes(), C.uint64_t(g.length), C.uint32_t(g.dtype), g.flags())
+		if status < 0 {
+			return check(status)
+		}
+	}
+	return nil
+}
+
+// AddDifference adds the differences grads[i] - minus[i], as elements of float64, without a
+// copy of them: how far weights went. With WithExactF64 their sum is exact. After an error the
+// pairs before the one that was refused have been added.
+func (a *Accumulator) AddDifference(grads, minus []Grad) error {
+	if len(grads) != len(minus) {
+		return &Error{InvalidArgument, fmt.Sprintf(
+			"minus must be as many as the %d gradients (got %d)", len(grads), len(minus))}
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer runtime.KeepAlive(a)
+	for i := range grads {
+		g, m := &grads[i], &minus[i]
+		status := C.add_difference(a.handle, g.bytes(), m.bytes(), C.uint64_t(g.length), C.uint64_t(m.length),
+			C.uint32_t(g.dtype), C.uint32_t(m.dtype), g.flags(), m.flags())
 		if status < 0 {
 			return check(status)
 		}

@@ -1,6 +1,8 @@
 package gradclip_test
 
 import (
+	"math"
+	"strings"
 	"testing"
 
 	"gradclip"
@@ -33,5 +35,27 @@ func clipAgainAndAgain(b *testing.B, arena []float32, grads []gradclip.Grad) {
 		if _, err := gradclip.ClipGradNorm(grads, 40/float64(n+2)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestDifferencesAreAddedWithoutACopy(t *testing.T) {
+	sum, err := gradclip.NewAccumulator(gradclip.WithExactF64())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sum.Close()
+	weights, older := []float32{4, 6}, []float64{1, 2}
+	if err := sum.AddDifference([]gradclip.Grad{gradclip.F32(weights)}, []gradclip.Grad{gradclip.F64(older)}); err != nil {
+		t.Fatal(err)
+	}
+	result, err := sum.Finish(math.Inf(1))
+	if err != nil || result.TotalNorm != 5 {
+		t.Errorf("%v %v", result, err)
+	}
+	if err := sum.AddDifference([]gradclip.Grad{gradclip.F32(weights)}, nil); err == nil || !strings.Contains(err.Error(), "minus must be as many") {
+		t.Errorf("%v", err)
+	}
+	if err := sum.AddDifference([]gradclip.Grad{gradclip.F32(weights)}, []gradclip.Grad{gradclip.F64(older[:1])}); err == nil || !strings.Contains(err.Error(), "minus[0].length") {
+		t.Errorf("%v", err)
 	}
 }

@@ -10,6 +10,13 @@ static gradclip_status chooser_clip(gradclip_chooser *chooser, unsigned char *da
 	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
 	return gradclip_chooser_clip(chooser, &tensor, 1, norm_type, loss, options, result, decision);
 }
+
+static gradclip_status chooser_feed_tensor(gradclip_chooser *chooser, size_t index, unsigned char *data,
+                                           uint64_t length, uint32_t dtype, uint32_t flags, double norm_type,
+                                           gradclip_options *options, gradclip_result *result) {
+	gradclip_tensor tensor = {data, length, dtype, flags, 1, 0};
+	return gradclip_chooser_feed_tensor(chooser, index, &tensor, norm_type, options, result);
+}
 */
 import "C"
 
@@ -105,7 +112,7 @@ type Decision struct {
 // Chooser picks max_norm from the norms of the steps before. Clip measures, decides and
 // clips; or, told the norm of every step (DeferClip, Accumulator.Finish), it decides what
 // an optimizer is to multiply by: ClipCoef times the Factor of that call. Two goroutines
-// must not use one at a time, and it must not be copied (go vet finds copies).
+// must not use one at a time, but for FeedTensor, and it must not be copied (go vet finds copies).
 type Chooser struct {
 	_      noCopy
 	handle *C.gradclip_chooser
@@ -324,6 +331,26 @@ func (c *Chooser) FeedTensors(norms []float64) (Decision, error) {
 		}
 	}
 	return told(status, largest, made)
+}
+
+// FeedTensor is AdaGC gradient by gradient, for an optimizer that steps inside the backward
+// pass: it multiplies gradient `index` by the Factor of the result. Any number of goroutines may
+// call it at a time, but no other method meanwhile. Until WarmupSteps each gradient is
+// clipped by its own norm, for no global norm is known. A *NonFiniteError, or a *SkipStepError for a norm beyond the
+// largest float64, says to leave this gradient's step out.
+func (c *Chooser) FeedTensor(index int, grad Grad, options ...Option) (Result, error) {
+	s := settled(options)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer runtime.KeepAlive(c)
+	r := newResult()
+	status := C.chooser_feed_tensor(c.handle, C.size_t(index), grad.bytes(), C.uint64_t(grad.length),
+		C.uint32_t(grad.dtype), grad.flags(), C.double(s.normType), &s.options, &r)
+	result, err := outcome(status, &r)
+	if status == C.GRADCLIP_SKIP_STEP {
+		return result, &SkipStepError{result, Decision{Action: Skip, Threshold: math.Inf(1), ClipCoef: 1}}
+	}
+	return result, err
 }
 
 // room is what a decision points to for AdaGC's thresholds and coefficients: C's memory,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 
 	"gradclip"
@@ -164,5 +165,40 @@ func TestAdaGCGivesEachTensorItsOwnCoefficient(t *testing.T) {
 	}
 	if _, err := chooser.FeedTensors([]float64{1}); err == nil {
 		t.Errorf("another number of tensors was taken")
+	}
+}
+
+func TestAdaGCIsToldOneTensorAfterTheOther(t *testing.T) {
+	options := gradclip.DefaultChooserOptions(gradclip.AdaGC)
+	options.WarmupSteps, options.MaxNorm = 2, 100
+	chooser := newChooser(t, options)
+	for step := 0; step < 2; step++ {
+		var wait sync.WaitGroup
+		for i := 0; i < 4; i++ {
+			wait.Add(1)
+			go func(i int) {
+				defer wait.Done()
+				result, err := chooser.FeedTensor(i, gradclip.F32([]float32{3, 4}))
+				if err != nil || result.Factor != 1 || result.TotalNorm != 5 {
+					t.Errorf("%v %v", result, err)
+				}
+			}(i)
+		}
+		wait.Wait()
+	}
+	result, err := chooser.FeedTensor(3, gradclip.F32([]float32{30, 40}))
+	if err != nil || math.Abs(result.Factor-0.105) > 1e-12 {
+		t.Errorf("%v %v", result, err)
+	}
+	var left *gradclip.NonFiniteError
+	if _, err := chooser.FeedTensor(1, gradclip.F32([]float32{1, float32(math.NaN())})); !errors.As(err, &left) || left.Result.FirstTensor != 1 || left.Result.FirstElement != 1 {
+		t.Errorf("%v", err)
+	}
+	var beyond *gradclip.SkipStepError
+	if _, err := chooser.FeedTensor(1, gradclip.F64([]float64{1.7e308, 1.7e308})); !errors.As(err, &beyond) || beyond.Decision.Action != gradclip.Skip {
+		t.Errorf("%v", err)
+	}
+	if _, err := chooser.FeedTensor(-1, gradclip.F32([]float32{1})); err == nil || !strings.Contains(err.Error(), "index must be below 10^6") {
+		t.Errorf("%v", err)
 	}
 }

@@ -55,6 +55,18 @@ public:
         return add(const_tensor(grad));
     }
 
+    /* Add the differences tensors[i] - minus[i], as elements of float64, without a copy of
+     * them (gradclip_accumulator_add_difference). */
+    outcome<void> add_difference(const const_tensor_list &tensors, const const_tensor_list &minus) {
+        if (!tensors.is_matched()) return calls::fail<void>(calls::mismatched_list("tensors"));
+        if (!minus.is_matched()) return calls::fail<void>(calls::mismatched_list("minus"));
+        if (tensors.size() != minus.size()) {
+            return calls::fail<void>(calls::mismatch("minus", "have as many tensors as there are to subtract from"));
+        }
+        return calls::done(gradclip_accumulator_add_difference(handle_.get(), tensors.c_tensors(), minus.c_tensors(),
+                                                               tensors.size()));
+    }
+
     /* Add what another one holds, as if its tensors came after these. */
     outcome<void> merge(const accumulator &other) {
         return calls::done(gradclip_accumulator_merge(handle_.get(), other.handle_.get()));

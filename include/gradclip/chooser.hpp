@@ -112,6 +112,24 @@ public:
         return calls::done(code, filled(std::move(made), decided));
     }
 
+    /* ADAGC tensor by tensor, for an optimizer that steps inside the backward pass: it multiplies this
+     * gradient by the factor that is returned (gradclip_chooser_feed_tensor). Any number of threads may
+     * call it at a time. What is not finite is an error with status::non_finite, a norm of finite elements
+     * beyond DBL_MAX one with status::skip_step: leave this tensor's step out. With error_if_nonfinite
+     * false the result says non_finite then. */
+    outcome<result> feed_tensor(std::size_t index, const const_tensor &grad, double norm_type = 2.0,
+                                const options &given = {}) {
+        const gradclip_options passed = detail::c_options(given);
+        gradclip_result found = detail::c_result();
+        const gradclip_status code =
+            gradclip_chooser_feed_tensor(handle_.get(), index, &grad.c_tensor(), norm_type, &passed, &found);
+        if (code == GRADCLIP_SKIP_STEP && given.error_if_nonfinite) {
+            return calls::fail<result>(
+                error(status::skip_step, "the norm exceeds DBL_MAX", detail::cpp_result(found, code)));
+        }
+        return calls::done(code == GRADCLIP_SKIP_STEP ? GRADCLIP_NON_FINITE : code, found, given.error_if_nonfinite);
+    }
+
     /* Measure gradients, tell the chooser, and clip them in place as it decides. */
     outcome<chosen> clip(const tensor_list &grads, double norm_type = 2.0, std::optional<double> loss = std::nullopt,
                          const options &given = {}) {

@@ -146,6 +146,9 @@ typedef struct gk_kernels {
     // scratch is 4 * GK_COLUMNS floats. Pointers in rows may change.
     void (*accumulate)(gk_dtype dtype, const void **rows, int64_t length, const double *factors, double *sums,
                        void *scratch);
+    // sums[i] += factor * data[i], product and sum each rounded to nearest. sums has room for a
+    // multiple of 16, scratch is 16 doubles.
+    void (*add)(gk_dtype dtype, const void *data, int64_t length, double factor, double *sums, void *scratch);
 } gk_kernels;
 
 // Columns that are summed over examples at a time: at least as many as fit into the workspace
@@ -201,8 +204,11 @@ enum { GK_SCRATCH = GK_BLOCK * 8, GK_POWER_SCRATCH = 4096 };
 enum { GK_TABLES = 1152, GK_GATHERED = 4096, GK_TILE_COLUMNS = 16, GK_TILE = 1472 * GK_TILE_COLUMNS };
 enum { GK_PARTIALS = 512 * (GK_TILE_COLUMNS + 2), GK_LIMB_ROOM = 2 * GK_WIDE_LIMBS * 8 };
 enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_PARTIALS };
+// Differences that are made at a time, where passes with columns keep what is known of each.
+enum { GK_DIFFERENCES = 1024 };
 
 _Static_assert(GK_COLUMNS * (8 + 4 * 4) <= GK_WORKSPACE, "sums over examples fit");
+_Static_assert((GK_DIFFERENCES + 16) * 8 <= GK_PARTIALS, "differences fit");
 // While columns stand at the end of the scratch memory, a piece of one goes through its beginning.
 _Static_assert(GK_BIN_BYTES <= GK_SCRATCH - GK_TILE, "bins fit before the columns");
 _Static_assert(GK_TILE / GK_TILE_COLUMNS + 64 + GK_POWER_SCRATCH <= GK_SCRATCH - GK_TILE, "powers of a copied piece do");

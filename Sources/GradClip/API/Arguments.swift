@@ -178,3 +178,15 @@ package func check(
             name, "must not be NULL where the length is not 0", .null, index: index, field: dataField)
     }
 }
+
+/// What is to be subtracted from each tensor of a list.
+@inline(never) @_optimize(size)
+package func check(minus: TensorList, of tensors: TensorList) throws(ArgumentError) {
+    for i in 0..<tensors.count {
+        let length = minus[i].length
+        if length != tensors[i].length {
+            throw ArgumentError("minus", "must be that of the tensor", .integer(length), index: i, field: ".length")
+        }
+        if !minus[i].isCounted { throw ArgumentError("minus", "must be 0", .integer(1), index: i, field: ".flags") }
+    }
+}

@@ -169,6 +169,31 @@ public final class MaxNormChooser: Codable {
         return try feed(tensorNorms, nil)
     }
 
+    /// Measures one gradient of AdaGC's, and says what to multiply it by, for an optimizer that steps inside the
+    /// backward pass: ``ClipResult/factor``.
+    ///
+    /// Until `warmupSteps` each gradient is clipped by its own norm, for no global norm is known. Any number of
+    /// threads may call this at a time, but no other function of the chooser meanwhile. Of the options gradScale,
+    /// exactFloat64 and threads are used.
+    ///
+    /// - Throws: ``NonfiniteError`` for a gradient that is not finite, ``SkipStepError`` for one whose norm exceeds
+    ///   the largest `Double`: leave this gradient's step out. ``ArgumentError`` for another rule than AdaGC.
+    public func decide(
+        index: Int, _ grad: Gradient, normType: Double = 2, options: ClipOptions = ClipOptions()
+    ) throws -> ClipResult {
+        if grad.flags != 0 { throw ArgumentError("grad", "must be counted: AdaGC measures all", .none) }
+        var result = ClipResult()
+        let verdict = try withList([grad], writes: false) { list throws(ArgumentError) in
+            try check(normType: normType)
+            try options.check()
+            return try Chooser.feed(
+                state, tensor: index, list, normType: normType, options: options, into: &result)
+        }
+        var decision = ChooserDecision()
+        decision.action = verdict == .done ? 0 : ChooserDecision.skip
+        return try settle(verdict, result, made(decision)).result
+    }
+
     private func feed(_ norms: [Double], _ loss: Double?) throws -> MaxNormDecision {
         let (decision, verdict) = try withRoom(norms.count) { decision throws(ArgumentError) in
             try norms.withUnsafeBufferPointer { norms throws(ArgumentError) in
@@ -278,13 +303,18 @@ public final class MaxNormChooser: Codable {
             decision.tensorCoefs = room.baseAddress.unsafelyUnwrapped + tensors
         }
         let verdict = try body(&decision)
-        return (
-            MaxNormDecision(
-                action: MaxNormDecision.Action(rawValue: decision.action) ?? .skip, threshold: decision.threshold,
-                clipCoef: decision.clipCoef, mean: decision.mean, deviation: decision.deviation,
-                steps: Int(clamping: decision.steps), isRecorded: decision.recorded != 0,
-                tensorThresholds: Array(room[..<tensors]), tensorCoefs: Array(room[tensors...])), verdict
-        )
+        return (made(decision, room[..<tensors], room[tensors...]), verdict)
+    }
+
+    private func made(
+        _ decision: ChooserDecision, _ thresholds: Slice<UnsafeMutableBufferPointer<Double>>? = nil,
+        _ coefs: Slice<UnsafeMutableBufferPointer<Double>>? = nil
+    ) -> MaxNormDecision {
+        MaxNormDecision(
+            action: MaxNormDecision.Action(rawValue: decision.action) ?? .skip, threshold: decision.threshold,
+            clipCoef: decision.clipCoef, mean: decision.mean, deviation: decision.deviation,
+            steps: Int(clamping: decision.steps), isRecorded: decision.recorded != 0,
+            tensorThresholds: thresholds.map(Array.init) ?? [], tensorCoefs: coefs.map(Array.init) ?? [])
     }
 
     private func settle(

@@ -79,6 +79,22 @@ public final class NormAccumulator: Codable {
         grad.withGradient { add([$0]) }
     }
 
+    /// Adds the differences `gradients[i] - others[i]`, as elements of `Double`, without a copy of them: how far
+    /// weights went. With ``ClipOptions/exactFloat64`` their sum is exact.
+    ///
+    /// - Throws: ``ArgumentError`` unless there are as many others, each as long as its partner and counted.
+    public func addDifference(_ grads: [Gradient], minus others: [Gradient]) throws(ArgumentError) {
+        if grads.count != others.count {
+            throw ArgumentError("minus", "must be as many as the gradients", .integer(others.count))
+        }
+        try withList(grads, writes: false) { list throws(ArgumentError) in
+            try withList(others, "minus", writes: false) { minus throws(ArgumentError) in
+                try check(minus: minus, of: list)
+                state.pointee.add(list, minus: minus)
+            }
+        }
+    }
+
     /// Adds what another accumulator holds, as if its gradients came after these.
     ///
     /// - Parameter other: unchanged; may be this one.

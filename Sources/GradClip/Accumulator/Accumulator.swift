@@ -42,9 +42,10 @@ package struct Accumulator {
         self = Accumulator(type: type, options: options, total: Partial(type, scratch: nil, wide: total.wide?.limbs))
     }
 
-    /// Adds tensors, which come after all that were added before.
-    @inline(never) @_optimize(size) package mutating func add(_ grads: TensorList) {
+    /// Adds tensors, or their differences from others, which come after all that were added before.
+    @inline(never) @_optimize(size) package mutating func add(_ grads: TensorList, minus: TensorList? = nil) {
         var pass = NormPass(grads, type, options)
+        pass.minus = minus
         pass.run(into: &total)
         noteFirst(pass.firstTensor, pass.firstElement)
         nonzeroTensors &+= pass.nonzeroTensors

@@ -112,6 +112,8 @@ package struct Chooser {
     var norms = History()
     /// SkipStep's losses.
     var losses = History()
+    /// Whether `norms.scratch` has, for each tensor of AdaGC's, the number of the step in which it was last fed alone.
+    var hasMarks = false
 
     /// (Zeroed memory is an empty history.)
     @inline(never) @_optimize(size)
@@ -197,7 +199,7 @@ package struct Chooser {
     }
 
     @inline(never) @_optimize(size)
-    private mutating func note(
+    mutating func note(
         _ records: Bool, isUsable: Bool, isSpike: Bool, _ decision: inout ChooserDecision
     ) -> ChooserVerdict {
         if records { steps &+= 1 }
@@ -286,57 +288,6 @@ package struct Chooser {
         return decide(
             tensors: given, count: count, total: largest * gk_square_root(total), isUsable: isFinite,
             isHistory: true, into: &decision)
-    }
-
-    // ------------------------------------------------------------- per tensor
-
-    /// Notes how many tensors there are, at the first call.
-    @inline(never) @_optimize(size)
-    mutating func take(count: Int) throws(ArgumentError) {
-        if norms.count == 0 && count > 0 {
-            if !norms.allocate(count) { throw Self.noMemory }
-            norms.count = count
-            for i in 0..<count { norms.values[i] = -1 }
-        }
-        if norms.count != count {
-            throw ArgumentError("count", "must be the number of tensors of the first step", .size(count))
-        }
-    }
-
-    /// AdaGC's decision by the norm of each tensor, negative for one that has no
-    /// gradient. The coefficients are left in `norms.scratch`, which `tensors` may be.
-    @inline(never) @_optimize(size)
-    private mutating func decide(
-        tensors: UnsafePointer<Double>, count: Int, total: Double, isUsable: Bool, isHistory: Bool,
-        into decision: inout ChooserDecision
-    ) -> ChooserVerdict {
-        var records = isHistory && isUsable && total.isFinite
-        for i in 0..<count where !tensors[i].isFinite { records = false }
-        let isWarm = steps &+ 1 < options.warmupSteps
-        let eps = options.eps
-        let common = clipCoefficient(maxNorm: options.maxNorm, totalNorm: total, eps: eps)
-        for i in 0..<count {
-            let (norm, gamma) = (tensors[i], norms.values[i])
-            var (threshold, coefficient, next) = (Double.infinity, 1.0, gamma)
-            if norm < 0 {
-            } else if isWarm || gamma < 0 {
-                decision.threshold = options.maxNorm
-                coefficient = common
-                next = coefficient * norm
-                if gamma >= 0 { next = min(gamma, next) }
-            } else {
-                threshold = options.lambdaRel * max(gamma, eps)
-                coefficient = clipCoefficient(maxNorm: threshold, totalNorm: norm <= eps ? eps : norm, eps: 0)
-                next = gamma + (1 - options.decay) * (coefficient * norm - gamma)
-            }
-            if records { norms.values[i] = next }
-            if !isUsable { coefficient = 1 }
-            norms.scratch[i] = coefficient
-            decision.tensorThresholds?[i] = threshold
-            decision.tensorCoefs?[i] = coefficient
-            if !(coefficient >= decision.clipCoef) { decision.multiply(by: coefficient) }
-        }
-        return note(records, isUsable: isUsable, isSpike: false, &decision)
     }
 
     // --------------------------------------------------------------- clipping

@@ -5,6 +5,8 @@ import GradClipKernels
 /// What all threads of a pass know, and what they hand in.
 struct NormPass {
     let grads: TensorList
+    /// What is subtracted from each, if differences are to be measured.
+    var minus: TensorList?
     let type: NormType
     let options: ClipOptions
     let tensorNorms: UnsafeMutablePointer<Double>?
@@ -109,6 +111,7 @@ struct NormPass {
             var own = Partial(type, scratch: nil, wide: options.exactFloat64 ? wide : nil)
             own.guess = total.pointee.guess
             var pass = NormPass(grads.only(index), type, options, nil, nil, isPerTensor: false)
+            pass.minus = minus?.only(index)
             pass.run(into: &own)
             if pass.firstElement != .max && UInt64(index) < firstTensor {
                 (firstTensor, firstElement) = (UInt64(index), pass.firstElement)

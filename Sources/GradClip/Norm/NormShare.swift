@@ -9,6 +9,7 @@ struct NormShare {
     let isShared: Bool
     let grads: TensorList
     let type: NormType
+    let isDifference: Bool
     /// Where it adds.
     let partial: UnsafeMutablePointer<Partial>
     var firstTensor = UInt64.max
@@ -26,6 +27,7 @@ struct NormShare {
         self.partial = partial
         grads = pass.pointee.grads
         type = pass.pointee.type
+        isDifference = pass.pointee.minus != nil
         gathered = Gathered(workspace)
     }
 
@@ -58,8 +60,13 @@ struct NormShare {
         if length == 0 || !tensor.isCounted { return GK_NOWHERE }
         partial.pointee.offset = UInt64(segment.start)
         partial.pointee.first = GK_NOWHERE
-        let data = tensor.data.unsafelyUnwrapped + segment.start &* tensor.dtype.size
-        partial.pointee.add(pass.pointee.kernels, tensor.dtype, data, length)
+        let kernels = pass.pointee.kernels
+        if let minus = pass.pointee.minus {
+            partial.pointee.addDifference(kernels, tensor, minus[index], from: segment.start, length)
+        } else {
+            let data = tensor.data.unsafelyUnwrapped + segment.start &* tensor.dtype.size
+            partial.pointee.add(kernels, tensor.dtype, data, length)
+        }
         partial.pointee.elements &+= length
         return partial.pointee.first
     }
@@ -77,7 +84,7 @@ struct NormShare {
         let tensor = grads[index]
         let parts = pass.pointee.parts
         // Most small tensors need no sums of their own.
-        if parts == nil && tensor.isCounted && tensor.length > 0 && tensor.length <= Int(GK_BLOCK),
+        if parts == nil && !isDifference && tensor.isCounted && tensor.length > 0 && tensor.length <= Int(GK_BLOCK),
             let norm = partial.pointee.addWithNorm(
                 pass.pointee.kernels, tensor.dtype, tensor.data.unsafelyUnwrapped, tensor.length)
         {
@@ -122,6 +129,7 @@ struct NormShare {
     private mutating func gather(_ segment: Segment, _ index: Int) -> Bool {
         let tensor = grads[index]
         if !type.hasExactSum || !tensor.dtype.isNarrow || !tensor.isCounted || segment.isPart { return false }
+        if isDifference { return false }
         let bytes = tensor.length &* tensor.dtype.size
         if bytes > Gathered.mostBytes || tensor.length == 0 { return false }
         if gathered.bytes &+ bytes > Int(GK_GATHERED) || gathered.dtype != tensor.dtype { flush() }

@@ -8,6 +8,7 @@ import re
 import resource
 import threading
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -76,6 +77,52 @@ def test_adagc_takes_a_number_for_its_only_gradient():
     one, listed = AdaGC(warmup_steps=2), AdaGC(warmup_steps=2)
     for norm in NORMS[:20]:
         assert fields(one.feed(norm)) == fields(listed.feed([norm]))
+
+
+def test_adagc_tensor_by_tensor_is_the_rule_of_each():
+    """Inside the backward pass: in any order, with gradients that are missing now and then."""
+    alone, gammas = AdaGC(warmup_steps=5), [-1.0] * 3
+    for step in range(1, 60):
+        for i in (2, 0, 1) if step % 2 else (1, 2, 0):
+            if i == 1 and step % 7 == 3:
+                continue
+            norm = NORMS[step] * (i + 1) / 3
+            if step < 5 or gammas[i] < 0:
+                coef = min(1.0, 1.0 / (norm + 1e-8))
+                gammas[i] = coef * norm if gammas[i] < 0 else min(gammas[i], coef * norm)
+            else:
+                coef = min(1.0, 1.05 * max(gammas[i], 1e-8) / norm)
+                gammas[i] += (1 - 0.98) * (coef * norm - gammas[i])
+            assert alone.feed_tensor(i, array("d", [norm])) == coef
+    assert alone.feed([None] * 3).steps == 60
+
+
+def test_adagc_tensor_by_tensor_lets_nothing_slip_through():
+    adagc = AdaGC(warmup_steps=2)
+    for _ in range(3):
+        assert adagc.feed_tensor(0, array("f", [0.3, 0.4])) == 1.0
+    state = adagc.to_bytes()
+    for bad in BAD:
+        assert adagc.feed_tensor(0, array("f", [1.0, bad])) is None
+    assert adagc.feed_tensor(0, array("d", [1.7e308, 1.7e308])) is None
+    with pytest.raises(TypeError):  # None is no factor
+        np.float32([1.0]) * adagc.feed_tensor(0, array("f", [math.nan]))
+    assert adagc.to_bytes() == state
+    assert adagc.feed_tensor(0, array("f", [3.0, 4.0])) == pytest.approx(0.105)
+    assert adagc.feed_tensor(1, array("d", [-3.0, 4.0]), grad_scale=2.0) == pytest.approx(0.2)
+    assert adagc.feed_tensor(5, array("f")) == 1.0  # an empty one has no gradient
+
+
+def test_adagc_tensor_by_tensor_from_many_threads_and_resumed():
+    one, other = AdaGC(warmup_steps=3), AdaGC(warmup_steps=3)
+    for step in range(20):
+        grads = [np.full(1000, NORMS[(7 * i + step) % 100], "f4") for i in range(16)]
+        expected = [one.feed_tensor(i, grad) for i, grad in enumerate(grads)]
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(other.feed_tensor, range(16), grads)) == expected
+        assert one.to_bytes() == other.to_bytes()
+        if step == 1 or step == 9:
+            other = pickle.loads(pickle.dumps(other))
 
 
 def test_adagc_leaves_out_what_is_not_there():

@@ -2,7 +2,7 @@
 
 use crate::grad::{list, Grad, Readable};
 use crate::options::Options;
-use crate::outcome::{check, exported, new_result, outcome, Clip, Result};
+use crate::outcome::{check, exported, new_result, outcome, Clip, Error, Result};
 use crate::raw;
 use std::os::raw::c_void;
 use std::ptr::{null_mut, NonNull};
@@ -56,6 +56,21 @@ impl Accumulator {
     /// infinities are no error yet: [`finish`](Self::finish) tells.
     pub fn add<G: Readable>(&mut self, grads: &[G]) -> Result<()> {
         check(unsafe { raw::gradclip_accumulator_add(self.handle.as_ptr(), list(grads), grads.len()) })
+    }
+
+    /// Add the differences `tensors[i] - minus[i]`, as elements of f64, without a copy of them: how far
+    /// weights went. With [`exact_f64`](Options::exact_f64) their sum is exact.
+    pub fn add_difference<G: Readable, H: Readable>(&mut self, tensors: &[G], minus: &[H]) -> Result<()> {
+        if tensors.len() != minus.len() {
+            return Err(Error::InvalidArgument(format!(
+                "minus must have as many tensors as there are to subtract from: {} (got {})",
+                tensors.len(),
+                minus.len()
+            )));
+        }
+        check(unsafe {
+            raw::gradclip_accumulator_add_difference(self.handle.as_ptr(), list(tensors), list(minus), tensors.len())
+        })
     }
 
     /// Add what another one holds, as if its gradients came after these.

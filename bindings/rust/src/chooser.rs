@@ -1,9 +1,10 @@
 //! Choosers of max_norm, which decide from the norms of the steps before.
 
-use crate::grad::{list, Grad};
+use crate::grad::{list, Grad, GradRef};
 use crate::options::Options;
 use crate::outcome::{check, exported, new_result, outcome, Clip, Error, Result};
 use crate::raw;
+use std::marker::PhantomData;
 use std::mem::size_of;
 use std::os::raw::c_void;
 use std::ptr::{null, null_mut, NonNull};
@@ -246,6 +247,12 @@ impl Chooser {
         told(status, largest, room.decision())
     }
 
+    /// AdaGc tensor by tensor, for an optimizer that steps inside the backward pass. What this
+    /// gives goes to other threads, and may be used by any number of them at a time.
+    pub fn by_tensor(&mut self) -> ByTensor<'_> {
+        ByTensor { handle: self.handle, chooser: PhantomData }
+    }
+
     /// Measure gradients, tell the chooser, and clip them in place as it decides. When the
     /// step is to be skipped, that is an error, and nothing was written:
     /// [`Error::SkipStep`], or [`Error::NonFinite`] under the policy `Leave`.
@@ -288,6 +295,63 @@ impl Chooser {
         check(unsafe {
             raw::gradclip_chooser_import(self.handle.as_ptr(), bytes.as_ptr() as *const c_void, bytes.len())
         })
+    }
+}
+
+/// A [`Chooser`] of the rule AdaGc that is told one gradient after the other, by any thread.
+///
+/// ```
+/// use gradclip::{Chooser, ChooserOptions, GradRef, Options, Rule};
+/// let mut chooser = Chooser::new(&ChooserOptions::new(Rule::AdaGc))?;
+/// let by_tensor = chooser.by_tensor();
+/// std::thread::scope(|scope| {
+///     for i in 0..4 {
+///         let by_tensor = &by_tensor;
+///         scope.spawn(move || {
+///             let grad = [3f32, 4.0];
+///             let clip = by_tensor.feed_tensor(i, GradRef::from(&grad), 2.0, &Options::new()).unwrap();
+///             assert_eq!((clip.total_norm, (clip.factor * 1e6).round()), (5.0, 2e5));
+///         });
+///     }
+/// });
+/// # Ok::<(), gradclip::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ByTensor<'a> {
+    handle: NonNull<raw::gradclip_chooser>,
+    chooser: PhantomData<&'a mut Chooser>,
+}
+
+// It has this one function, which any number of threads may call; while it lives the chooser is
+// borrowed, so that nobody calls another.
+unsafe impl Send for ByTensor<'_> {}
+unsafe impl Sync for ByTensor<'_> {}
+
+impl ByTensor<'_> {
+    /// Measure the gradient of tensor `index`, and say what the optimizer is to multiply it by: `factor`.
+    /// Until `warmup_steps` each is clipped by its own norm, for no global norm is known. One that is not
+    /// finite is [`Error::NonFinite`], one whose norm exceeds [`f64::MAX`] [`Error::SkipStep`]: leave
+    /// this tensor's step out.
+    pub fn feed_tensor(&self, index: usize, grad: GradRef<'_>, norm_type: f64, options: &Options) -> Result<Clip> {
+        let mut result = new_result();
+        let status = unsafe {
+            raw::gradclip_chooser_feed_tensor(
+                self.handle.as_ptr(),
+                index,
+                list(&[grad]),
+                norm_type,
+                &options.raw(),
+                &mut result,
+            )
+        };
+        let clip = outcome(status, &result)?;
+        if status == raw::GRADCLIP_SKIP_STEP {
+            return Err(Error::SkipStep(
+                clip,
+                Box::new(Decision { action: Action::Skip, ..decision(&new_decision()) }),
+            ));
+        }
+        Ok(clip)
     }
 }
 

@@ -218,6 +218,7 @@ extern "C" {
     pub fn gradclip_accumulator_add(accumulator: *mut gradclip_accumulator, grads: *const gradclip_tensor, count: usize) -> gradclip_status;
     pub fn gradclip_accumulator_add_f32(accumulator: *mut gradclip_accumulator, grad: *const f32, length: usize) -> gradclip_status;
     pub fn gradclip_accumulator_add_f64(accumulator: *mut gradclip_accumulator, grad: *const f64, length: usize) -> gradclip_status;
+    pub fn gradclip_accumulator_add_difference(accumulator: *mut gradclip_accumulator, tensors: *const gradclip_tensor, minus: *const gradclip_tensor, count: usize) -> gradclip_status;
     pub fn gradclip_accumulator_merge(accumulator: *mut gradclip_accumulator, other: *const gradclip_accumulator) -> gradclip_status;
     pub fn gradclip_accumulator_export(accumulator: *const gradclip_accumulator, bytes: *mut c_void, size: *mut usize) -> gradclip_status;
     pub fn gradclip_accumulator_import(accumulator: *mut gradclip_accumulator, bytes: *const c_void, size: usize) -> gradclip_status;
@@ -236,6 +237,7 @@ extern "C" {
     pub fn gradclip_chooser_reset(chooser: *mut gradclip_chooser) -> gradclip_status;
     pub fn gradclip_chooser_feed(chooser: *mut gradclip_chooser, total_norm: f64, loss: *const f64, decision: *mut gradclip_decision) -> gradclip_status;
     pub fn gradclip_chooser_feed_tensors(chooser: *mut gradclip_chooser, tensor_norms: *const f64, count: usize, decision: *mut gradclip_decision) -> gradclip_status;
+    pub fn gradclip_chooser_feed_tensor(chooser: *mut gradclip_chooser, index: usize, grad: *const gradclip_tensor, norm_type: f64, options: *const gradclip_options, result: *mut gradclip_result) -> gradclip_status;
     pub fn gradclip_chooser_clip(chooser: *mut gradclip_chooser, grads: *const gradclip_tensor, count: usize, norm_type: f64, loss: *const f64, options: *const gradclip_options, result: *mut gradclip_result, decision: *mut gradclip_decision) -> gradclip_status;
     pub fn gradclip_chooser_export(chooser: *const gradclip_chooser, bytes: *mut c_void, size: *mut usize) -> gradclip_status;
     pub fn gradclip_chooser_import(chooser: *mut gradclip_chooser, bytes: *const c_void, size: usize) -> gradclip_status;

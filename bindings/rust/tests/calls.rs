@@ -290,6 +290,38 @@ fn a_chooser_skips_outliers_and_what_is_not_finite() {
 }
 
 #[test]
+fn differences_are_added_without_a_copy() {
+    let (weights, older) = ([4f32, 6.0], [1f64, 2.0]);
+    let mut sum = Accumulator::new(2.0, &Options::new().exact_f64(true)).unwrap();
+    sum.add_difference(&[GradRef::from(&weights)], &[GradRef::from(&older)]).unwrap();
+    assert_eq!(sum.finish(f64::INFINITY).unwrap().total_norm, 5.0);
+    let error = sum.add_difference(&[GradRef::from(&weights)], &[] as &[GradRef]).unwrap_err();
+    assert!(error.to_string().starts_with("minus must have as many tensors"), "{}", error);
+    let error = sum.add_difference(&[GradRef::from(&weights)], &[GradRef::from(&older[..1])]).unwrap_err();
+    assert_eq!(error.to_string(), "minus[0].length must be that of the tensor (got 1)");
+    assert_eq!(sum.finish(f64::INFINITY).unwrap().total_norm, 5.0);
+}
+
+#[test]
+fn adagc_is_told_one_tensor_after_the_other() {
+    let mut chooser = Chooser::new(&ChooserOptions::new(Rule::AdaGc).warmup_steps(2).max_norm(100.0)).unwrap();
+    let by_tensor = chooser.by_tensor();
+    for i in [1, 0, 1, 0] {
+        let clip = by_tensor.feed_tensor(i, GradRef::from(&[3f32, 4.0]), 2.0, &PLAIN).unwrap();
+        assert_eq!((clip.total_norm, clip.factor), (5.0, 1.0));
+    }
+    let clip = by_tensor.feed_tensor(1, GradRef::from(&[30f32, 40.0]), 2.0, &PLAIN).unwrap();
+    assert!((clip.factor - 0.105).abs() < 1e-12, "{:?}", clip);
+    let error = by_tensor.feed_tensor(7, GradRef::from(&[1.0, f64::NAN]), 2.0, &PLAIN).unwrap_err();
+    assert!(matches!(error, Error::NonFinite(clip) if clip.factor == 1.0), "it has no factor");
+    let error = by_tensor.feed_tensor(7, GradRef::from(&[f64::MAX, f64::MAX]), 2.0, &PLAIN).unwrap_err();
+    assert!(matches!(error, Error::SkipStep(_, decision) if decision.action == Action::Skip));
+    let error = by_tensor.feed_tensor(1_000_000, GradRef::from(&[1.0]), 2.0, &PLAIN).unwrap_err();
+    assert_eq!(error.to_string(), "index must be below 10^6 (got 1000000)");
+    assert!(Chooser::new(&ChooserOptions::new(Rule::ZClip)).unwrap().by_tensor().feed_tensor(0, GradRef::from(&[1.0]), 2.0, &PLAIN).is_err());
+}
+
+#[test]
 fn gradients_are_made_from_slices_arrays_and_vecs() {
     let (mut a, mut b, mut c) = (vec![3.0f32], [4.0f64], vec![12.0f64]);
     let mut grads = [Grad::from(&mut a), Grad::from(&mut b), Grad::from(&mut c[..])];

@@ -318,19 +318,24 @@ def _measure(
     for i, (array, base) in enumerate(zip(arrays, bases)):
         if array.dtype.kind != "f":
             continue
-        for piece in _differences(array, base):
-            accumulator.add(piece)
+        _add(accumulator, array, base)
         if bad is None and not isfinite(accumulator.finish()):
             # Finite differences may have a norm beyond float64: that is no reason.
             bad = i if accumulator.finish().nonfinite.count else None
     return float(accumulator.finish()), bad
 
 
-def _differences(array: NDArray[Any], base: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
+def _add(accumulator: Accumulator, array: NDArray[Any], base: NDArray[Any] | None) -> None:
+    """Adds array - base as it lies in memory; in pieces of float64, where it lies otherwise."""
     operands = [array] if base is None else [array, base]
-    with numpy.errstate(all="ignore"):
-        for pieces in _pieces(operands):
-            yield numpy.ascontiguousarray(pieces[0]) if base is None else pieces[0] - pieces[1]
+    plain = all(
+        one.flags.c_contiguous and one.dtype.kind == "f" and one.dtype.isnative for one in operands
+    )
+    for pieces in [operands] if plain else _pieces(operands):
+        if base is None:
+            accumulator.add(numpy.ascontiguousarray(pieces[0]))
+        else:
+            accumulator.add_difference(*map(numpy.ascontiguousarray, pieces))
 
 
 def _pieces(operands: list[NDArray[Any]], *written: NDArray[Any]) -> Iterator[Any]:

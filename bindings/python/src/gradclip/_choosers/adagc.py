@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from ctypes import c_double
 from typing import Any, ClassVar
 
+from .._gradients.rows import Tensors
 from .._native import ffi
-from .._native.call import call
+from .._native.call import Options, call, new_result
 from .chooser import Chooser, Decision, PerTensor, checked_count, new_decision
 
 
@@ -23,7 +24,7 @@ class AdaGC(Chooser):
     beta gamma + (1 - beta) norm. Before step warmup_steps all are clipped together, by
     min(1, lambda_abs / total norm), and gamma is the smallest norm after that. The
     defaults are those of the paper and of PyPI's pytorch_optimizer 4.1.0, where AdaGC is
-    part of an Adam.
+    part of an Adam. Or gradient by gradient, inside the backward pass: feed_tensor().
 
     The number of gradients and their order must be the same in every step; one that is
     None has no part in it, and its gamma stays.
@@ -90,3 +91,55 @@ class AdaGC(Chooser):
             call(ffi.gradclip_chooser_feed_tensors, self._handle, array, len(array), decision)
         self.last = Decision(decision, *each.of(None))
         return self.last
+
+    def feed_tensor(
+        self,
+        index: int,
+        grad: Any,
+        *,
+        norm_type: float | str = 2.0,
+        grad_scale: float = 1.0,
+        exact_f64: bool = False,
+    ) -> float | None:
+        """Takes one gradient in as soon as it is there, and says what to multiply it by.
+
+        For optimizers that step inside the backward pass, where no global norm can be known:
+        before step warmup_steps each gradient is clipped by its own norm, min(1, lambda_abs /
+        norm), and from then on by the rule above. A step begins with a gradient that was
+        fed in the step before; save the state between two steps. Calls from several
+        threads take turns.
+
+        Args:
+            index: which gradient it is, from 0 and below 10**6.
+            grad: an array, as for clip_grad_norm_, which is only read.
+            norm_type, grad_scale, exact_f64: as for clip_grad_norm_.
+
+        Returns:
+            The factor, clip_coef / grad_scale. None where nothing may be multiplied: an
+            element is NaN or infinite, or the norm exceeds float64. Leave this gradient's
+            step out then; it is not taken in.
+
+        >>> import array
+        >>> adagc, grad = AdaGC(warmup_steps=2), array.array("f", [0.3, 0.4])
+        >>> adagc.feed_tensor(0, grad), adagc.feed_tensor(0, array.array("f", [3.0, 4.0]))
+        (1.0, 0.10500000166893007)
+        >>> print(adagc.feed_tensor(0, array.array("f", [float("nan")])))
+        None
+        """
+        rows = Tensors([grad], None, writable=False)
+        if rows.places != 1 or rows.count != 1:
+            raise ValueError(f"grad must be one array (got {rows.places})")
+        index = checked_count("index", index)
+        options = Options(norm_type, grad_scale=grad_scale, exact_f64=exact_f64)
+        result = new_result()
+        with self._lock:
+            status = call(
+                ffi.gradclip_chooser_feed_tensor,
+                self._handle,
+                index,
+                rows.table.first,
+                options.norm_type,
+                options.native,
+                result,
+            )
+        return float(result.factor) if status == ffi.GRADCLIP_OK else None

@@ -9,6 +9,7 @@ from math import inf
 from operator import index as operator_index
 from typing import Any, NamedTuple
 
+from .._gradients.pairs import Pairs
 from .._gradients.rows import Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
@@ -120,18 +121,55 @@ class Accumulator:
         the next. NaN and infinities are reported by finish().
         """
         tensors = Tensors(grads, names, writable=False)
-        if index is not None:
-            index = operator_index(index)
-            if not 0 <= index < 2**63:
-                raise ValueError(f"index must be from 0 to 2**63 - 1 (got {index})")
+        index = _checked(index)
         with self._lock:
-            if index is not None:
-                call(ffi.gradclip_accumulator_set_next_tensor, self._handle, index)
+            self._number(index)
             call(ffi.gradclip_accumulator_add, self._handle, tensors.table.first, tensors.count)
             if self._has_another_first(index is not None):
                 # Rarely: a second look, for names and indices.
-                found = measure(tensors, Options()).nonfinite
-                self._first = _Place(found.name, found.element, found.index)
+                self._note_first(measure(tensors, Options()).nonfinite)
+
+    def add_difference(
+        self,
+        tensors: Grads,
+        minus: Grads,
+        *,
+        names: Iterable[str] | None = None,
+        index: int | None = None,
+    ) -> None:
+        """Adds the differences tensors - minus, element by element, without a copy of them.
+
+        That is how far weights went from older ones: a client's update, say. Each difference is
+        rounded to float64, to nearest, and is then added as an element of float64 is: with
+        exact_f64=True sums are exact, and the norm has the same bits everywhere.
+
+        Args:
+            tensors: an array or any nesting of arrays, as for add().
+            minus: as many arrays of the same shapes, in the same order in memory. The dtypes
+                of a pair may differ. Where one is None both must be.
+            names, index: as for add(). The same pair twice counts once.
+
+        Raises:
+            ValueError: the number of arrays, a shape, or an order in memory differs.
+
+        >>> import array
+        >>> new, old = array.array("f", [4.0, 6.0]), array.array("d", [1.0, 2.0])
+        >>> accumulator = Accumulator(exact_f64=True)
+        >>> accumulator.add_difference(new, old)
+        >>> accumulator.finish()
+        5.0
+        """
+        pairs = Pairs(tensors, minus, names)
+        index = _checked(index)
+        with self._lock:
+            self._number(index)
+            _add_pairs(self._handle, pairs)
+            if self._has_another_first(index is not None):
+                again = Accumulator()
+                _add_pairs(again._handle, pairs)
+                result = new_result()
+                call(ffi.gradclip_accumulator_finish, again._handle, inf, result)
+                self._note_first(pairs.nonfinite(result))
 
     def merge(self, other: Accumulator | bytes) -> None:
         """Adds what another accumulator, or the bytes of one, holds, as if added after this.
@@ -165,6 +203,13 @@ class Accumulator:
             ) from None
         call(ffi.gradclip_accumulator_import, self._handle, state, len(state))
         self._turned_nonfinite()
+
+    def _number(self, index: int | None) -> None:
+        if index is not None:
+            call(ffi.gradclip_accumulator_set_next_tensor, self._handle, index)
+
+    def _note_first(self, found: NonFinite) -> None:
+        self._first = _Place(found.name, found.element, found.index)
 
     def _turned_nonfinite(self) -> bool:
         """Whether the first non-finite elements came with what was just added."""
@@ -277,6 +322,20 @@ class Accumulator:
         with self._lock:
             first = self._first
         return _restored, (self._settings, self.to_bytes(), first)
+
+
+def _checked(index: int | None) -> int | None:
+    if index is None:
+        return None
+    index = operator_index(index)
+    if not 0 <= index < 2**63:
+        raise ValueError(f"index must be from 0 to 2**63 - 1 (got {index})")
+    return index
+
+
+def _add_pairs(handle: c_void_p, pairs: Pairs) -> None:
+    minus = pairs.minus.first
+    call(ffi.gradclip_accumulator_add_difference, handle, pairs.table.first, minus, pairs.count)
 
 
 def _known(number: int) -> int | None:

@@ -10,6 +10,7 @@ from ctypes import c_double
 from typing import Any, NamedTuple, TypeAlias
 
 from .._gradients.layout import Layout, c_order, flat_index
+from .._gradients.pairs import matched
 from .._gradients.rows import Rows, Table, Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
@@ -97,7 +98,7 @@ def adaptive_clip_grad_(
         exact_f64=exact_f64,
     )
     array_of_leaf = {held.place(i): i for i in range(len(held.arrays))}
-    weight_of = _matched(tensors.places, tensors.keys, held.keys)
+    weight_of = matched("weights", tensors.places, tensors.keys, held.keys)
     found: list[_Row | None] = [None] * tensors.count
     copies: dict[int, _Copy] = {}
     for i in range(len(tensors.arrays)):
@@ -132,17 +133,6 @@ def adaptive_clip_grad_(
         if copy.grad is not None and not (norm.nonfinite and nonfinite == "leave"):
             copy.original[...] = copy.grad.transpose(sorted(copy.order, key=copy.order.__getitem__))
     return norm
-
-
-def _matched(count: int, of_grads: list[str] | None, of_weights: list[str] | None) -> Sequence[int]:
-    """Which of the weights belongs to each gradient: that of its name, where both have names."""
-    if of_grads is None or of_weights is None or of_grads == of_weights:
-        return range(count)
-    place = {name: i for i, name in enumerate(of_weights)}
-    for name in of_grads:
-        if name not in place:
-            raise ValueError(f"weights has none for the gradient {name!r}")
-    return [place[name] for name in of_grads]
 
 
 class _Row(NamedTuple):

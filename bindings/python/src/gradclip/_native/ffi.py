@@ -255,6 +255,9 @@ gradclip_status gradclip_chooser_feed(gradclip_chooser *chooser, double total_no
     const double *loss, gradclip_decision *decision);
 gradclip_status gradclip_chooser_feed_tensors(gradclip_chooser *chooser,
     const double *tensor_norms, size_t count, gradclip_decision *decision);
+gradclip_status gradclip_chooser_feed_tensor(gradclip_chooser *chooser, size_t index,
+    const gradclip_tensor *grad, double norm_type, const gradclip_options *options,
+    gradclip_result *result);
 gradclip_status gradclip_chooser_clip(gradclip_chooser *chooser, const gradclip_tensor *grads,
     size_t count, double norm_type, const double *loss, const gradclip_options *options,
     gradclip_result *result, gradclip_decision *decision);
@@ -278,6 +281,8 @@ gradclip_status gradclip_accumulator_set_next_tensor(gradclip_accumulator *accum
     uint64_t index);
 gradclip_status gradclip_accumulator_add(gradclip_accumulator *accumulator,
     const gradclip_tensor *grads, size_t count);
+gradclip_status gradclip_accumulator_add_difference(gradclip_accumulator *accumulator,
+    const gradclip_tensor *tensors, const gradclip_tensor *minus, size_t count);
 gradclip_status gradclip_accumulator_merge(gradclip_accumulator *accumulator,
     const gradclip_accumulator *other);
 gradclip_status gradclip_accumulator_export(const gradclip_accumulator *accumulator, void *bytes,
