@@ -35,9 +35,9 @@ def rate_of(log: Log, rows: Places, norm: Array, told: float | None) -> Rate:
         product = told * float(np.median(norm)) if len(norm) else None  # perhaps infinite
         return Rate(told, told, product, "as you say")
     rates = None if log.learning_rate is None else taken(log.learning_rate, rows)
-    if rates is None or not np.any(rates > 0):
+    known = None if rates is None else (rates > 0) & (rates < math.inf)
+    if rates is None or known is None or not known.any():
         return Rate(None, None, None, "not in the log")
-    known = rates > 0
     if not known.all():
         rates, norm = rates[known], norm[known]
     low, high = float(np.min(rates)), float(np.max(rates))

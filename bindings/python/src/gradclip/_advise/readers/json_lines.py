@@ -14,6 +14,8 @@ from .records import flat, log_of
 from .source import Source
 
 
+_BARE = re.compile(r"(?<=[:,\[ ])(?:nan|-?inf)(?=\s{0,9}[,}\]])", re.I)
+_JSON = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _BEHIND = re.compile(r"[^{]{1,300}\{")  # what may stand before an object
 
 
@@ -107,11 +109,13 @@ def _objects(
 
 
 def _object(line: str) -> Any:
-    """The line's value; None if it cannot be read."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+    """The line's value; None if it cannot be read. nan and inf are numbers, too, as Python writes them."""
+    for text in (line, _BARE.sub(lambda found: _JSON[found[0].lower()], line)):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+    return None
 
 
 def _decoded(head: bytes) -> list[str]:
