@@ -2,6 +2,8 @@
 
     python advised.py --unclipped --logs build/advised     # finds the rates: no run clips
     python advised.py --logs build/advised                 # all the others; resumes
+    python advised.py --anew data/advised.csv              # after the adviser has changed: what
+                                                           # depends on it, the rest as in there
     python advised.py --table --logs build/advised         # the tables; trains nothing
     python advised.py --read data/advised.csv              # the same from the results kept
 
@@ -15,9 +17,9 @@ CRITERIA, written down before the first run that clips:
   without clipping. The pilots are the unclipped runs at L/10. (Added when two tasks had pilots
   that learnt nothing, before the adviser's runs: 2 of 3 pilots gain a tenth of their score.)
 * A pair is a task with its optimizer at L, or at 10 L. A setting holds a pair if 2 of 3 seeds train.
-* `advice` is what the adviser answers first, taken literally: Advice.max_norm (none: not clipped)
-  at the learning rate that the answer is for, Advice.answer_lr, from the pilot's log, with the
-  next rate and the optimizer's name; nothing by hand. Wanted: where a constant holds a pair, so
+* `advice` is what the adviser answers first, taken literally: Advice.max_norm, or the chooser that it
+  names (neither: not clipped), at the learning rate that the answer is for, Advice.answer_lr, from the
+  pilot's log, with the next rate and the optimizer's name; nothing by hand. Wanted: where a constant holds a pair, so
   does `advice`, in 85% of those pairs.
 * `again` is what it answers first to the log of the `advice` run. Wanted: it loses no run that trained.
   `net` is its answer to the pilot's log where the rate stays. Wanted: it loses no pilot.
@@ -29,8 +31,9 @@ CRITERIA, written down before the first run that clips:
 
 Opponents: no clipping at the rate, at a third of it (1/3.16) and with warm-up over a tenth of the
 steps; constants from 0.01 to 30 (the best constant of a pair is found with hindsight); the pilot's p50,
-p99 and p10; AutoClip(10) and ZClip; lr*p50/next_lr (rule), 3 and 10 times that; and 3 times the
-rates' ratio times the running median of the run's own norms, which needs no pilot (own).
+p99 and p10; AutoClip(10) and ZClip; lr*p50/next_lr (rule), 3 and 10 times that; 3 times the rates'
+ratio times the running median of the run's own norms, which needs no pilot (own); and 3 times the rule
+with the pilot's running median up to the same step in the place of its median (by-step).
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ import csv
 import math
 import statistics
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Callable
 
@@ -52,7 +55,7 @@ CONSTANTS = ("0.01", "0.03", "0.1", "0.3", "1", "3", "10", "30")
 OPPONENTS = (
     *("none", "third", "warm-up"),
     *CONSTANTS,
-    *("p10", "p50", "p99", "AutoClip", "ZClip", "rule", "3rule", "10rule", "own"),
+    *("p10", "p50", "p99", "AutoClip", "ZClip", "rule", "3rule", "10rule", "own", "by-step"),
 )
 ADVISED = ("advice", "again")
 SEEDS = (1, 2, 3)
@@ -135,6 +138,12 @@ def own_median(times: float) -> Callable[[float], float]:
     return coef
 
 
+def by_step(pilot: Log, times: float) -> Callable[[float], float]:
+    """Clips each step to so many times the running median of the pilot's norms up to that step."""
+    limits = iter([times * statistics.median(pilot.norm[: at + 1].tolist()) for at in range(len(pilot.norm))])
+    return lambda norm: min(1.0, next(limits) / (norm + 1e-6))
+
+
 class MissingRun(Exception):
     """A run that the others depend on is not there, and none is to be made."""
 
@@ -177,12 +186,10 @@ class Runs:
         assert log is not None
         return log
 
-    @property
+    @cached_property
     def edge(self) -> int:
         """The place of L on the grid."""
-        if not hasattr(self, "_edge"):
-            self._edge = self._find()
-        return self._edge
+        return self._find()
 
     def _find(self) -> int:
         for place in range(2, 14):
@@ -254,6 +261,8 @@ def limit_of(setting: str, pilot: Log, rate: float) -> Any:
         return two_digits(float(np.percentile(pilot.norm, float(setting[1:]))))
     if setting == "own":
         return own_median(3 * float(np.max(pilot.rate)) / rate)
+    if setting == "by-step":
+        return by_step(pilot, 3 * float(np.max(pilot.rate)) / rate)
     if setting in ("AutoClip", "ZClip"):
         chooser = gradclip.AutoClip(percentile=10) if setting == "AutoClip" else gradclip.ZClip()
         return lambda norm: chooser.feed(norm).clip_coef
@@ -267,7 +276,7 @@ def run_setting(runs: Runs, seed: int, times: int, setting: str) -> Log | None:
     if setting == "third":
         return runs.run(seed, place - 1, "none", math.inf)
     if setting == "net":
-        limit = advise(runs, pilot, None).max_norm or math.inf
+        limit = limit_by(advise(runs, pilot, None))
         return _fresh(runs, seed, runs.edge - 2, "net", limit, runs.rate(runs.edge - 2))
     if setting not in ADVISED:
         return runs.run(seed, place, setting, limit_of(setting, pilot, rate))
@@ -279,20 +288,29 @@ def run_setting(runs: Runs, seed: int, times: int, setting: str) -> Log | None:
         assert before is not None
         rate = answer.answer_lr or rate
         answer = advise(runs, before, None)
-    return _fresh(
-        runs, seed, place, setting, answer.max_norm or math.inf, answer.answer_lr or rate
-    )
+    return _fresh(runs, seed, place, setting, limit_by(answer), answer.answer_lr or rate)
+
+
+def limit_by(advice: gradclip.Advice) -> Any:
+    """The first answer: a max_norm, the chooser that it names, or no limit."""
+    answer = advice.answer
+    if answer is None or answer.chooser is None:
+        return advice.max_norm or math.inf
+    name, _, options = answer.chooser.rstrip(")").partition("(")
+    chooser = getattr(gradclip, name)(**{k: float(v) for k, v in (one.split("=") for one in options.split(", "))})
+    return lambda norm: chooser.feed(norm).clip_coef
 
 
 def _fresh(
-    runs: Runs, seed: int, place: int, setting: str, limit: float, rate: float
+    runs: Runs, seed: int, place: int, setting: str, limit: Any, rate: float
 ) -> Log | None:
     """The run with this limit and rate; one that is there was made by an older adviser, if it
     has others, and is made again."""
     path = runs.path(seed, place, setting)
     if runs.make and path.exists():
         found, peak = _read(path), rate * max(schedule(runs.task.steps, runs.task.scheduled, False))
-        if found.max_norm != limit or not math.isclose(float(np.max(found.rate)), peak, rel_tol=1e-6):
+        same = math.isnan(found.max_norm) if callable(limit) else found.max_norm == limit
+        if not same or not math.isclose(float(np.max(found.rate)), peak, rel_tol=1e-6):
             path.unlink()
             _read.cache_clear()
     return runs.run(seed, place, setting, limit, rate)
@@ -325,16 +343,20 @@ def results_of(runs: Runs) -> list[Result]:
     out = []
     for seed in SEEDS:
         pilot = runs.pilot(seed)
-        start, reached = float(np.mean(pilot.score[:3])), pilot.final(runs.task.steps)
         for times, setting in [(1, "pilot"), (1, "net"), *((t, s) for t in TIMES for s in (*OPPONENTS, *ADVISED))]:  # fmt: skip
             log = pilot if setting == "pilot" else run_setting(runs, seed, times, setting)
             if log is not None and learns(pilot, runs.task.steps):
-                out.append(
-                    Result(runs.task.name, runs.optimizer, seed, times, setting, float(np.max(log.rate)), log.max_norm,
-                           start, reached, log.final(runs.task.steps), len(log.norm),
-                           trains(pilot, log, runs.task.steps), float(np.mean(log.coef < 1)))
-                )  # fmt: skip
+                out.append(result_of(runs, seed, times, setting, pilot, log))
     return out
+
+
+def result_of(runs: Runs, seed: int, times: int, setting: str, pilot: Log, log: Log) -> Result:
+    steps = runs.task.steps
+    start, reached = float(np.mean(pilot.score[:3])), pilot.final(steps)
+    return Result(
+        runs.task.name, runs.optimizer, seed, times, setting, float(np.max(log.rate)), log.max_norm, start, reached,
+        log.final(steps), len(log.norm), trains(pilot, log, steps), float(np.mean(log.coef < 1)),
+    )  # fmt: skip
 
 
 def write_results(results: list[Result], path: Path) -> None:
@@ -361,6 +383,38 @@ def _result(row: dict[str, str]) -> Result:
         else:
             cells[name] = row[name] == "1" if name == "trains" else float(row[name])
     return Result(**cells)
+
+
+def anew(known: list[Result], folder: Path, only: list[str] | None) -> list[Result]:
+    """The results with the runs that follow the adviser made anew, and with opponents that are missing, of the
+    tasks that are in `only`. L and the other opponents are as they were; a pilot that comes out otherwise
+    than it did is told."""
+    from advised_tasks import TASKS
+
+    results = {(o.task, o.optimizer, o.seed, o.times, o.setting): o for o in known}
+    wanted = [key for key in results if key[4] in ("pilot", "net", *ADVISED)]
+    wanted += [(*key[:4], other) for key in results if key[4] == "none" for other in OPPONENTS
+               if (*key[:4], other) not in results]  # fmt: skip
+    made: dict[tuple[str, str], Runs] = {}
+    for key in wanted:
+        task, optimizer, seed, times, setting = key
+        if only and task not in only:
+            continue
+        runs = made.get((task, optimizer))
+        if runs is None:
+            runs = made[task, optimizer] = Runs(TASKS[task], optimizer, folder, True)
+            peak = max(schedule(runs.task.steps, runs.task.scheduled, False))
+            lowest = next(o.rate for o in known if (o.task, o.optimizer, o.setting) == (task, optimizer, "pilot"))
+            runs.edge = round(2 * math.log10(lowest / peak / runs.rate(0))) + 2
+            print(f"{runs.name}: L = {runs.rate(runs.edge):.3g}", flush=True)
+        pilot = runs.pilot(seed)
+        log = pilot if setting == "pilot" else run_setting(runs, seed, times, setting)
+        assert log is not None
+        was = results.get(key)
+        now = results[key] = result_of(runs, seed, times, setting, pilot, log)
+        if was and setting == "pilot" and not math.isclose(now.final, was.final, rel_tol=1e-3):
+            print(f"{runs.name}, seed {seed}: the pilot ends at {now.final:.4g}, not {was.final:.4g}")
+    return list(results.values())
 
 
 COST = {"none": 1, "third": 1, "warm-up": 1, "own": 1, "AutoClip": 1, "ZClip": 1, "again": 3}
@@ -554,6 +608,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print what is there")
     parser.add_argument("--keep", type=Path, help="write the logs that verdicts are judged on, as npz")
     parser.add_argument("--kept", type=Path, help="judge the verdicts on the logs of such a file, and end")
+    parser.add_argument("--anew", type=Path, help="of that CSV make anew what depends on the adviser")
     parser.add_argument("--results", type=Path, help="write all results there, as CSV")
     parser.add_argument("--read", type=Path, help="print the tables of that CSV, and end")
     arguments = parser.parse_args()
@@ -562,6 +617,9 @@ def main() -> None:
         return
     if arguments.read:
         results = read_results(arguments.read)
+    elif arguments.anew:
+        arguments.logs.mkdir(parents=True, exist_ok=True)
+        results = anew(read_results(arguments.anew), arguments.logs, arguments.task)
     else:
         from advised_tasks import TASKS
 

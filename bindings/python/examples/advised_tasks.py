@@ -101,8 +101,8 @@ class _Residual(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(_mlp(width, width, width) for _ in range(depth))
         self.head = nn.Linear(width, out)
-        for block in self.blocks:
-            for layer in (block[0], block[2]):
+        for layer in self.blocks.modules():
+            if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,9 +128,10 @@ def recurrent(seed: int) -> Made:
     """The adding problem over 16 steps, with a plain tanh recurrence."""
     random = _random(seed)
     cell, head = nn.RNN(2, 32, batch_first=True), nn.Linear(32, 1)
-    nn.init.orthogonal_(cell.weight_hh_l0)
+    recurrence = cell.get_parameter("weight_hh_l0")
+    nn.init.orthogonal_(recurrence)
     with torch.no_grad():
-        cell.weight_hh_l0 *= 1.2
+        recurrence.mul_(1.2)
     model = nn.ModuleList([cell, head])
 
     def loss_of(at: int) -> Tensor:
@@ -314,10 +315,10 @@ def transformer(seed: int) -> Made:
     random = _random(seed)
     embedding, head = nn.Embedding(128, 32), nn.Linear(32, 128)
     place = nn.Parameter(0.02 * torch.randn(20, 32))
-    layers = nn.ModuleList(
-        nn.ModuleList([nn.Linear(32, 96), nn.Linear(32, 32), nn.LayerNorm(32), _mlp(32, 64, 32), nn.LayerNorm(32)])
+    layers = [
+        (nn.Linear(32, 96), nn.Linear(32, 32), nn.LayerNorm(32), _mlp(32, 64, 32), nn.LayerNorm(32))
         for _ in range(2)
-    )  # fmt: skip
+    ]
 
     def loss_of(at: int) -> Tensor:
         stretch = _stretches(random, 12, 20)
@@ -329,7 +330,7 @@ def transformer(seed: int) -> Made:
             h = norm2(h + wide(h))
         return F.cross_entropy(head(h).flatten(0, 1), stretch[:, 1:].flatten())
 
-    parts = nn.ModuleList([embedding, head, layers])
+    parts = nn.ModuleList([embedding, head, *(part for layer in layers for part in layer)])
     parameters, step = _steps(parts, loss_of)
     return [*parameters, place], step
 
@@ -379,7 +380,8 @@ def deep_linear(seed: int) -> Made:
     targets = inputs @ torch.randn(12, 12, generator=random) / 2
     model = nn.Sequential(*(nn.Linear(12, 12, bias=False) for _ in range(5)))
     for layer in model:
-        nn.init.normal_(layer.weight, std=1 / math.sqrt(12))
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=1 / math.sqrt(12))
 
     def loss_of(at: int) -> Tensor:
         batch = torch.randint(512, (32,), generator=random)
