@@ -99,7 +99,8 @@ private var plain: ClipOptions {
             #expect(throws: ArgumentError.self) { try sum.addDifference([Gradient(reading: weights)], minus: []) }
             #expect(throws: ArgumentError.self) {
                 try sum.addDifference(
-                    [Gradient(reading: weights)], minus: [Gradient(reading: UnsafeBufferPointer(rebasing: older[..<1]))])
+                    [Gradient(reading: weights)], minus: [Gradient(reading: UnsafeBufferPointer(rebasing: older[..<1]))]
+                )
             }
         }
     }
