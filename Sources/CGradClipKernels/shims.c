@@ -8,7 +8,7 @@ void gk_with_scratch(gk_body body, void *context, bool is_shared) {
     body(context, scratch, is_shared);
 }
 
-#ifndef __AVX2__
+#if !defined(__AVX2__) && !defined(__aarch64__)
 void gk_lookup(const gk_table8 *tables, const gk_u32x8 *index, gk_f64x8 *values) {
     static const uint8_t order[8] = {GK_ORDER8};
     for (int i = 0; i < 8; i++) {

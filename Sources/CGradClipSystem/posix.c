@@ -36,6 +36,7 @@ void gk_pool_unlock(void) { pthread_mutex_unlock(&lock); }
 void gk_pool_wait_for_work(void) { pthread_cond_wait(&work, &lock); }
 void gk_pool_wait_for_end(void) { pthread_cond_wait(&end, &lock); }
 void gk_pool_announce_work(void) { pthread_cond_broadcast(&work); }
+void gk_pool_wake_worker(void) { pthread_cond_signal(&work); }
 void gk_pool_announce_end(void) { pthread_cond_signal(&end); }
 
 // The child has the forking thread only. Its conditions still count waiters that

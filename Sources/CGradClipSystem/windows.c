@@ -20,6 +20,7 @@ void gk_pool_unlock(void) { ReleaseSRWLockExclusive(&lock); }
 void gk_pool_wait_for_work(void) { SleepConditionVariableSRW(&work, &lock, INFINITE, 0); }
 void gk_pool_wait_for_end(void) { SleepConditionVariableSRW(&end, &lock, INFINITE, 0); }
 void gk_pool_announce_work(void) { WakeAllConditionVariable(&work); }
+void gk_pool_wake_worker(void) { WakeConditionVariable(&work); }
 void gk_pool_announce_end(void) { WakeConditionVariable(&end); }
 
 // Threads cannot be waited for while a library is unloaded: what a thread does at its end needs the

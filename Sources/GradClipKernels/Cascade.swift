@@ -19,6 +19,7 @@ enum One: Levels { @inline(__always) static var count: Int { 1 } }
 enum Two: Levels { @inline(__always) static var count: Int { 2 } }
 enum Three: Levels { @inline(__always) static var count: Int { 3 } }
 enum Four: Levels { @inline(__always) static var count: Int { 4 } }
+enum Five: Levels { @inline(__always) static var count: Int { 5 } }
 
 /// 2^exponent, for exponents of normal numbers.
 @inline(__always) package func powerOfTwo(_ exponent: Int) -> Double {
@@ -33,7 +34,7 @@ enum Four: Levels { @inline(__always) static var count: Int { 4 } }
 
 /// The accumulators of eight lanes; of the levels that a sum does not have nothing is used.
 struct Lanes<L: Levels> {
-    var a, b, c, d: SIMD8<Double>
+    var a, b, c, d, e: SIMD8<Double>
 
     /// `bound` is T.
     @inline(__always) init(bound: Int) {
@@ -41,6 +42,7 @@ struct Lanes<L: Levels> {
         b = SIMD8(repeating: L.count >= 2 ? start(bound, 2) : 0)
         c = SIMD8(repeating: L.count >= 3 ? start(bound, 3) : 0)
         d = SIMD8(repeating: L.count >= 4 ? start(bound, 4) : 0)
+        e = SIMD8(repeating: L.count >= 5 ? start(bound, 5) : 0)
     }
 
     @inline(__always) mutating func add(_ term: SIMD8<Double>) {
@@ -56,7 +58,10 @@ struct Lanes<L: Levels> {
             let s = r - (u - b)
             let v = c + s
             if L.count >= 4 {
-                d += s - (v - c)
+                let q = s - (v - c)
+                let w = d + q
+                if L.count >= 5 { e = e + (q - (w - d)) }
+                d = w
             }
             c = v
         }
@@ -99,7 +104,22 @@ struct Cascade<T: Term, L: Levels> {
     return two.x + two.y == 0
 }
 
+extension Lanes {
+    /// What the accumulators hold, added to a block.
+    @inline(__always) func store(bound: Int, _ block: inout gk_block) {
+        block.sums.0 &+= integers(a, start: start(bound, 1))
+        if L.count >= 2 { block.sums.1 &+= integers(b, start: start(bound, 2)) }
+        if L.count >= 3 { block.sums.2 &+= integers(c, start: start(bound, 3)) }
+        if L.count >= 4 { block.sums.3 &+= integers(d, start: start(bound, 4)) }
+        if L.count >= 5 { block.sums.4 &+= integers(e, start: start(bound, 5)) }
+    }
+}
+
 /// The integer sum that an accumulator holds, over all its lanes.
+@inline(__always) func integers(_ lanes: SIMD8<Double>, start: Double) -> Int64 {
+    integers(lanes, SIMD8(repeating: start), start: start)
+}
+
 @inline(__always) func integers(_ low: SIMD8<Double>, _ high: SIMD8<Double>, start: Double) -> Int64 {
     let start = Int64(bitPattern: start.bitPattern)
     let sum =
@@ -117,12 +137,12 @@ extension gk_block {
     }
 }
 
-/// How many accumulators hold the terms of a block exactly; 5: none do. All |x| < 2^exponent, the
+/// How many accumulators hold the terms of a block exactly; 6: none do. All |x| < 2^exponent, the
 /// smallest but zero is at least 2^(lowest - 1), and has `bits` significant bits.
 @inline(__always) package func levelsNeeded(order: Int, exponent: Int, lowest: Int, bits: Int) -> Int {
     let depth = order &* (exponent &- lowest &+ bits)
-    for level in 1...4 where depth <= unitDepth(level) { return level }
-    return 5
+    for level in 1...5 where depth <= unitDepth(level) { return level }
+    return 6
 }
 
 /// The e with 2^(e-1) <= x < 2^e, for finite x > 0.

@@ -27,7 +27,7 @@ func clampTensor<E: NarrowElement>(_: E.Type, _ data: UnsafeMutableRawPointer, _
         var i = start
         while i < whole {
             prefetch(data + i &* E.size, ahead, E.size)
-            let values: SIMD16<Float> = E.load(data + i &* E.size)
+            let values = E.loadInAnyOrder(data + i &* E.size)
             beyond |= isBeyond(values, limit)
             i &+= 16
         }
@@ -36,7 +36,7 @@ func clampTensor<E: NarrowElement>(_: E.Type, _ data: UnsafeMutableRawPointer, _
         if largestLane(beyond) != 0 {
             i = start
             while i < whole {
-                E.store(clamped(E.load(data + i &* E.size)), data + i &* E.size)
+                E.storeInAnyOrder(clamped(E.loadInAnyOrder(data + i &* E.size)), data + i &* E.size)
                 i &+= 16
             }
             if tail > 0 {

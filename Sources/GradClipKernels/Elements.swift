@@ -13,8 +13,17 @@ protocol Element {
 protocol NarrowElement: Element where Values == SIMD16<Float> {
     /// Bits of the significand, the implicit one included.
     static var significandBits: Int { get }
-    /// Rounds to nearest, ties to even; NaN stays NaN.
+    /// Rounds to nearest, ties to even; NaN that came from this type stays NaN.
     static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer)
+    /// The same in an order of the type's own, which may be faster.
+    static func loadInAnyOrder(_ data: UnsafeRawPointer) -> SIMD16<Float>
+    static func storeInAnyOrder(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer)
+}
+extension NarrowElement {
+    @inline(__always) static func loadInAnyOrder(_ data: UnsafeRawPointer) -> SIMD16<Float> { load(data) }
+    @inline(__always) static func storeInAnyOrder(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
+        store(values, data)
+    }
 }
 
 enum Float32Element: NarrowElement {
@@ -36,17 +45,17 @@ enum BFloat16Element: NarrowElement {
         return unsafeBitCast(bits &<< 16, to: SIMD16<Float>.self)
     }
     @inline(__always) static func store(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
+        // A NaN that came from sixteen bits has nothing in the lower half that could carry.
         let bits = unsafeBitCast(values, to: SIMD16<UInt32>.self)
         let odd = (bits &>> 16) & 1
-        var result = (bits &+ 0x7fff &+ odd) &>> 16
-        if gk_any_nan(values) { result = quieting(values, else: result) }
-        data.storeBytes(of: gk_narrow_u32x16(result), as: SIMD16<UInt16>.self)
+        data.storeBytes(of: gk_narrow_u32x16((bits &+ 0x7fff &+ odd) &>> 16), as: SIMD16<UInt16>.self)
     }
-    /// Rounding could carry a NaN into an infinity: quiet it instead.
-    @inline(never)
-    private static func quieting(_ values: SIMD16<Float>, else rounded: SIMD16<UInt32>) -> SIMD16<UInt32> {
-        let bits = unsafeBitCast(values, to: SIMD16<UInt32>.self)
-        return choose(magnitudes(values), above: SIMD16(repeating: infinityBits), (bits &>> 16) | 0x40, else: rounded)
+    /// Those with even numbers first.
+    @inline(__always) static func loadInAnyOrder(_ data: UnsafeRawPointer) -> SIMD16<Float> {
+        gk_f32_from_bf16_in_pairs(data.loadUnaligned(as: SIMD16<UInt16>.self))
+    }
+    @inline(__always) static func storeInAnyOrder(_ values: SIMD16<Float>, _ data: UnsafeMutableRawPointer) {
+        data.storeBytes(of: gk_bf16_from_f32_in_pairs(values), as: SIMD16<UInt16>.self)
     }
 }
 
@@ -204,4 +213,20 @@ private struct Loading<E: Element, V: Visitor>: PlaceVisitor where V.Values == E
     var visitor: V
     @inline(__always) init(visitor: V) { self.visitor = visitor }
     @inline(__always) mutating func see(at place: UnsafeRawPointer) { visitor.see(E.load(place)) }
+}
+
+/// The same where no result depends on the order of the lanes.
+@inline(__always)
+func visitInAnyOrder<E: NarrowElement, V: Visitor>(
+    _: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ visitor: inout V
+) where V.Values == SIMD16<Float> {
+    var loading = LoadingInAnyOrder<E, V>(visitor: visitor)
+    visit(E.size, data, count, &loading)
+    visitor = loading.visitor
+}
+
+private struct LoadingInAnyOrder<E: NarrowElement, V: Visitor>: PlaceVisitor where V.Values == SIMD16<Float> {
+    var visitor: V
+    @inline(__always) init(visitor: V) { self.visitor = visitor }
+    @inline(__always) mutating func see(at place: UnsafeRawPointer) { visitor.see(E.loadInAnyOrder(place)) }
 }

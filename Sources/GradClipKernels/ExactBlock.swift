@@ -91,34 +91,91 @@ private func sumExactly<E: NarrowElement, T: ExactTerm, L: Levels>(
     _: E.Type, _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ count: Int, exponent: Int, _ block: inout gk_block
 ) {
     var visitor = ExactVisitor<T, L>(bound: T.order &* exponent)
-    visit(E.self, data, count, &visitor)
+    visitInAnyOrder(E.self, data, count, &visitor)
     visitor.cascade.store(&block)
-    block.holds = visitor.tracker.store(&block)
+    judge(T.self, L.self, E.significandBits, visitor.tracker, exponent, &block)
+}
+
+#if GRADCLIP_HARDWARE_F16
+/// Three accumulators and more: in one set of lanes, since two would not fit into sixteen registers. So a lane gets twice
+/// as many terms, and a block goes in two stretches.
+private struct DeepVisitor<T: ExactTerm, L: Levels>: Visitor {
+    var lanes: Lanes<L>
+    var tracker: RangeTracker
+
+    @inline(__always) mutating func see(_ values: SIMD16<Float>) {
+        tracker.see(magnitudes(values))
+        lanes.addExactly(T.self, gk_f64_from_f32(values.lowHalf))
+        lanes.addExactly(T.self, gk_f64_from_f32(values.highHalf))
+    }
+}
+
+@inline(never)
+private func sumDeeply<E: NarrowElement, T: ExactTerm, L: Levels>(
+    _: E.Type, _: T.Type, _: L.Type, _ data: UnsafeRawPointer, _ count: Int, exponent: Int, _ block: inout gk_block
+) {
+    let bound = T.order &* exponent
+    block.bound = Int32(truncatingIfNeeded: bound)
+    var tracker = RangeTracker()
+    let stretch = Int(GK_BLOCK) / 2
+    var start = 0
+    while start < count {
+        var visitor = DeepVisitor<T, L>(lanes: Lanes(bound: bound), tracker: tracker)
+        visitInAnyOrder(E.self, data + start &* E.size, min(stretch, count &- start), &visitor)
+        visitor.lanes.store(bound: bound, &block)
+        tracker = visitor.tracker
+        start &+= stretch
+    }
+    judge(T.self, L.self, E.significandBits, tracker, exponent, &block)
+}
+#endif
+
+/// Whether the sum of a block is exact, by what its elements turned out to be.
+@inline(__always)
+private func judge<T: ExactTerm, L: Levels>(
+    _: T.Type, _: L.Type, _ bits: Int, _ tracker: RangeTracker, _ exponent: Int, _ block: inout gk_block
+) {
+    block.holds = tracker.store(&block)
     if block.holds && block.largest > 0 {
         let lowest = exponentAbove(Double(bitPattern: block.smallest))
         block.holds =
             exponentAbove(Double(bitPattern: block.largest)) <= exponent
-            && levelsNeeded(order: T.order, exponent: exponent, lowest: lowest, bits: E.significandBits) <= L.count
+            && levelsNeeded(order: T.order, exponent: exponent, lowest: lowest, bits: bits) <= L.count
     }
 }
 
-/// Two and three accumulators for squares, one to three for magnitudes: what their exponents ask
-/// for in practice. The bins take over beyond that (Bins.swift): a loop with five is no faster.
+/// How many accumulators there are loops with: beyond that the bins are as fast (Bins.swift).
+@inline(__always)
+func mostLevels<E: NarrowElement>(_: E.Type, _ term: TermKind) -> Int {
+    #if GRADCLIP_HARDWARE_F16
+    E.significandBits < 24 ? 3 : term == .square ? 5 : 4
+    #else
+    2
+    #endif
+}
+
+/// Two accumulators and more for squares, one and more for magnitudes: what their exponents ask for in practice.
 @inline(__always)
 func sumExactly<E: NarrowElement>(
     _: E.Type, _ term: TermKind, _ data: UnsafeRawPointer, _ count: Int, exponent: Int, levels: Int,
     _ block: inout gk_block
 ) {
     #if GRADCLIP_HARDWARE_F16
+    let deep = mostLevels(E.self, term)
     switch (term, levels) {
-    case (.square, ...2): sumExactly(E.self, Square.self, Two.self, data, count, exponent: exponent, &block)
-    case (.square, _): sumExactly(E.self, Square.self, Three.self, data, count, exponent: exponent, &block)
-    case (_, ...1): sumExactly(E.self, Absolute.self, One.self, data, count, exponent: exponent, &block)
+    case (.square, 5...) where deep >= 5:
+        sumDeeply(E.self, Square.self, Five.self, data, count, exponent: exponent, &block)
+    case (.square, 4...) where deep >= 4:
+        sumDeeply(E.self, Square.self, Four.self, data, count, exponent: exponent, &block)
+    case (.square, 3...): sumDeeply(E.self, Square.self, Three.self, data, count, exponent: exponent, &block)
+    case (.square, _): sumExactly(E.self, Square.self, Two.self, data, count, exponent: exponent, &block)
+    case (_, 4...) where deep >= 4:
+        sumDeeply(E.self, Absolute.self, Four.self, data, count, exponent: exponent, &block)
+    case (_, 3...): sumDeeply(E.self, Absolute.self, Three.self, data, count, exponent: exponent, &block)
     case (_, 2): sumExactly(E.self, Absolute.self, Two.self, data, count, exponent: exponent, &block)
-    default: sumExactly(E.self, Absolute.self, Three.self, data, count, exponent: exponent, &block)
+    case (_, _): sumExactly(E.self, Absolute.self, One.self, data, count, exponent: exponent, &block)
     }
     #else
-    // The baseline has one loop for each order: beyond it the bins are nearly as fast.
     if term == .square {
         sumExactly(E.self, Square.self, Two.self, data, count, exponent: exponent, &block)
     } else {

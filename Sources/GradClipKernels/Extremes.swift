@@ -19,7 +19,7 @@ private struct ExtremesVisitor: Visitor {
 @inline(never)
 func findExtremes<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int, _ block: inout gk_block) {
     var visitor = ExtremesVisitor()
-    visit(E.self, data, count, &visitor)
+    visitInAnyOrder(E.self, data, count, &visitor)
     block.holds = visitor.tracker.store(&block)
     block.zeros = UInt64(visitor.zeros.wrappedSum()) &- padding(count)
 }

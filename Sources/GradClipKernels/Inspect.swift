@@ -7,21 +7,28 @@ private struct InspectVisitor: Visitor {
     var sum0 = SIMD8<Double>(repeating: 0)
     var sum1 = SIMD8<Double>(repeating: 0)
     var largest = SIMD16<UInt32>(repeating: 0)
-    var zeros = SIMD16<UInt32>(repeating: 0)
-    var subnormals = SIMD16<UInt32>(repeating: 0)
-    /// Bits of the smallest magnitude that is not subnormal.
+    /// How many are subnormal or zero.
+    var small = SIMD16<UInt32>(repeating: 0)
+    /// Bits of the smallest magnitude that is not.
     let normal: UInt32
 
     @inline(__always) init(normal: UInt32) { self.normal = normal }
 
     @inline(__always) mutating func see(_ values: SIMD16<Float>) {
         let sizes = magnitudes(values)
-        count(sizes, below: 1, &zeros)
-        count(sizes, below: normal, &subnormals)
+        count(sizes, below: normal, &small)
         largest = larger(sizes, largest)
         sum0 = sum0 + gk_f64_from_f32(values.lowHalf)
         sum1 = sum1 + gk_f64_from_f32(values.highHalf)
     }
+}
+
+private struct ZeroVisitor: Visitor {
+    var zeros = SIMD16<UInt32>(repeating: 0)
+
+    @inline(__always) init() {}
+
+    @inline(__always) mutating func see(_ values: SIMD16<Float>) { count(magnitudes(values), below: 1, &zeros) }
 }
 
 /// The smallest normal value is 2^-14 for float16, 2^-126 for bfloat16 and float32.
@@ -42,9 +49,13 @@ func inspectBlock<E: NarrowElement>(
         inspectBlock(E.self, UnsafeRawPointer(scratch), count, statistics)
         return note(found, negative: negative, statistics)
     }
-    let zeros = UInt64(visitor.zeros.wrappedSum())
+    let small = UInt64(visitor.small.wrappedSum())
+    // Most blocks have neither zeros nor subnormals.
+    var zeros = ZeroVisitor()
+    if small > 0 { visitInAnyOrder(E.self, data, count, &zeros) }
+    let zero = UInt64(zeros.zeros.wrappedSum())
     take(
-        Double(Float(bitPattern: largest)), zeros: zeros, subnormals: UInt64(visitor.subnormals.wrappedSum()) &- zeros,
+        Double(Float(bitPattern: largest)), zeros: zero, subnormals: small &- zero,
         sum: ordered(visitor.sum0 + visitor.sum1) * (1 / Double(GK_BLOCK)), count, statistics)
 }
 

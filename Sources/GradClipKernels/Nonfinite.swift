@@ -71,7 +71,7 @@ private struct WideCountingVisitor: WideVisitor {
 @inline(never)
 func isFinite<E: NarrowElement>(_: E.Type, _ data: UnsafeRawPointer, _ count: Int) -> Bool {
     var visitor = LargestVisitor()
-    visit(E.self, data, count, &visitor)
+    visitInAnyOrder(E.self, data, count, &visitor)
     return largestLane(visitor.largest) < infinityBits
 }
 

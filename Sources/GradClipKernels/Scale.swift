@@ -54,7 +54,7 @@ private func scale<E: NarrowElement, S: Scaling>(
     let ahead = prefetchDistance(length)
     while i < whole {
         prefetch(source + i &* E.size, ahead, E.size)
-        E.store(scaling.apply(E.load(source + i &* E.size)), destination + i &* E.size)
+        E.storeInAnyOrder(scaling.apply(E.loadInAnyOrder(source + i &* E.size)), destination + i &* E.size)
         i &+= 16
     }
     if i < length {

@@ -22,6 +22,15 @@ private func exact(
     }
 }
 
+private func mostLevels(_ dtype: DType, _ term: TermKind) -> Int32 {
+    switch dtype {
+    case .float32: Int32(mostLevels(Float32Element.self, term))
+    case .float16: Int32(mostLevels(Float16Element.self, term))
+    case .bfloat16: Int32(mostLevels(BFloat16Element.self, term))
+    case .float64: Int32(mostWideLevels)
+    }
+}
+
 #if !GRADCLIP_X86_64_V4
 #if GRADCLIP_HARDWARE_F16
 private func fixedPoint(
@@ -175,6 +184,7 @@ private func add(
 
 private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
     table.pointee.exact = { exact($0, $1, $2, $3, $4, $5, $6) }
+    table.pointee.most_levels = { mostLevels($0, $1) }
     #if GRADCLIP_HARDWARE_F16
     table.pointee.fixed_point = { fixedPoint($0, $1, $2, $3, $4) }
     #endif
@@ -196,6 +206,7 @@ private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
 @_cdecl("gradclip_kernels_x86_64_v4")
 public func fillV4(_ table: UnsafeMutablePointer<gk_kernels>) {
     table.pointee.exact = { exact($0, $1, $2, $3, $4, $5, $6) }
+    table.pointee.most_levels = { mostLevels($0, $1) }
 }
 #elseif GRADCLIP_X86_64_V3
 @_cdecl("gradclip_kernels_x86_64_v3")

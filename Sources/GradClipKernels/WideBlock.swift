@@ -8,6 +8,8 @@
 import CGradClipKernels
 
 #if GRADCLIP_HARDWARE_F16
+@inline(__always) var mostWideLevels: Int { Four.count }
+
 /// One set of lanes only: two would not fit into sixteen registers.
 private struct ExactWideVisitor: WideVisitor {
     var lanes: Lanes<Four>
@@ -61,10 +63,7 @@ func sumWideExactly(
         smallest = smaller(visitor.smallest, smallest)
         let lanes = visitor.lanes
         isFinite = isFinite && isAllZero(lanes.a - lanes.a)
-        block.sums.0 &+= total(lanes.a, bound, 1)
-        block.sums.1 &+= total(lanes.b, bound, 2)
-        block.sums.2 &+= total(lanes.c, bound, 3)
-        block.sums.3 &+= total(lanes.d, bound, 4)
+        lanes.store(bound: bound, &block)
         start &+= stretch
     }
     block.bound = Int32(truncatingIfNeeded: bound)
@@ -80,12 +79,10 @@ func sumWideExactly(
             && levelsNeeded(order: order, exponent: exponent, lowest: lowest, bits: 53) <= Four.count
     }
 }
-
-@inline(__always) private func total(_ lanes: SIMD8<Double>, _ bound: Int, _ level: Int) -> Int64 {
-    integers(lanes, SIMD8(repeating: start(bound, level)), start: start(bound, level))
-}
 #else
 /// The baseline has no fused multiply-add.
+@inline(__always) var mostWideLevels: Int { 0 }
+
 func sumWideExactly(
     _ term: TermKind, _ data: UnsafeRawPointer, _ count: Int, exponent: Int, _ block: inout gk_block
 ) { block.holds = false }

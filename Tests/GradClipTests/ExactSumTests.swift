@@ -49,7 +49,8 @@ private func block(span: Int) -> [Float] {
 }
 
 @Test(arguments: [
-    (TermKind.square, 19, 2), (.square, 41, 3), (.absolute, 19, 1), (.absolute, 63, 2), (.absolute, 107, 3),
+    (TermKind.square, 19, 2), (.square, 41, 3), (.square, 63, 4), (.square, 85, 5), (.absolute, 19, 1),
+    (.absolute, 63, 2), (.absolute, 107, 3),
 ])
 func aSumHoldsWhereItsAccumulatorsReach(term: TermKind, span: Int, levels count: Int) {
     for (name, kernels) in levels {

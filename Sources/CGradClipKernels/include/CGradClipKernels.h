@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 
 // ------------------------------------------------------------- the words --
 
@@ -46,7 +49,7 @@ enum { GK_BLOCK = 4096 };
 typedef struct gk_block {
     // What the accumulators hold, in units of 2^(T - 43), 2^(T - 87), 2^(T - 131) and so on, where every
     // term is below 2^T. See Cascade.swift. Of fixed point: see FixedPoint.swift.
-    int64_t sums[4];
+    int64_t sums[5];
     int32_t bound;     // T
     uint64_t largest;  // bits of the largest magnitude as float64; of NaN nothing is known
     uint64_t smallest; // bits of the smallest magnitude but zero, as float64; UINT64_MAX: all are zero
@@ -65,10 +68,12 @@ typedef struct gk_nonfinite {
 #define GK_NOWHERE UINT64_MAX
 
 // Sums by exponent (Bins.swift), in GK_BIN_BYTES aligned to 64. Of narrow types a bin for each exponent field of
-// float32: two tables of integers, one behind the other. Of float64 a bin has the fields 4k - 1 to 4k + 2, and is an
-// integer of 128 bits. The last bin is of no use: it has what is not finite.
-enum { GK_BINS_NARROW = 256, GK_BINS_WIDE = 513, GK_BIN_BYTES = 8256 };
-_Static_assert(GK_BINS_NARROW * 16 + 128 <= GK_BIN_BYTES && GK_BINS_WIDE * 16 <= GK_BIN_BYTES, "bins have room");
+// float32, an integer. (Behind them stand three more tables while elements go in, and then room for a few of those.) Of
+// float64 a bin has the fields 4k - 1 to 4k + 2, and is an integer of 128 bits. The last bin is of no use: it has what
+// is not finite.
+enum { GK_BINS_NARROW = 256, GK_BINS_WIDE = 513, GK_BIN_TABLES = 4, GK_BIN_ROOM = 1024 };
+enum { GK_BIN_BYTES = GK_BIN_TABLES * GK_BINS_NARROW * 8 + GK_BIN_ROOM };
+_Static_assert((GK_BINS_WIDE * 16 + 63) / 64 * 64 <= GK_BIN_BYTES, "wide bins have room");
 
 // float64 values for gk_lookup8() and gk_lookup16(), as lower and upper halves.
 typedef struct gk_table8 {
@@ -119,10 +124,11 @@ typedef struct gk_statistics {
 // Those that sum are functions of one block of at most GK_BLOCK elements, at least one.
 typedef struct gk_kernels {
     // Terms that are exact, |x| or x^2: with T from `exponent`, the e for which all |x| < 2^e, and as many
-    // accumulators as `levels` says, or more, up to four. Holds if the sum is exact; of float64 it never
-    // does at the baseline.
+    // accumulators as `levels` says, or more. Holds if the sum is exact.
     void (*exact)(gk_dtype dtype, gk_term term, const void *data, int64_t count, int32_t exponent, int32_t levels,
                   gk_block *block);
+    // How many accumulators that has at most. 0: none.
+    int32_t (*most_levels)(gk_dtype dtype, gk_term term);
     // Squares of float16 and bfloat16 in fixed point, again below 2^exponent. Holds if the sum is exact. NULL at
     // the baseline.
     void (*fixed_point)(gk_dtype dtype, const void *data, int64_t count, int32_t exponent, gk_block *block);
@@ -354,6 +360,39 @@ GK_INLINE gk_f64x8 gk_lookup16(const gk_table16 *table, gk_u32x8 index) {
     first = gk_pick(table->first.high, index), second = gk_pick(table->second.high, index);
     return gk_interleave(low, index > 7 ? second : first);
 }
+#elif defined(__aarch64__)
+// Bytes of tables of 32 and 64, by the numbers of the values of four bytes.
+GK_INLINE uint8x16_t gk_bytes(uint32x4_t index) {
+    return vreinterpretq_u8_u32(vaddq_u32(vmulq_n_u32(index, 0x04040404), vdupq_n_u32(0x03020100)));
+}
+GK_INLINE uint8x16x2_t gk_table_bytes(const uint32_t *table) {
+    uint8x16x2_t bytes = {{vreinterpretq_u8_u32(vld1q_u32(table)), vreinterpretq_u8_u32(vld1q_u32(table + 4))}};
+    return bytes;
+}
+// The halves of eight values, four at a time, in the order above.
+GK_INLINE gk_f64x8 gk_interleave(uint8x16_t low0, uint8x16_t high0, uint8x16_t low1, uint8x16_t high1) {
+    uint32x4_t l0 = vreinterpretq_u32_u8(low0), h0 = vreinterpretq_u32_u8(high0);
+    uint32x4_t l1 = vreinterpretq_u32_u8(low1), h1 = vreinterpretq_u32_u8(high1);
+    uint32x4_t parts[4] = {vzip1q_u32(l0, h0), vzip1q_u32(l1, h1), vzip2q_u32(l0, h0), vzip2q_u32(l1, h1)};
+    gk_f64x8 values;
+    __builtin_memcpy(&values, parts, sizeof values);
+    return values;
+}
+GK_INLINE gk_f64x8 gk_lookup8(const gk_table8 *table, gk_u32x8 index) {
+    uint8x16_t first = gk_bytes((uint32x4_t)index.lo), second = gk_bytes((uint32x4_t)index.hi);
+    uint8x16x2_t low = gk_table_bytes(table->low), high = gk_table_bytes(table->high);
+    return gk_interleave(
+        vqtbl2q_u8(low, first), vqtbl2q_u8(high, first), vqtbl2q_u8(low, second), vqtbl2q_u8(high, second));
+}
+GK_INLINE gk_f64x8 gk_lookup16(const gk_table16 *table, gk_u32x8 index) {
+    uint8x16_t first = gk_bytes((uint32x4_t)index.lo), second = gk_bytes((uint32x4_t)index.hi);
+    uint8x16x2_t low0 = gk_table_bytes(table->first.low), low1 = gk_table_bytes(table->second.low);
+    uint8x16x2_t high0 = gk_table_bytes(table->first.high), high1 = gk_table_bytes(table->second.high);
+    uint8x16x4_t low = {{low0.val[0], low0.val[1], low1.val[0], low1.val[1]}};
+    uint8x16x4_t high = {{high0.val[0], high0.val[1], high1.val[0], high1.val[1]}};
+    return gk_interleave(
+        vqtbl4q_u8(low, first), vqtbl4q_u8(high, first), vqtbl4q_u8(low, second), vqtbl4q_u8(high, second));
+}
 #else
 void gk_lookup(const gk_table8 *tables, const gk_u32x8 *index, gk_f64x8 *values);
 GK_INLINE gk_f64x8 gk_lookup16(const gk_table16 *table, gk_u32x8 index) {
@@ -373,15 +412,6 @@ GK_INLINE bool gk_any(gk_u32x16 v) {
 }
 #else
 GK_INLINE bool gk_any(gk_u32x16 v) { return __builtin_reduce_or(v) != 0; }
-#endif
-
-// Whether a lane is NaN.
-#if defined(__AVX__)
-GK_INLINE bool gk_any_nan(gk_f32x16 v) {
-    return __builtin_ia32_movmskps256(__builtin_ia32_cmpps256(v.lo, v.hi, 3)); // either is: unordered
-}
-#else
-GK_INLINE bool gk_any_nan(gk_f32x16 v) { return gk_any((gk_u32x16)(v != v)); }
 #endif
 
 // Four rows of four elements of 2, 4 or 8 bytes become columns.
@@ -424,6 +454,22 @@ GK_INLINE gk_f32x16 gk_f32_from_bf16_in_pairs(gk_u16x16 v) {
     gk_u32x8 pairs = (gk_u32x8)v;
     return __builtin_shufflevector((gk_f32x8)(pairs << 16), (gk_f32x8)(pairs & 0xffff0000), GK_ALL16);
 }
+
+// And back, each rounded to nearest, ties to even. A NaN that came from sixteen bits has nothing in its lower half, and
+// so stays as it is.
+GK_INLINE gk_u16x16 gk_bf16_from_f32_in_pairs(gk_f32x16 v) {
+    gk_u32x8 even = (gk_u32x8)v.lo, odd = (gk_u32x8)v.hi;
+    even += 0x7fff + ((even >> 16) & 1);
+    odd += 0x7fff + ((odd >> 16) & 1);
+    return (gk_u16x16)((even >> 16) | (odd & 0xffff0000));
+}
+// The significands of bfloat16: 128 to 255, below that of subnormals. And squares of as much.
+GK_INLINE gk_u16x16 gk_bf16_significands(gk_u16x16 v) {
+    typedef int16_t gk_i16x16 __attribute__((ext_vector_type(16)));
+    gk_u16x16 is_normal = (gk_u16x16)((gk_i16x16)(v & 0x7f80) > 0);
+    return (v & 0x7f) | (is_normal & 0x80);
+}
+GK_INLINE gk_u16x16 gk_square_u16(gk_u16x16 v) { return v * v; }
 
 #if defined(__F16C__) || defined(__aarch64__)
 typedef _Float16 gk_f16x16 __attribute__((ext_vector_type(16)));

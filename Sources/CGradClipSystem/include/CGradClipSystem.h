@@ -20,6 +20,7 @@ void gk_pool_unlock(void);
 void gk_pool_wait_for_work(void);
 void gk_pool_wait_for_end(void);
 void gk_pool_announce_work(void);
+void gk_pool_wake_worker(void);
 void gk_pool_announce_end(void);
 
 // What to do in a forked child, where no worker exists, and when the library is unloaded or the

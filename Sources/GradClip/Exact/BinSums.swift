@@ -15,29 +15,41 @@ extension ExactSum {
     static func add(_ sum: Sum, bins: UnsafeRawPointer, order: Int) -> BinRange {
         var range = BinRange()
         let bins = bins.assumingMemoryBound(to: UInt64.self)
+        let last = Int(GK_BINS_NARROW) &- 1
         var limb = limbs(sum)
         // Where the unit of a bin stands above the lowest bit of `limb`: 2^(order * (field - 150)), and that
         // of field 0 is field 1's.
         var shift = order &* -149 &- 40 &* Int(fixedBase)
-        for field in 0..<Int(GK_BINS_NARROW) &- 1 {
+        var pieces = UInt128(0)
+        for field in 0..<last {
             if field > 1 { shift &+= order }
             while shift >= 40 {
+                addPieces(pieces, limb)
+                pieces = 0
                 shift &-= 40
                 limb += 1
             }
-            let value = bins[field] &+ bins[field &+ Int(GK_BINS_NARROW)]
-            if value == 0 { continue }
-            let low = UInt64(truncatingIfNeeded: shift)
-            limb[0] &+= Int64(bitPattern: (value &<< low) & mask)
-            limb[1] &+= Int64(bitPattern: (value &>> (40 &- low)) & mask)
-            if low > 16 { limb[2] &+= Int64(bitPattern: value &>> (80 &- low)) }
-            range.lowest = min(range.lowest, max(field, 1) &- 126)
-            range.highest = max(field, 1) &- 126
+            pieces &+= UInt128(bins[field]) &<< UInt128(truncatingIfNeeded: shift)
         }
-        // A limb takes less than 2^47 of it: as much as of 128 values.
-        sum.pointee.pending &+= 128
+        addPieces(pieces, limb)
+        var (low, high) = (0, last &- 1)
+        while low < last && bins[low] == 0 { low &+= 1 }
+        if low == last { return range }
+        while bins[high] == 0 { high &-= 1 }
+        range.lowest = max(low, 1) &- 126
+        range.highest = max(high, 1) &- 126
+        // A limb takes less than 2^42 of it: as much as of four values.
+        sum.pointee.pending &+= 4
         if sum.pointee.pending >= 1 << 22 { propagate(sum) }
         return range
+    }
+
+    /// Less than 2^120, in units of a limb, to it and the two above it.
+    @inline(__always) private static func addPieces(_ value: UInt128, _ limb: UnsafeMutablePointer<Int64>) {
+        if value == 0 { return }
+        limb[0] &+= Int64(truncatingIfNeeded: value) & Int64(bitPattern: mask)
+        limb[1] &+= Int64(truncatingIfNeeded: value &>> 40) & Int64(bitPattern: mask)
+        limb[2] &+= Int64(truncatingIfNeeded: value &>> 80)
     }
 }
 

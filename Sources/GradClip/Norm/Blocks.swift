@@ -88,7 +88,7 @@ extension Partial {
 
     /// Adds a block if accumulators hold it, as many as are expected or as it turns out to need.
     private mutating func addByAccumulators(_ kernels: Kernels, _ block: Block) -> Outcome {
-        let most = mostLevels(block.dtype)
+        let most = Int(kernels.pointee.most_levels(block.dtype, type.term))
         if guess.levels > most { return .tooWide }
         var found = gk_block()
         sumExactly(kernels, block, Int(guess.exponent), Int(guess.levels), &found)
@@ -128,14 +128,6 @@ extension Partial {
         // (Of both together: the second may be negative.)
         let sum = UInt128(bitPattern: Int128(found.sums.0)) << 44 &+ UInt128(bitPattern: Int128(found.sums.1))
         return NormValue.root(of: sum, exponent: Int(found.bound) &- unitDepth(2), isSquare: type.term == .square)
-    }
-
-    /// With how many accumulators there are loops.
-    private func mostLevels(_ dtype: DType) -> Int {
-        switch dtype {
-        case .float32, .float16, .bfloat16: 3
-        case .float64: 4
-        }
     }
 
     /// Sums a block by accumulators and adds that, if it holds.
@@ -208,7 +200,8 @@ extension Partial {
 
     private mutating func addRounded(_ kernels: Kernels, _ block: Block) {
         var found = gk_block()
-        sumRounded(kernels, block, Int(guess.bound), &found)
+        // (A bound that is not usable: the block before had to be scaled.)
+        if Self.usableBounds.contains(Int(guess.bound)) { sumRounded(kernels, block, Int(guess.bound), &found) }
         if !found.holds {
             // Not finite, or terms of finite elements that left the range of float64.
             var finite = block
@@ -233,19 +226,19 @@ extension Partial {
         var found = gk_block()
         var exponent = exponentAbove(Double(bitPattern: largest))
         let bound = roundedBound(exponent: exponent)
+        guess.bound = Int32(truncatingIfNeeded: bound)
         if Self.usableBounds.contains(bound) {
-            guess.bound = Int32(truncatingIfNeeded: bound)
             sumRounded(kernels, block, bound, &found)
             return found.add(to: &rounded)
         }
         // Even, so that the shift is an integer for half-integer orders.
         exponent = (exponent &+ 1) & ~1
-        // In two steps where no float64 is the factor. What becomes subnormal on the way is too small to count.
-        let first = exponent.magnitude > 1022 ? exponent / 2 : 0
-        var scaled = block
-        if first != 0 { scaled = copy(kernels, scaled, powerOfTwo(0 &- first)) }
-        scaled = copy(kernels, scaled, powerOfTwo(first &- exponent))
-        sumRounded(kernels, scaled, roundedBound(exponent: 0), &found)
+        // Where that is no power of two that float64 has, not all the way: T stays a multiple of 16 from it for every
+        // order. What becomes subnormal is too small to count.
+        let rest = exponent > 1022 ? 32 : exponent < -1022 ? -64 : 0
+        exponent &-= rest
+        let scaled = copy(kernels, block, powerOfTwo(0 &- exponent))
+        sumRounded(kernels, scaled, roundedBound(exponent: rest), &found)
         found.add(to: &rounded, shift: type.twiceOrder &* exponent / 2)
     }
 
@@ -316,9 +309,10 @@ extension gk_block {
         let bound = Int(bound) &+ shift
         ExactSum.add(sum, sums.0, exponent: bound &- unitDepth(1))
         ExactSum.add(sum, sums.1, exponent: bound &- unitDepth(2))
-        if sums.2 | sums.3 == 0 { return }
+        if sums.2 | sums.3 | sums.4 == 0 { return }
         ExactSum.add(sum, sums.2, exponent: bound &- unitDepth(3))
         ExactSum.add(sum, sums.3, exponent: bound &- unitDepth(4))
+        ExactSum.add(sum, sums.4, exponent: bound &- unitDepth(5))
     }
 }
 

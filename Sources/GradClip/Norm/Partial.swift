@@ -113,7 +113,7 @@ struct Partial {
 struct Guess {
     /// All |x| < 2^exponent.
     var exponent: Int32 = 1
-    /// How many accumulators it takes; 5: the bins.
+    /// How many accumulators it takes; 6: the bins.
     var levels: Int32 = 2
     /// How many the block before took.
     var needed: Int32 = 0

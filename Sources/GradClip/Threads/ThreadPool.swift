@@ -95,7 +95,12 @@ package enum ThreadPool {
         state.context = context
         state.places = workers
         state.generation &+= 1
-        gk_pool_announce_work()
+        // (One that still works sees the job before it sleeps.)
+        if workers < state.count {
+            for _ in 0..<workers { gk_pool_wake_worker() }
+        } else {
+            gk_pool_announce_work()
+        }
         return true
     }
 
