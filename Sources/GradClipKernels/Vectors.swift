@@ -90,13 +90,8 @@ func zeroing(_ values: SIMD16<Float>, where a: SIMD16<UInt32>, above b: UInt32) 
 
 // Once per block: over the lanes.
 
-@inline(never) func largestLane(_ v: SIMD16<Int32>) -> Int32 {
-    var result = v[0]
-    for i in 1..<16 where v[i] > result { result = v[i] }
-    return result
-}
-
-@inline(__always) func largestLane(_ v: SIMD8<Int32>) -> Int32 { largestLane(SIMD16(lowHalf: v, highHalf: v)) }
+@inline(__always) func largestLane(_ v: SIMD16<Int32>) -> Int32 { gk_largest_i32(v) }
+@inline(__always) func largestLane(_ v: SIMD8<Int32>) -> Int32 { gk_largest_i32x8(v) }
 
 /// Of magnitudes, or of flags: values below 2^31.
 @inline(__always) func largestLane(_ v: SIMD16<UInt32>) -> UInt32 {

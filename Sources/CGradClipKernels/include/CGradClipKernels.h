@@ -301,6 +301,9 @@ GK_CHOOSE(gk_choose_f64, gk_f64x8)
 GK_INLINE gk_f64x8 gk_f64_from_f32(gk_f32x8 v) { return __builtin_convertvector(v, gk_f64x8); }
 GK_INLINE gk_f32x8 gk_f32_from_f64(gk_f64x8 v) { return __builtin_convertvector(v, gk_f32x8); }
 
+GK_INLINE int32_t gk_largest_i32(gk_i32x16 v) { return __builtin_reduce_max(v); }
+GK_INLINE int32_t gk_largest_i32x8(gk_i32x8 v) { return __builtin_reduce_max(v); }
+
 // count, and 1 more where a > b.
 GK_INLINE gk_u32x16 gk_count_u32(gk_u32x16 count, gk_i32x16 a, gk_i32x16 b) { return count - (gk_u32x16)(a > b); }
 GK_INLINE gk_u64x8 gk_count_f64(gk_u64x8 count, gk_f64x8 a, gk_f64x8 b) { return count - (gk_u64x8)(a > b); }

@@ -162,12 +162,15 @@ extension Partial {
     }
 
     /// More than two accumulators, and the bins, are expected only after two blocks in a row that
-    /// needed as much: few do.
+    /// needed as much: few do. And after the bins not many accumulators, which take nearly as long and may be in vain,
+    /// before a few blocks in a row would have done with them.
     private mutating func expect(exponent: Int, levels: Int) {
         let needed = Int32(truncatingIfNeeded: levels)
         guess.exponent = Int32(truncatingIfNeeded: exponent)
         guess.levels = min(needed, max(2, guess.needed))
         guess.needed = needed
+        guess.sinceBins = needed > 5 ? 0 : min(guess.sinceBins &+ 1, 4)
+        if guess.levels > 3 && guess.sinceBins < 4 { guess.levels = 6 }
     }
 
     /// Any block: by exponents. Returns whether it was finite.

@@ -117,6 +117,8 @@ struct Guess {
     var levels: Int32 = 2
     /// How many the block before took.
     var needed: Int32 = 0
+    /// How many blocks in a row did with accumulators, up to four.
+    var sinceBins: Int32 = 4
     /// Whether something is not finite.
     var hasNonfinite = false
     /// T of a sum that is rounded.
