@@ -41,7 +41,7 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 	--disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath --omit-frame-pointers \
 	-Xswiftc -wmo -Xswiftc -O -Xswiftc -Xfrontend -Xswiftc -function-sections $(LINKING)
 
-.PHONY: lib help demo test test-swift test-c test-mpi test-distributed test-python example-fcos wheel test-wheel gates accuracy cost bench format clean
+.PHONY: lib help demo test test-swift test-c test-mpi test-distributed test-python example-fcos wheel test-wheel gates accuracy bench format clean
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
@@ -174,7 +174,7 @@ wheel: lib ## build/dist: a wheel for any Python here, checked by auditwheel, an
 test-wheel: wheel ## the wheel on every Python from 3.11 to 3.14, 3.13t and 3.14t that is here, and the sdist
 	bindings/python/tests/run-wheel.sh $(BUILD)
 
-bench: lib ## measure against torch, NumPy and others, and memory's bandwidth (QUICK=1: a minute, NumPy only)
+bench: lib ## measure all that is asked of the library's speed, and its peers (QUICK=1: a minute, NumPy only)
 	@$(MAKE) --no-print-directory -C Benchmarks bench BUILD=../$(BUILD) PYTHON=$(PYTHON) QUICK=$(QUICK)
 
 .PHONY: skeletons
@@ -188,12 +188,6 @@ format: ## format the Swift code
 
 accuracy: lib ## the error of torch, NumPy, TensorFlow and gradclip for N = 1e4 ... 1e8, with a picture
 	$(MAKE) --no-print-directory -C Benchmarks/accuracy accuracy PYTHON=$(PYTHON) BUILD=../../$(BUILD)
-
-values: lib ## the time of a norm of values of any kind, against normally distributed ones
-	$(MAKE) --no-print-directory -C Benchmarks/accuracy values BUILD=../../$(BUILD)
-
-cost: lib ## the time of the exact norm against a plain float64 loop
-	$(MAKE) --no-print-directory -C Benchmarks/accuracy cost BUILD=../../$(BUILD)
 
 include packaging/packaging.mk
 

@@ -36,6 +36,34 @@ double bench_clip_grad_value(const gradclip_tensor *grads, size_t count,
     return (bench_now() - start) / calls;
 }
 
+double bench_total_norm(const gradclip_tensor *grads, size_t count, double norm_type, const gradclip_options *options,
+                        double *tensor_norms, int calls, double *total_norm) {
+    gradclip_result result;
+    gradclip_result_init(&result, sizeof result);
+    result.tensor_norms = tensor_norms;
+    double start = bench_now();
+    for (int i = 0; i < calls; i++)
+        if (gradclip_get_total_norm(grads, count, norm_type, options, &result) < 0) return -1;
+    double seconds = (bench_now() - start) / calls;
+    *total_norm = result.total_norm;
+    return seconds;
+}
+
+double bench_inspect(const gradclip_tensor *grads, size_t count, const gradclip_options *options,
+                     gradclip_report *reports, int calls) {
+    double start = bench_now();
+    for (int i = 0; i < calls; i++)
+        if (gradclip_inspect(grads, count, 2, options, reports, sizeof *reports, NULL) < 0) return -1;
+    return (bench_now() - start) / calls;
+}
+
+double bench_scale(const gradclip_tensor *grads, size_t count, double factor, const gradclip_options *options, int calls) {
+    double start = bench_now();
+    for (int i = 0; i < calls; i++)
+        if (gradclip_scale(grads, count, factor, options) < 0) return -1;
+    return (bench_now() - start) / calls;
+}
+
 double bench_blas(const gradclip_tensor *grads, size_t count, bench_snrm2 snrm2, bench_sscal sscal,
                   const double *max_norms, int calls, int writes, double *total_norm) {
     int good = 1;

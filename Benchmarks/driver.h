@@ -49,6 +49,17 @@ double bench_clip_grad_norm(const gradclip_tensor *grads, size_t count, double n
 double bench_clip_grad_value(const gradclip_tensor *grads, size_t count,
                              const gradclip_options *options, const double *clip_values, int calls);
 
+/* gradclip_get_total_norm(); tensor_norms may be NULL. *total_norm: the last norm. */
+double bench_total_norm(const gradclip_tensor *grads, size_t count, double norm_type, const gradclip_options *options,
+                        double *tensor_norms, int calls, double *total_norm);
+
+/* gradclip_inspect(), p = 2; count reports. */
+double bench_inspect(const gradclip_tensor *grads, size_t count, const gradclip_options *options,
+                     gradclip_report *reports, int calls);
+
+/* gradclip_scale(), in place. */
+double bench_scale(const gradclip_tensor *grads, size_t count, double factor, const gradclip_options *options, int calls);
+
 /* BLAS: snrm2 for every tensor, the root of the sum of squares, and sscal for
  * every tensor where the norm is above max_norms[i]. F32 only. */
 typedef float (*bench_snrm2)(int n, const float *x, int step);
@@ -59,7 +70,7 @@ double bench_blas(const gradclip_tensor *grads, size_t count, bench_snrm2 snrm2,
 /* ---- plain.c ---- */
 
 /* The norm that one would write by hand: squares in float64, as the compiler
- * vectorises them, one thread. */
-double bench_plain_norm(const float *x, size_t length, int calls, double *norm);
+ * vectorises them, one thread; with memory asked for ahead, or not. */
+double bench_plain_norm(const float *x, size_t length, int prefetch, int calls, double *norm);
 
 #endif

@@ -23,7 +23,7 @@ def _announcer():
 
 def _measure(arguments, announce) -> dict[str, Any]:
     # Imported here: the environment is set by now.
-    from . import cases, driver, growth, machine, peers, roof, run_cases, shapes
+    from . import cases, driver, growth, machine, pairs, peers, roof, run_cases, shapes, values
     from .arena import Arena
     from .rounds import Effort
 
@@ -35,17 +35,27 @@ def _measure(arguments, announce) -> dict[str, Any]:
     variants = roof.best_variants(Arena(shapes.equal(1, 64_000_000), "float32"), arguments.threads)
     batch = 0.01 if arguments.quick else 0.04
     effort = Effort(arguments.rounds, arguments.seconds, batch, arguments.least_gain)
-    chosen = [case for case in cases.table() if arguments.only in case.name]
+    described = machine.describe()
+
+    def chosen(rows: list) -> list:
+        return [row for row in rows if any(text in row.name for text in arguments.only)]
+
     results: dict[str, Any] = {
-        "machine": machine.describe(),
+        "machine": described,
         "threads": arguments.threads,
         "quick": arguments.quick,
         "least gain": arguments.least_gain,
         "versions": {peer.NAME: peer.version() for peer in loaded},
         "missing": missing,
         "roof loops": {kind: driver.roof_names()[v] for kind, v in variants.items()},
-        "cases": list(run_cases.run(chosen, loaded, effort, arguments.threads, variants, announce)),
+        "cases": list(
+            run_cases.run(
+                chosen(cases.table(described["AVX-512 IFMA"])), loaded, effort, arguments.threads, variants, announce
+            )
+        ),
     }
+    own = chosen([] if arguments.quick else [*pairs.table(), *values.table()])
+    results["cases"] += run_cases.run_rows(own, effort, arguments.threads, announce)
     if not arguments.no_growth:
         few = replace(effort, rounds=max(1, arguments.rounds // 2), seconds=arguments.seconds / 3, batch=batch / 2)
         results["growth"] = growth.run(loaded, few, arguments.threads, variants, arguments.quick, announce)
@@ -57,8 +67,7 @@ def _print(results: dict[str, Any], output) -> None:
 
     rows = results["cases"]
     names = [name for name in results["versions"]]
-    others = [name for name in names if not name.startswith("gradclip")]
-    tables = [report.times(rows, names), report.ratios(rows, others), report.itself(rows)]
+    tables = [report.times(rows, names), report.own(rows), report.asked(rows)]
     for table in tables:
         report.draw(*table)
     kept, made = (sum(row[f"rounds {what}"] for row in rows) for what in ("kept", "made"))

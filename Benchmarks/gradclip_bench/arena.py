@@ -14,6 +14,13 @@ NUMPY = {"float32": "f4", "float64": "f8", "float16": "f2", "bfloat16": "u2"}
 STANDARD_DEVIATION = 0.01
 
 
+def encoded(values: np.ndarray, dtype: str) -> np.ndarray:
+    """float32 (or float64) values as an arena holds them. (bfloat16: cut off; NaN stays NaN.)"""
+    if dtype == "bfloat16":
+        return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return values.astype(NUMPY[dtype])
+
+
 class Arena:
     """Tensors of one dtype, each at a multiple of 64 bytes.
 
@@ -21,8 +28,9 @@ class Arena:
     values, repeated, since making 124 million would take longer than clipping them.
     """
 
-    def __init__(self, shapes: list[tuple[int, ...]], dtype: str) -> None:
+    def __init__(self, shapes: list[tuple[int, ...]], dtype: str, deviation: float = STANDARD_DEVIATION) -> None:
         self.shapes = shapes
+        self.deviation = deviation
         self.dtype = dtype
         lengths = [prod(shape) for shape in shapes]
         sizes = [-(-length * ITEM[dtype] // 64) * 64 for length in lengths]
@@ -49,11 +57,8 @@ class Arena:
         """Writes the contents that the arena began with."""
         # Not a power of two: equal addresses modulo a page should not hold equal values.
         block = np.random.default_rng(1).standard_normal(min(999_936, self.bytes), np.float32)
-        block *= STANDARD_DEVIATION
-        if self.dtype == "bfloat16":
-            raw = (block.view(np.uint32) >> 16).astype(np.uint16)
-        else:
-            raw = block.astype(NUMPY[self.dtype])
+        block *= np.float32(self.deviation)
+        raw = encoded(block, self.dtype)
         all_values = self.memory.view(raw.dtype)
         for at in range(0, len(all_values), len(raw)):
             part = all_values[at : at + len(raw)]

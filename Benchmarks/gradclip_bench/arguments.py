@@ -18,7 +18,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for everyone (%(default)s)")
     parser.add_argument("--rounds", type=int, help="rounds that count, per case (11; quick: 3)")
     parser.add_argument("--seconds", type=float, help="at most, per case (40; quick: 1)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains it")
+    parser.add_argument("--only", default=[""], nargs="+", metavar="TEXT", help="rows whose name contains one of them")
     parser.add_argument("--no-growth", action="store_true", help="leave out how the cost grows")
     parser.add_argument(
         "--least-gain", type=float, default=1.7, metavar="X",

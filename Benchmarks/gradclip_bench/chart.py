@@ -28,7 +28,7 @@ def _lines(axes, points: list[dict[str, Any]], by: str, scale) -> None:
 
 
 def _bars(axes, rows: list[dict[str, Any]]) -> None:
-    cases = [row for row in rows if report.ratio(row, "torch", "gradclip")]
+    cases = [row for row in rows if "not measured" in row and report.ratio(row, "torch", "gradclip")]
     cases.reverse()
     places = range(len(cases))
     values = [report.ratio(row, "torch", "gradclip") for row in cases]

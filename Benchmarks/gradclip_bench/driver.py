@@ -36,8 +36,11 @@ for _name, _result, _arguments in (
         (*_list, c_double, POINTER(Options), _doubles, _doubles, c_int, c_int, _doubles),
     ),
     ("bench_clip_grad_value", c_double, (*_list, POINTER(Options), _doubles, c_int)),
+    ("bench_total_norm", c_double, (*_list, c_double, POINTER(Options), _doubles, c_int, _doubles)),
+    ("bench_inspect", c_double, (*_list, POINTER(Options), POINTER(ffi.gradclip_report), c_int)),
+    ("bench_scale", c_double, (*_list, c_double, POINTER(Options), c_int)),
     ("bench_blas", c_double, (*_list, c_void_p, c_void_p, _doubles, c_int, c_int, _doubles)),
-    ("bench_plain_norm", c_double, (c_void_p, c_size_t, c_int, _doubles)),
+    ("bench_plain_norm", c_double, (c_void_p, c_size_t, c_int, c_int, _doubles)),
 ):
     getattr(_driver, _name).restype = _result
     getattr(_driver, _name).argtypes = _arguments
@@ -100,6 +103,22 @@ def clip_grad_value(tensors, options, clip_values) -> float:
     return _seconds("gradclip_clip_grad_value", seconds)
 
 
+def total_norm(tensors, norm_type: float, options, calls: int, asks_for_each: bool = False) -> float:
+    norm = c_double()
+    each = (c_double * len(tensors))() if asks_for_each else None
+    seconds = _driver.bench_total_norm(tensors, len(tensors), norm_type, byref(options), each, calls, byref(norm))
+    return _seconds("gradclip_get_total_norm", seconds)
+
+
+def inspect(tensors, options, calls: int) -> float:
+    reports = (ffi.gradclip_report * len(tensors))()
+    return _seconds("gradclip_inspect", _driver.bench_inspect(tensors, len(tensors), byref(options), reports, calls))
+
+
+def scale(tensors, factor: float, options, calls: int) -> float:
+    return _seconds("gradclip_scale", _driver.bench_scale(tensors, len(tensors), factor, byref(options), calls))
+
+
 def blas(tensors, snrm2: int, sscal: int, max_norms, writes) -> tuple[float, float]:
     norm = c_double()
     seconds = _driver.bench_blas(
@@ -108,6 +127,6 @@ def blas(tensors, snrm2: int, sscal: int, max_norms, writes) -> tuple[float, flo
     return _seconds("snrm2 and sscal", seconds), norm.value
 
 
-def plain_norm(address: int, length: int, calls: int) -> tuple[float, float]:
+def plain_norm(address: int, length: int, prefetch: bool, calls: int) -> tuple[float, float]:
     norm = c_double()
-    return _driver.bench_plain_norm(address, length, calls, byref(norm)), norm.value
+    return _driver.bench_plain_norm(address, length, prefetch, calls, byref(norm)), norm.value

@@ -56,6 +56,9 @@ def describe() -> dict:
         "hypervisor": "hypervisor" in flags,
         "AVX2": "avx2" in flags,
         "AVX-512": "avx512f" in flags,
+        "AVX-512 IFMA": "avx512ifma" in flags,
+        "family": _first("/proc/cpuinfo", "cpu family"),
+        "model": _first("/proc/cpuinfo", "model\t"),
         "caches": _caches(),
         "memory": _first("/proc/meminfo", "MemTotal"),
         "transparent huge pages": _text(Path("/sys/kernel/mm/transparent_hugepage/enabled")),
@@ -71,4 +74,5 @@ def describe() -> dict:
 
 def one_line(machine: dict) -> str:
     vector = "AVX-512" if machine["AVX-512"] else "AVX2, no AVX-512" if machine["AVX2"] else machine["architecture"]
-    return f"{machine['processor']}, {machine['processors usable']} processors, {vector}, {machine['date']}"
+    kind = f"{machine['processor']} (family {machine['family']}, model {machine['model']})"
+    return f"{kind}, {machine['processors usable']} processors, {vector}, {machine['date']}"

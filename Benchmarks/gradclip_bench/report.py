@@ -1,4 +1,4 @@
-"""The tables: times, and ratios beside what they are to reach. Drawn with rich where it
+"""The tables: times, and what was asked beside what was measured. Drawn with rich where it
 is installed, and in plain columns otherwise."""
 
 from __future__ import annotations
@@ -33,51 +33,57 @@ def of_roof(row: dict[str, Any]) -> float | None:
     return roof / own if roof and own else None
 
 
-def _verdict(value: float | None, least: float | None) -> str:
-    if value is None:
-        return NOTHING
-    if least is None:
-        return f"{value:.3g}"
-    return f"{value:.3g} ({'met' if value >= least else 'MISSED'}: {least:g})"
-
-
 def _kept(row: dict[str, Any]) -> str:
     return f"{row['rounds kept']}/{row['rounds made']}"
 
 
 def times(rows: list[dict[str, Any]], names: list[str]) -> tuple[list[str], list[list[str]]]:
-    header = ["time per call", *names, "roof", "rounds kept"]
+    """Rows with peers."""
+    header = ["time per call", *names, "roof", "torch / gradclip", "of the roof", "GB/s", "rounds"]
     body = [
-        [row["case"], *(duration(row["seconds"].get(n)) for n in names), duration(roof_seconds(row)), _kept(row)]
+        [
+            row["case"],
+            *(duration(row["seconds"].get(n)) for n in names),
+            duration(roof_seconds(row)),
+            _figure(ratio(row, "torch", "gradclip")),
+            _figure(of_roof(row)),
+            _bandwidth(row),
+            _kept(row),
+        ]
         for row in rows
-        if row["passes"] or row["to reach against torch"]
+        if not _is_own(row)
     ]
     return header, body
 
 
-def ratios(rows: list[dict[str, Any]], peers: list[str]) -> tuple[list[str], list[list[str]]]:
-    """How many times as long the others take as gradclip called from C, what torch takes
-    against gradclip called from Python, and what part of the roof gradclip reaches."""
-    header = ["ratio (to reach)", *(f"{p} / gradclip" for p in peers)]
-    has_torch = "torch" in peers
-    if has_torch:
-        header += ["torch / Plan", "torch / Python"]
-    header += ["of the roof", "GB/s"]
+def _is_own(row: dict[str, Any]) -> bool:
+    return "not measured" not in row or any(name in row["seconds"] for name in ("exact_f64", "plain float64 loop"))
+
+
+def own(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """All others: gradclip against itself, a plain loop, and torch on the same values."""
+    header = ["row", "who", "time per call", "ns an element", "least", "rounds"]
+    body = []
+    for row in filter(_is_own, rows):
+        for name, seconds in row["seconds"].items():
+            each, least = (s / row["elements"] * 1e9 for s in (seconds, row["least"][name]))
+            body.append([row["case"], name, duration(seconds), f"{each:.3f}", f"{least:.3f}", _kept(row)])
+    return header, body
+
+
+def asked(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """What was asked, and what came of it."""
+    header = ["row", "what", "asked", "measured", "met", "rounds"]
     body = []
     for row in rows:
-        if not (row["passes"] or row["to reach against torch"]):
-            continue
-        least = row["to reach against torch"]
-        line = [row["case"]]
-        for peer in peers:
-            line.append(_verdict(ratio(row, peer, "gradclip"), least.get("gradclip") if peer == "torch" else None))
-        if has_torch:
-            for name in ("gradclip Plan", "gradclip Python"):
-                line.append(_verdict(ratio(row, "torch", name), least.get(name)))
-        line.append(_verdict(of_roof(row), row["to reach of the roof"]))
-        line.append(_bandwidth(row))
-        body.append(line)
+        for one in row["asked"]:
+            met = NOTHING if one["met"] is None else "yes" if one["met"] else "MISSED"
+            body.append([row["case"], one["what"], one["asked"], _figure(one["measured"]), met, _kept(row)])
     return header, body
+
+
+def _figure(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3g}"
 
 
 def _bandwidth(row: dict[str, Any]) -> str:
@@ -86,20 +92,6 @@ def _bandwidth(row: dict[str, Any]) -> str:
         return NOTHING
     moved = row["bytes"] * sum(2 if kind == "read-write" else 1 for kind in row["passes"])
     return f"{moved / own / 1e9:.1f}"
-
-
-def itself(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """gradclip against itself and against a plain loop."""
-    header = ["against itself", "default", "other", "time", "speed of the slower", "rounds kept"]
-    body = []
-    for row in rows:
-        for other, kind in (("exact_f64", "exact"), ("plain float64 loop", "plain")):
-            if other not in row["seconds"]:
-                continue
-            speed = ratio(row, "gradclip", other) if kind == "exact" else ratio(row, other, "gradclip")
-            times = [duration(row["seconds"]["gradclip"]), other, duration(row["seconds"][other])]
-            body.append([row["case"], *times, f"{speed:.3g}", _kept(row)])
-    return header, body
 
 
 def draw(header: list[str], body: list[list[str]]) -> None:
