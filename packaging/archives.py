@@ -23,20 +23,19 @@ from pathlib import Path
 
 from cross import ROOT, Target, run
 
-# What lies beside the libraries: folders of the repository, and what of them is only for working on it.
-SOURCES = {
-    "rust": "bindings/rust",
-    "go": "bindings/go",
-    "examples/c": "bindings/c/examples",
-    "examples/cpp": "bindings/cpp/examples",
-    "examples/swift": "bindings/swift/examples",
-}
-LEFT_OUT = ("target", "build", "tests", ".gitignore")
+# What lies beside the libraries, where it lies in the repository too; and what of it is only for working on it.
+SOURCES = ("bindings/c", "bindings/cpp", "bindings/go", "bindings/rust", "bindings/swift", "bindings/python/README.md", "docs")
+LEFT_OUT = ("target", "build", "tests", ".gitignore", "docc.sh")
+LINK = re.compile(r"\[([^]]*)\]\(([^)\s:]+)\)")
 
 
 def version() -> str:
     header = (ROOT / "include/gradclip.h").read_text()
     return header.split('#define GRADCLIP_VERSION_STRING "', 1)[1].split('"', 1)[0]
+
+
+def oldest_python() -> str:
+    return re.search(r'^requires-python = ">=([0-9.]+)"', (ROOT / "bindings/python/pyproject.toml").read_text(), re.M)[1]
 
 
 def epoch() -> str:
@@ -69,8 +68,14 @@ def pack(name: str, system: str, minimum: str, library: Path, manual: Path, whee
             shutil.copy(ROOT / file, tree)
         (tree / "python").mkdir()
         shutil.copy(wheel, tree / "python")
-        for place, source in SOURCES.items():
-            shutil.copytree(ROOT / source, tree / place, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        for source in SOURCES:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tree / source, ignore=shutil.ignore_patterns(*LEFT_OUT))
+            else:
+                (tree / source).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, tree / source)
+        for page in tree.rglob("*.md"):
+            page.write_text(without_dead_links(page))
         output.mkdir(parents=True, exist_ok=True)
         packed = output / (name + (".zip" if system == "windows" else ".tar.gz"))
         (zipped if system == "windows" else tarred)(tree, packed)
@@ -86,7 +91,16 @@ def readme(kinds: set[str], minimum: str) -> str:
         marked = re.match(r"(linux|macos|windows|unix|static)\| ?", line)
         if marked is None or marked[1] in kinds:
             lines.append(line[marked.end() if marked else 0 :])
-    return "\n".join(lines + [""]).replace("@VERSION@", version()).replace("@MINIMUM@", minimum)
+    return "\n".join(lines + [""]).replace("@VERSION@", version()).replace("@MINIMUM@", minimum).replace("@PYTHON@", oldest_python())
+
+
+def without_dead_links(page: Path) -> str:
+    """The page, in which a link to what an archive lacks (the tests, say) is its words alone."""
+    def link(found: re.Match[str]) -> str:
+        name = found[2].partition("#")[0]
+        return found[0] if not name or (page.parent / name).exists() else found[1]
+    text = re.split(r"^(```.*?^```)", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in text)
 
 
 def members(tree: Path) -> list[Path]:

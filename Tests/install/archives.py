@@ -42,8 +42,12 @@ def complete(tree: Path) -> None:
     files = [file for cell in named for file in re.findall(r"`([^`]+)`", cell)]
     assert len(files) >= 8, files
     for file in [*files, "LICENSE", "CHANGELOG.md", "lib/pkgconfig/gradclip.pc", "lib/cmake/gradclip/gradclipConfig.cmake",
-                 "include/gradclip/clip.hpp", "rust/Cargo.toml", "go/go.mod", "examples/c/char_rnn.c"]:
+                 "include/gradclip/clip.hpp", "bindings/rust/Cargo.toml", "bindings/go/go.mod", "bindings/c/examples/char_rnn.c",
+                 "docs/embedding.md"]:
         assert list(tree.glob(file)), f"{tree.name} has no {file}"
+    for page in tree.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)\s:#]+)(?:#[^)\s]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{tree.name}: {page.relative_to(tree)} leads to {link}, which is not there"
 
 
 def programs(builder: Builder, target: Target, tree: Path, work: Path) -> dict[str, Path]:
@@ -60,7 +64,7 @@ def programs(builder: Builder, target: Target, tree: Path, work: Path) -> dict[s
         run(builder.zig, "cc", "-target", target.zig, "-std=c11", "-O1", "-g0", f"-I{tree}/include", "-o", made[name],
             ROOT / "Tests/install/program.c", *libraries, "-lpthread", "-lm")
     run(builder.zig, "cc", "-target", target.zig, "-std=c11", "-O1", "-g0", f"-I{tree}/include", "-o", work / f"example{suffix}",
-        tree / "examples/c/char_rnn.c", *linked["shared"], "-lm")
+        tree / "bindings/c/examples/char_rnn.c", *linked["shared"], "-lm")
     if target.kind == "pe":
         shutil.copy(tree / "bin/gradclip.dll", work)
     return made

@@ -43,11 +43,24 @@ flags=$(alone sh -c "$(sed -n 3p "$work/commands")")
 } >"$work/user/CMakeLists.txt"
 (cd "$work/user" && must "README.md's CMake" alone sh -c "$(sed -n 4p "$work/commands")" && must "its build" alone cmake --build build)
 must "its trainer" alone "$work/user/build/trainer"
-# The example, and the sources of the other languages.
+# The example, the sources of the other languages, and the pages.
 must "README.md's example" alone sh -c "$(sed -n 5p "$work/commands") STEPS=100"
-(cd "$GRADCLIP/rust" && must "the Rust crate" env GRADCLIP_LIB_DIR="$GRADCLIP/lib" CARGO_TARGET_DIR="$work/rust" \
+# A C++ example is compiled in its folder as its head says, and reads what lies beside it.
+(cd "$GRADCLIP/bindings/cpp/examples" &&
+    sed -n 's/^ \* *\(c++ .*choose_max_norm.cpp .*\)-o choose_max_norm/\1 -o "$OUT"/p; s/^ \* *\.\/choose_max_norm \(.*\) > run.csv/"$OUT" \1/p' choose_max_norm.cpp >"$work/head.sh" &&
+    [ "$(wc -l <"$work/head.sh")" = 2 ] || fail "the head of choose_max_norm.cpp has other commands"
+    must "choose_max_norm.cpp" env CPATH="$GRADCLIP/include" LIBRARY_PATH="$GRADCLIP/lib" LD_LIBRARY_PATH="$GRADCLIP/lib" \
+        OUT="$work/choose_max_norm" sh -e "$work/head.sh")
+python3 - "$GRADCLIP" <<'PYTHON' || fail "a page leads nowhere"
+import pathlib, re, sys
+pages = list(pathlib.Path(sys.argv[1]).rglob("*.md"))
+links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)\s:#]+)(?:#[^)\s]*)?\)", page.read_text(encoding="utf-8"))]
+dead = [f"{page}: {link}" for page, link in links if not (page.parent / link).exists()]
+sys.exit("\n".join(dead) or (None if len(pages) > 15 and len(links) > 50 else "there are too few pages"))
+PYTHON
+(cd "$GRADCLIP/bindings/rust" && must "the Rust crate" env GRADCLIP_LIB_DIR="$GRADCLIP/lib" CARGO_TARGET_DIR="$work/rust" \
     cargo build --offline --locked --quiet)
-(cd "$GRADCLIP/go" && must "the Go package" env CGO_CFLAGS="\"-I$GRADCLIP/include\"" CGO_LDFLAGS="\"-L$GRADCLIP/lib\"" \
+(cd "$GRADCLIP/bindings/go" && must "the Go package" env CGO_CFLAGS="\"-I$GRADCLIP/include\"" CGO_LDFLAGS="\"-L$GRADCLIP/lib\"" \
     GOFLAGS=-mod=mod GOPROXY=off go build .)
 alone man -M "$GRADCLIP/share/man" 3 gradclip_clip_coef >"$work/page" 2>/dev/null || fail "man finds nothing"
 grep -q 'max_norm' "$work/page" || fail "man shows nothing"
