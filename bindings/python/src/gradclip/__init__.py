@@ -98,6 +98,17 @@ __all__ = [
     "set_num_threads",
 ]
 
+
+def _at_home(public: dict[str, Any]) -> None:
+    """Makes classes tell the module where users know them from, whose names are given."""
+    home = public["__name__"]
+    for value in public.values():
+        if isinstance(value, type) and value.__module__.startswith(f"{home}._"):
+            value.__module__ = home
+
+
+_at_home(globals())
+
 # What needs NumPy is loaded when it is first used.
 _LATER = {"Advice": "_advise.advice", "advise": "_advise"}
 _MODULES = ("deepspeed", "flower", "mpi", "torch")

@@ -22,8 +22,6 @@ class NonFinite:
     "First" is the order of the list, then the order in memory.
     """
 
-    __module__ = "gradclip"  # where users know it from
-
     __slots__ = ("count", "element", "index", "name", "nan_count", "rank", "tensor")
 
     def __init__(
@@ -109,8 +107,6 @@ class Norm(float):
             for with tensor_norms=True, else None. One that is empty or None has 0;
             one that was given twice has its norm in both places, and counted once.
     """
-
-    __module__ = "gradclip"  # where users know it from
 
     __slots__ = ("clip_coef", "clipped", "factor", "nonfinite", "tensor_norms")
 

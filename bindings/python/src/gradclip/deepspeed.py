@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 
 from ._methods import ranks
+from ._native.call import Options
 from ._rebinding import Place, Rebinding
 from .torch._rows import ForTorch, gradients_in, look_at
 from .torch.distributed import _Groups
@@ -111,7 +112,6 @@ def _scaled_global_norm(optimizer: Any, norm_type: float = 2) -> torch.Tensor:
     from deepspeed.runtime.utils import is_model_parallel_parameter
 
     assert norm_type == 2, "only L2 norm supported"
-    settings = ranks.Settings(float("inf"), 2.0, False, 1e-6, "leave", 1.0, False)
 
     def collect() -> Any:
         pieces = []
@@ -134,7 +134,7 @@ def _scaled_global_norm(optimizer: Any, norm_type: float = 2) -> torch.Tensor:
             raise TypeError(f"offloaded gradient {rows.tensor} {rows.what}")
         return rows
 
-    norm, _ = ranks.clip(_Ranks(optimizer), collect, settings, writes=False)
+    norm = ranks.clip(_Ranks(optimizer), collect, float("inf"), Options(), writes=False)
     value = float(norm) if isfinite(norm) else float("inf")
     return torch.tensor(value, dtype=torch.float64, device=optimizer.device)
 

@@ -30,6 +30,7 @@ from ._gradients.tree import flatten
 from ._gradients.types import Grads, NonFinitePolicy
 from ._methods import ranks
 from ._methods.accumulator import Accumulator
+from ._native.call import Options
 from ._norm import Norm
 
 __all__ = ["clip_grad_norm_", "defer_clip", "finish", "get_total_norm"]
@@ -72,10 +73,8 @@ def clip_grad_norm_(
     >>> clip_grad_norm_([array.array("f", [3.0, 4.0])], max_norm=1.0, comm=MPI.COMM_SELF)
     5.0
     """
-    settings = ranks.Settings(
-        max_norm, norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
-    )
-    return _run(grads, settings, comm, uncounted, names, writes=True)
+    options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
+    return _run(grads, max_norm, options, comm, uncounted, names, writes=True)
 
 
 def defer_clip(
@@ -93,10 +92,8 @@ def defer_clip(
     exact_f64: bool = False,
 ) -> Norm:
     """Everything of clip_grad_norm_ but the write: multiply by .factor of the result."""
-    settings = ranks.Settings(
-        max_norm, norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
-    )
-    return _run(grads, settings, comm, uncounted, names, writes=False)
+    options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
+    return _run(grads, max_norm, options, comm, uncounted, names, writes=False)
 
 
 def get_total_norm(
@@ -112,10 +109,8 @@ def get_total_norm(
     exact_f64: bool = False,
 ) -> Norm:
     """The norm of the gradients of all ranks; nothing is written."""
-    settings = ranks.Settings(
-        inf, norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64
-    )
-    return _run(grads, settings, comm, uncounted, names, writes=False)
+    options = Options(norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64)
+    return _run(grads, inf, options, comm, uncounted, names, writes=False)
 
 
 def finish(
@@ -146,12 +141,13 @@ class _Rows(Tensors):
                 raise ValueError(f"uncounted[{i}] is none of the arrays in grads")
             place = place_of[id(array)]
             rows.append(self.row(place))
-        self.table = ranks.without(self.table, rows)
+        self.table = self.table.without(rows)
 
 
 def _run(
     grads: Grads,
-    settings: ranks.Settings,
+    max_norm: float,
+    options: Options,
     comm: Any,
     uncounted: Grads,
     names: Iterable[str] | None,
@@ -163,8 +159,7 @@ def _run(
             rows.leave_out(uncounted)
         return rows
 
-    norm, _ = ranks.clip(_Comm(comm), collect, settings, writes)
-    return norm
+    return ranks.clip(_Comm(comm), collect, max_norm, options, writes)
 
 
 class _Comm:

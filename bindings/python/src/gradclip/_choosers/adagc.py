@@ -43,11 +43,10 @@ class AdaGC(Chooser):
     (1.0, 0.1)
     """
 
-    __module__ = "gradclip"
     __slots__ = ()
     per_tensor = True  # what Monitor asks: feed() takes the norm of each gradient
     _kind = ffi.GRADCLIP_ADAGC
-    _names: ClassVar[dict[str, str]] = {"decay": "beta", "max_norm": "lambda_abs"}
+    _fields: ClassVar[dict[str, str]] = {"beta": "decay", "lambda_abs": "max_norm"}
 
     def __init__(
         self,
@@ -60,16 +59,9 @@ class AdaGC(Chooser):
     ) -> None:
         warmup_steps = checked_count("warmup_steps", warmup_steps)
         super().__init__(
-            {
-                "beta": beta,
-                "lambda_rel": lambda_rel,
-                "lambda_abs": lambda_abs,
-                "warmup_steps": warmup_steps,
-                "eps": eps,
-            },
-            decay=beta,
+            beta=beta,
             lambda_rel=lambda_rel,
-            max_norm=lambda_abs,
+            lambda_abs=lambda_abs,
             warmup_steps=warmup_steps,
             eps=eps,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from .._native import ffi
 from .chooser import Chooser, Decision, checked_window
 
@@ -38,9 +40,10 @@ class AutoClip(Chooser):
     (True, 2.0)
     """
 
-    __module__ = "gradclip"  # where users know it from
     __slots__ = ()
     _kind = ffi.GRADCLIP_AUTOCLIP
+    _fields: ClassVar[dict[str, str]] = {"threshold_first": "mode"}
+    _codes: ClassVar[dict[str, dict[Any, int]]] = {"window": {None: 0}}  # None: all norms
 
     def __init__(
         self,
@@ -52,15 +55,9 @@ class AutoClip(Chooser):
     ) -> None:
         window = None if window is None else checked_window(window, 1)
         super().__init__(
-            {
-                "percentile": percentile,
-                "window": window,
-                "threshold_first": threshold_first,
-                "clip_factor": clip_factor,
-            },
             percentile=percentile,
-            window=window or 0,
-            mode=int(bool(threshold_first)),
+            window=window,
+            threshold_first=bool(threshold_first),
             clip_factor=clip_factor,
         )
 

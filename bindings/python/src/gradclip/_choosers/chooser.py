@@ -6,20 +6,13 @@ import binascii
 import operator
 from _thread import allocate_lock
 from collections.abc import Iterable, Sequence
-from ctypes import (
-    byref,
-    c_double,
-    c_size_t,
-    c_void_p,
-    create_string_buffer,
-    sizeof,
-)
+from ctypes import byref, c_double, sizeof
 from typing import Any, ClassVar, Protocol
 
 from .._gradients.rows import Rows, Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
-from .._native.call import Options, call, new_result, norm_of
+from .._native.call import Handle, Options, call, new_result, norm_of
 from .._native.errors import BadDataError, InvalidArgumentError
 from .._norm import ALL_FINITE, Norm
 
@@ -46,8 +39,6 @@ class Decision:
         norm: after clip_() the total norm before clipping, with all that clip_grad_norm_
             tells; otherwise None.
     """
-
-    __module__ = "gradclip"  # where users know it from
 
     __slots__ = (
         "clip_coef",
@@ -100,31 +91,27 @@ class Chooser:
     """Whether feed() takes the norm of each gradient, a list, rather than that of all."""
 
     _kind = 0
-    _names: ClassVar[
-        dict[str, str]
-    ] = {}  # what the library calls a setting, and what it is called here
+    _fields: ClassVar[dict[str, str]] = {}  # the library's names of settings, where others
+    _codes: ClassVar[dict[str, dict[Any, int]]] = {}  # its numbers for values that are none
 
-    def __init__(self, settings: dict[str, Any], **fields: Any) -> None:
-        self._handle = c_void_p()
+    def __init__(self, **settings: Any) -> None:
         self._lock = allocate_lock()
         self._settings = settings
         self.last: Decision | None = None
         options = ffi.gradclip_chooser_options()
         call(ffi.gradclip_chooser_options_init, options, sizeof(options), self._kind)
-        for name, value in fields.items():
+        names = {self._fields.get(name, name): name for name in settings}
+        for field, name in names.items():
+            value = settings[name]
             try:
-                setattr(options, name, value)
+                setattr(options, field, self._codes.get(name, {}).get(value, value))
             except TypeError:
-                name = self._names.get(name, name)
                 raise TypeError(f"{name} must be a number (got {value!r})") from None
         try:
-            call(ffi.gradclip_chooser_create, options, self._handle)
+            self._handle = Handle("chooser", options)
         except InvalidArgumentError as error:
-            name, _, rest = str(error).partition(" ")
-            raise InvalidArgumentError(f"{self._names.get(name, name)} {rest}") from None
-
-    def __del__(self, _free: Any = ffi.gradclip_chooser_free) -> None:
-        _free(getattr(self, "_handle", None))
+            field, _, rest = str(error).partition(" ")
+            raise InvalidArgumentError(f"{names.get(field, field)} {rest}") from None
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self._settings.items())
@@ -214,15 +201,11 @@ class Chooser:
     def to_bytes(self) -> bytes:
         """Settings and history as bytes, the same on every machine, with a checksum."""
         with self._lock:
-            size = c_size_t()
-            call(ffi.gradclip_chooser_export, self._handle, None, byref(size))
-            state = create_string_buffer(size.value)
-            call(ffi.gradclip_chooser_export, self._handle, state, byref(size))
-        return state.raw
+            return self._handle.state()
 
     def _load(self, state: bytes) -> None:
         with self._lock:
-            call(ffi.gradclip_chooser_import, self._handle, state, len(state))
+            self._handle.take(state)
 
     def state_dict(self) -> dict[str, Any]:
         """Settings and history, of plain strings and numbers: for json, pickle and torch.save.

@@ -29,18 +29,13 @@ class SkipStep(Chooser):
     [False, False, False, False, True]
     """
 
-    __module__ = "gradclip"
     __slots__ = ()
     _kind = ffi.GRADCLIP_SKIPSTEP
-    _names: ClassVar[dict[str, str]] = {"z_threshold": "sigma_factor"}
+    _fields: ClassVar[dict[str, str]] = {"sigma_factor": "z_threshold"}
 
     def __init__(self, window: int = 128, sigma_factor: float = 6.0) -> None:
         window = checked_window(window, 2)
-        super().__init__(
-            {"window": window, "sigma_factor": sigma_factor},
-            window=window,
-            z_threshold=sigma_factor,
-        )
+        super().__init__(window=window, sigma_factor=sigma_factor)
 
     def feed(self, norm: float, loss: float | None = None) -> Decision:
         """Takes the norm of a step in, and its loss if there is one, and decides about the step.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from .._native import ffi
 from .chooser import Chooser, Decision, checked_count
@@ -43,10 +43,10 @@ class ZClip(Chooser):
     [False, False, False, False, False, True]
     """
 
-    __module__ = "gradclip"
     __slots__ = ()
     _kind = ffi.GRADCLIP_ZCLIP
-    _names: ClassVar[dict[str, str]] = {"decay": "alpha", "z_threshold": "z_thresh"}
+    _fields: ClassVar[dict[str, str]] = {"alpha": "decay", "z_thresh": "z_threshold"}
+    _codes: ClassVar[dict[str, dict[Any, int]]] = {"mode": _MODES}
 
     def __init__(
         self,
@@ -64,24 +64,14 @@ class ZClip(Chooser):
             raise ValueError(f"mode must be one of {', '.join(map(repr, _MODES))} (got {mode!r})")
         warmup_steps = checked_count("warmup_steps", warmup_steps)
         super().__init__(
-            {
-                "alpha": alpha,
-                "z_thresh": z_thresh,
-                "warmup_steps": warmup_steps,
-                "mode": mode,
-                "max_norm": max_norm,
-                "clip_factor": clip_factor,
-                "eps": eps,
-                "skip_update_on_spike": skip_update_on_spike,
-            },
-            decay=alpha,
-            z_threshold=z_thresh,
+            alpha=alpha,
+            z_thresh=z_thresh,
             warmup_steps=warmup_steps,
-            mode=_MODES[mode],
+            mode=mode,
             max_norm=max_norm,
             clip_factor=clip_factor,
             eps=eps,
-            skip_update_on_spike=int(bool(skip_update_on_spike)),
+            skip_update_on_spike=bool(skip_update_on_spike),
         )
 
     def feed(self, norm: float) -> Decision:

@@ -25,6 +25,7 @@ def _word(low: int, high: int) -> int:
 _CPU = array("Q", [_word(1, 0)])  # device_type, device_id
 _EMPTY = array("Q", [0, 0, _word(ffi.GRADCLIP_F32, 0), *_CPU])
 _WORDS = {dtype: _word(dtype, 0) for dtype in ITEMSIZES}  # dtype, flags
+_UNCOUNTED = _word(0, ffi.GRADCLIP_UNCOUNTED)
 
 
 class Table(NamedTuple):
@@ -45,6 +46,10 @@ class Table(NamedTuple):
         first = ffi.gradclip_tensor.from_buffer(words) if count else None
         return tuple.__new__(cls, (words, first))  # not a NamedTuple's own, a function in Python
 
+    def dtype(self, row: int) -> int:
+        first: int = ffi.gradclip_tensor.from_buffer(self.words, 32 * row).dtype
+        return first
+
     def overlap(self) -> tuple[int, int] | None:
         """Two tensors that share memory, the earlier one first; None if no two do."""
         count = len(self.words) // 4
@@ -53,6 +58,13 @@ class Table(NamedTuple):
         if status:
             raise error_for(status)
         return None if first.value == count else (first.value, second.value)
+
+    def without(self, rows: Iterable[int]) -> Table:
+        """The tensors, those of some rows to be scaled but not counted."""
+        words = self.words[:]
+        for row in rows:
+            words[4 * row + 2] |= _UNCOUNTED
+        return Table(words, ffi.gradclip_tensor.from_buffer(words) if words else None)
 
     def at(self, addresses: Iterable[int]) -> Table:
         """The same lengths and dtypes at other addresses."""
@@ -166,10 +178,14 @@ class Rows:
             rows[row] = value
         return rows
 
-    def nonfinite(self, result: ffi.gradclip_result) -> NonFinite:
-        """Where a call found NaNs or infinities, in the caller's terms."""
+    def nonfinite(
+        self, result: ffi.gradclip_result, index: tuple[int, ...] | None = None
+    ) -> NonFinite:
+        """Where a call found NaNs or infinities, in the caller's terms. index: of the first in
+        its array, where the library did not get the array's own memory."""
         i = self.first_of(result.first_tensor)
-        index = self.index_of(i, result.first_element)
+        if index is None:
+            index = self.index_of(i, result.first_element)
         place = self.place(i)
         return NonFinite(
             count=result.nonfinite_count,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from collections.abc import Iterable
-from ctypes import byref, c_size_t, c_void_p, create_string_buffer
 from math import inf
 from operator import index as operator_index
 from typing import Any, NamedTuple
@@ -13,20 +12,10 @@ from .._gradients.pairs import Pairs
 from .._gradients.rows import Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
-from .._native.call import Options, call, new_result, norm_of
+from .._native.call import Handle, Options, call, new_result, norm_of
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, NonFinite, Norm
 from .whole import measure
-
-
-class _Settings(NamedTuple):
-    """What an accumulator was made with."""
-
-    norm_type: float
-    eps: float
-    nonfinite: str
-    grad_scale: float
-    exact_f64: bool
 
 
 class _Place(NamedTuple):
@@ -67,8 +56,6 @@ class Accumulator:
     (5.0, 0.5)
     """
 
-    __module__ = "gradclip"  # where users know it from
-
     __slots__ = (
         "__weakref__",
         "_first",
@@ -76,7 +63,7 @@ class Accumulator:
         "_handle",
         "_is_finite",
         "_lock",
-        "_settings",
+        "_options",
     )
 
     def __init__(
@@ -88,23 +75,24 @@ class Accumulator:
         grad_scale: float = 1.0,
         exact_f64: bool = False,
     ) -> None:
-        self._handle = c_void_p()
+        self._options = options = Options(
+            norm_type, False, eps, nonfinite, grad_scale, bool(exact_f64)
+        )
+        self._handle = Handle("accumulator", options.norm_type, options.native)
         self._lock = allocate_lock()
         # The first non-finite element's place is noted while its gradient is at hand.
         self._is_finite = True
         self._first: _Place | None = None
         self._first_tensor = ffi.GRADCLIP_NONE
-        options = Options(norm_type, False, eps, nonfinite, grad_scale, exact_f64)
-        norm_type = options.norm_type
-        call(ffi.gradclip_accumulator_create, norm_type, options.native, self._handle)
-        self._settings = _Settings(norm_type, eps, nonfinite, grad_scale, bool(exact_f64))
-
-    def __del__(self, _free: Any = ffi.gradclip_accumulator_free) -> None:
-        _free(getattr(self, "_handle", None))
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self._settings._asdict().items())
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self._arguments().items())
         return f"<gradclip.Accumulator({arguments})>"
+
+    def _arguments(self) -> dict[str, Any]:
+        """What it was made with."""
+        names = ("norm_type", "eps", "nonfinite", "grad_scale", "exact_f64")
+        return {name: getattr(self._options, name) for name in names}
 
     # ---------------------------------------------------------------- adding --
 
@@ -188,7 +176,7 @@ class Accumulator:
             locks[key].acquire()
         try:
             call(ffi.gradclip_accumulator_merge, self._handle, other._handle)
-            if self._turned_nonfinite():
+            if self._has_another_first():
                 self._first = other._first
         finally:
             for lock in locks.values():
@@ -201,8 +189,8 @@ class Accumulator:
             raise TypeError(
                 f"an Accumulator or the bytes of one are needed (got {data!r})"
             ) from None
-        call(ffi.gradclip_accumulator_import, self._handle, state, len(state))
-        self._turned_nonfinite()
+        self._handle.take(state)
+        self._has_another_first()
 
     def _number(self, index: int | None) -> None:
         if index is not None:
@@ -211,25 +199,17 @@ class Accumulator:
     def _note_first(self, found: NonFinite) -> None:
         self._first = _Place(found.name, found.element, found.index)
 
-    def _turned_nonfinite(self) -> bool:
-        """Whether the first non-finite elements came with what was just added."""
-        if not self._is_finite:
+    def _has_another_first(self, is_numbered: bool = False) -> bool:
+        """Whether what was just added has the first non-finite element of all. Only if it was
+        given a number can it be before what was there already."""
+        if not is_numbered and not self._is_finite:
             return False
+        before = self._first_tensor
         result = new_result()
         call(ffi.gradclip_accumulator_finish, self._handle, inf, result)
         self._is_finite = result.nonfinite_count == 0
         self._first_tensor = result.first_tensor
-        return not self._is_finite
-
-    def _has_another_first(self, is_numbered: bool) -> bool:
-        """Whether what was just added has the first non-finite element of all."""
-        if not is_numbered or self._is_finite:
-            return self._turned_nonfinite()
-        before = self._first_tensor
-        result = new_result()
-        call(ffi.gradclip_accumulator_finish, self._handle, inf, result)
-        self._first_tensor = result.first_tensor
-        return self._first_tensor != before
+        return not self._is_finite and self._first_tensor != before
 
     def reset(self) -> None:
         """Forgets all that was added."""
@@ -237,6 +217,7 @@ class Accumulator:
             call(ffi.gradclip_accumulator_reset, self._handle)
             self._is_finite = True
             self._first = None
+            self._first_tensor = ffi.GRADCLIP_NONE
 
     # ---------------------------------------------------------------- asking --
 
@@ -283,11 +264,7 @@ class Accumulator:
         checksum. Names of gradients, eps, nonfinite and grad_scale are not in them.
         """
         with self._lock:
-            size = c_size_t()
-            call(ffi.gradclip_accumulator_export, self._handle, None, byref(size))
-            state = create_string_buffer(size.value)
-            call(ffi.gradclip_accumulator_export, self._handle, state, byref(size))
-        return state.raw
+            return self._handle.state()
 
     @classmethod
     def from_bytes(
@@ -321,7 +298,7 @@ class Accumulator:
     def __reduce__(self) -> tuple[Any, ...]:
         with self._lock:
             first = self._first
-        return _restored, (self._settings, self.to_bytes(), first)
+        return _restored, (self._arguments(), self.to_bytes(), first)
 
 
 def _checked(index: int | None) -> int | None:
@@ -333,7 +310,7 @@ def _checked(index: int | None) -> int | None:
     return index
 
 
-def _add_pairs(handle: c_void_p, pairs: Pairs) -> None:
+def _add_pairs(handle: Handle, pairs: Pairs) -> None:
     minus = pairs.minus.first
     call(ffi.gradclip_accumulator_add_difference, handle, pairs.table.first, minus, pairs.count)
 
@@ -343,15 +320,7 @@ def _known(number: int) -> int | None:
     return None if number == ffi.GRADCLIP_NONE else number
 
 
-def _restored(settings: Any, state: bytes, first: Any) -> Accumulator:
-    norm_type, eps, nonfinite, grad_scale, exact_f64 = settings
-    made = Accumulator.from_bytes(
-        state,
-        norm_type,
-        eps=eps,
-        nonfinite=nonfinite,
-        grad_scale=grad_scale,
-        exact_f64=exact_f64,
-    )
+def _restored(arguments: dict[str, Any], state: bytes, first: Any) -> Accumulator:
+    made = Accumulator.from_bytes(state, **arguments)
     made._first = first
     return made

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Callable, Iterable, Sequence
-from ctypes import byref, c_int64, c_size_t, c_void_p, create_string_buffer
+from collections.abc import Callable, Sequence
+from ctypes import c_int64
 from math import isnan
 from struct import pack, unpack
 from typing import Any, NamedTuple, Protocol
 
 from .._gradients.rows import Rows, Table
 from .._native import ffi
-from .._native.call import Options, call, new_result, norm_of
+from .._native.call import Handle, Options, call, new_result, norm_of
 from .._native.errors import GradClipError, InvalidArgumentError, NonFiniteGradientError
 from .._norm import ALL_FINITE, NonFinite, Norm
 from .accumulator import Accumulator
 
 _STATE = 1024  # the longest export
 _PLACE = 512  # where the first NaN is, as text
-_UNCOUNTED = ffi.GRADCLIP_UNCOUNTED << 32  # in the third word of a row
 
 
 class Transport(Protocol):
@@ -45,84 +44,57 @@ class Transport(Protocol):
         """The blocks of all ranks, in the same order everywhere. They are of one length."""
 
 
-class Settings:
-    """What all ranks must agree on."""
-
-    def __init__(
-        self,
-        max_norm: float,
-        norm_type: float | str,
-        error_if_nonfinite: bool,
-        eps: float,
-        nonfinite: str,
-        grad_scale: float,
-        exact_f64: bool,
-    ) -> None:
-        self.max_norm = max_norm
-        self.norm_type = norm_type
-        self.error_if_nonfinite = error_if_nonfinite
-        self._given = (norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
-
-    @property
-    def options(self) -> Options:
-        """Made where a refusal is told to the other ranks, not before."""
-        return Options(*self._given)
-
-
-class _Handle:
-    """An accumulator of the library, freed when it goes out of use."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.pointer = c_void_p()
-        options = settings.options
-        call(ffi.gradclip_accumulator_create, options.norm_type, options.native, self.pointer)
-
-    def __del__(self, _free: Any = ffi.gradclip_accumulator_free) -> None:
-        _free(getattr(self, "pointer", None))
-
-    def state(self) -> bytes:
-        size = c_size_t(_STATE)
-        state = create_string_buffer(_STATE)
-        call(ffi.gradclip_accumulator_export, self.pointer, state, byref(size))
-        return state.raw[: size.value]
-
-    def add_state(self, state: bytes) -> None:
-        call(ffi.gradclip_accumulator_import, self.pointer, state, len(state))
+def _handle(options: Options) -> Handle:
+    return Handle("accumulator", options.norm_type, options.native)
 
 
 def clip(
-    transport: Transport, collect: Callable[[], Rows], settings: Settings, writes: bool
-) -> tuple[Norm, Rows]:
+    transport: Transport,
+    collect: Callable[[], Rows],
+    max_norm: float,
+    options: Options,
+    writes: bool,
+) -> Norm:
     """Measures the gradients of all ranks, and clips this one's if it `writes`.
 
-    collect makes the rows, and may raise.
+    collect makes the rows, and may raise. All ranks must agree on max_norm and options.
     """
 
-    def begin() -> tuple[_Handle, Rows, NonFinite]:
+    def begin() -> tuple[Handle, Rows, NonFinite]:
         rows = collect()
-        return _added(rows, rows.table, settings)
+        return _added(rows, rows.table, max_norm, options)
 
-    handle, rows, nonfinite = _put_together(transport, begin, settings.max_norm)
-    return _clipped(handle, rows, settings, nonfinite, writes)
+    handle, rows, nonfinite = _put_together(transport, begin, max_norm)
+    return _clipped(handle, rows, max_norm, options, nonfinite, writes)
 
 
-def _added(rows: Rows, table: Table, settings: Settings) -> tuple[_Handle, Rows, NonFinite]:
+def _added(
+    rows: Rows, table: Table, max_norm: float, options: Options
+) -> tuple[Handle, Rows, NonFinite]:
     """An accumulator with the rows that count in the table, and where their first NaN is."""
-    handle = _Handle(settings)
-    call(ffi.gradclip_accumulator_add, handle.pointer, table.first, rows.count)
-    result = _looked_at(handle, settings.max_norm)
+    handle = _handle(options)
+    call(ffi.gradclip_accumulator_add, handle, table.first, rows.count)
+    result = _looked_at(handle, max_norm)
     return handle, rows, rows.nonfinite(result) if result.nonfinite_count else ALL_FINITE
 
 
 def _clipped(
-    handle: _Handle, rows: Rows, settings: Settings, nonfinite: NonFinite, writes: bool
-) -> tuple[Norm, Rows]:
-    if nonfinite and settings.error_if_nonfinite:
+    handle: Handle,
+    rows: Rows,
+    max_norm: float,
+    options: Options,
+    nonfinite: NonFinite,
+    writes: bool,
+) -> Norm:
+    if nonfinite and options.error_if_nonfinite:
         raise NonFiniteGradientError(nonfinite)
     result = new_result()
     first, count = (rows.table.first, rows.count) if writes else (None, 0)
-    call(ffi.gradclip_accumulator_clip, handle.pointer, first, count, settings.max_norm, result)
-    return norm_of(result, nonfinite), rows
+    call(ffi.gradclip_accumulator_clip, handle, first, count, max_norm, result)
+    norm: Norm = norm_of(result, nonfinite)
+    if writes and options.writes(norm):
+        rows.written()
+    return norm
 
 
 class OverMeshes(NamedTuple):
@@ -136,9 +108,10 @@ class OverMeshes(NamedTuple):
 def clip_over_meshes(
     meshes: Sequence[Transport],
     collect: Callable[[], OverMeshes],
-    settings: Settings,
+    max_norm: float,
+    options: Options,
     writes: bool,
-) -> tuple[Norm, Rows]:
+) -> Norm:
     """clip() for gradients that lie on several meshes, which may have ranks in common.
 
     The sums of each are exact, so that of all has the same bits however the ranks are cut.
@@ -149,26 +122,26 @@ def clip_over_meshes(
     mine: OverMeshes | None = None
     try:
         mine = collect()
-        _Handle(settings)  # refuses what is no setting
+        _handle(options)  # refuses what is no setting
     except Exception as error:
         refusal = error
     more = int(refusal is not None or len(meshes) > 1)
     if mine is not None and mine.alike is not None:
         more = 1
-    handles: list[_Handle] = []
+    handles: list[Handle] = []
     found: list[NonFinite] = []
     to_confirm = []
     for i, mesh in enumerate(meshes):
 
-        def begin(i: int = i) -> tuple[_Handle, Rows, NonFinite]:
+        def begin(i: int = i) -> tuple[Handle, Rows, NonFinite]:
             if refusal is not None:
                 raise refusal
             assert mine is not None
-            return _added(mine.rows, mine.of_meshes[i], settings)
+            return _added(mine.rows, mine.of_meshes[i], max_norm, options)
 
         flag = c_int64(more)
         try:
-            handle, _, first = _put_together(mesh, begin, settings.max_norm, flag)
+            handle, _, first = _put_together(mesh, begin, max_norm, flag)
             handles.append(handle)
             found.append(first)
         except Exception as error:
@@ -177,30 +150,30 @@ def clip_over_meshes(
             refusal = error
         if flag.value:
             to_confirm.append(mesh)
-    total: _Handle | None = None
+    total: Handle | None = None
     if refusal is None and mine is not None:
         total = handles[0]
         for handle in handles[1:]:
-            call(ffi.gradclip_accumulator_merge, total.pointer, handle.pointer)
+            call(ffi.gradclip_accumulator_merge, total, handle)
         if mine.alike is not None:
-            handle, _, first = _added(mine.rows, mine.alike, settings)
-            call(ffi.gradclip_accumulator_merge, total.pointer, handle.pointer)
+            handle, _, first = _added(mine.rows, mine.alike, max_norm, options)
+            call(ffi.gradclip_accumulator_merge, total, handle)
             found.append(first)
     for mesh in to_confirm:
-        refusal = _confirmed(mesh, total, settings.max_norm, refusal)
+        refusal = _confirmed(mesh, total, max_norm, refusal)
     if refusal is not None:
         raise refusal
     assert mine is not None and total is not None
-    result = _looked_at(total, settings.max_norm)
+    result = _looked_at(total, max_norm)
     nonfinite = ALL_FINITE
     if result.nonfinite_count:
         nonfinite = next(filter(None, found))
         nonfinite.count, nonfinite.nan_count = result.nonfinite_count, result.nan_count
-    return _clipped(total, mine.rows, settings, nonfinite, writes)
+    return _clipped(total, mine.rows, max_norm, options, nonfinite, writes)
 
 
 def _confirmed(
-    mesh: Transport, total: _Handle | None, max_norm: float, refusal: Exception | None
+    mesh: Transport, total: Handle | None, max_norm: float, refusal: Exception | None
 ) -> Exception | None:
     """What is wrong on any rank of the mesh, or that they do not have the same norm."""
     bits = 0
@@ -226,14 +199,11 @@ def finish(
 ) -> Norm:
     """The norm of what the accumulators of all ranks hold; this one's stays as it is."""
 
-    def begin() -> tuple[_Handle, None, NonFinite]:
+    def begin() -> tuple[Handle, None, NonFinite]:
         if not isinstance(accumulator, Accumulator):
             raise TypeError(f"accumulator must be a gradclip.Accumulator (got {accumulator!r})")
-        norm_type, eps, nonfinite, grad_scale, exact_f64 = accumulator._settings
-        handle = _Handle(
-            Settings(max_norm, norm_type, False, eps, nonfinite, grad_scale, exact_f64)
-        )
-        handle.add_state(accumulator.to_bytes())
+        handle = _handle(accumulator._options)
+        handle.take(accumulator.to_bytes())
         return handle, None, accumulator.finish(max_norm).nonfinite
 
     handle, _, nonfinite = _put_together(transport, begin, max_norm)
@@ -242,23 +212,15 @@ def finish(
     return norm_of(_looked_at(handle, max_norm), nonfinite)
 
 
-def without(rows: Table, uncounted: Iterable[int]) -> Table:
-    """The rows, some of which are scaled but not counted."""
-    words = rows.words[:]
-    for row in uncounted:
-        words[4 * row + 2] |= _UNCOUNTED
-    return Table(words, ffi.gradclip_tensor.from_buffer(words) if words else None)
-
-
 # ------------------------------------------------------------------ messages --
 
 
 def _put_together(
     transport: Transport,
-    begin: Callable[[], tuple[_Handle, Any, NonFinite]],
+    begin: Callable[[], tuple[Handle, Any, NonFinite]],
     max_norm: float,
     flag: c_int64 | None = None,
-) -> tuple[_Handle, Any, NonFinite]:
+) -> tuple[Handle, Any, NonFinite]:
     """Calls begin, and puts the sum over all ranks into the accumulator that it returns; and
     into flag, which is sent along if it is given, how many ranks have set it."""
     refusal: Exception | None = None
@@ -268,7 +230,7 @@ def _put_together(
     try:
         handle, rows, own = begin()
         state = handle.state()
-        call(ffi.gradclip_accumulator_to_words, handle.pointer, max_norm, words)
+        call(ffi.gradclip_accumulator_to_words, handle, max_norm, words)
     except Exception as error:
         refusal = error
         call(ffi.gradclip_accumulator_to_words, None, 0.0, words)
@@ -283,19 +245,19 @@ def _put_together(
     if refusal is not None:
         raise refusal
     # From here on all ranks raise alike, or go on alike.
-    call(ffi.gradclip_accumulator_from_words, handle.pointer, max_norm, words)
+    call(ffi.gradclip_accumulator_from_words, handle, max_norm, words)
     if words[ffi.GRADCLIP_WORD_KIND] > 0:
         block = len(state).to_bytes(8, "little") + state.ljust(_STATE, b"\0")
         for theirs in transport.gather(block):
-            handle.add_state(theirs[8 : 8 + int.from_bytes(theirs[:8], "little")])
+            handle.take(theirs[8 : 8 + int.from_bytes(theirs[:8], "little")])
     if words[ffi.GRADCLIP_WORD_NONFINITE]:
         own = _first_of_all(transport, own, _looked_at(handle, max_norm))
     return handle, rows, own
 
 
-def _looked_at(handle: _Handle, max_norm: float) -> ffi.gradclip_result:
+def _looked_at(handle: Handle, max_norm: float) -> ffi.gradclip_result:
     result = new_result()
-    call(ffi.gradclip_accumulator_finish, handle.pointer, max_norm, result)
+    call(ffi.gradclip_accumulator_finish, handle, max_norm, result)
     return result
 
 

@@ -6,7 +6,16 @@ exception's. Here only what ctypes cannot pass on at all is refused.
 
 from __future__ import annotations
 
-from ctypes import ArgumentError, Array, c_double, sizeof
+from ctypes import (
+    ArgumentError,
+    Array,
+    byref,
+    c_double,
+    c_size_t,
+    c_void_p,
+    create_string_buffer,
+    sizeof,
+)
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -28,7 +37,8 @@ _EPS = 1e-6  # of gradclip_options_init, like the other defaults below
 class Options:
     """How a norm is taken and what follows from it: the arguments that every way to clip has.
 
-    What each means is said at gradclip.clip_grad_norm_.
+    What each means is said at gradclip.clip_grad_norm_. They are looked at when the library is
+    called, not before: where ranks clip together the others must hear of what is refused.
     """
 
     __slots__ = (
@@ -36,13 +46,10 @@ class Options:
         "error_if_nonfinite",
         "exact_f64",
         "grad_scale",
-        "native",
         "nonfinite",
         "norm_type",
         "tensor_norms",
     )
-
-    native: ffi.gradclip_options | None  # as the library takes them; None is the default
 
     def __init__(
         self,
@@ -63,29 +70,31 @@ class Options:
         self.tensor_norms = tensor_norms
         if norm_type == "inf" or norm_type == "-inf":  # as torch has it too
             self.norm_type = float(norm_type)
-        if eps == _EPS and grad_scale == 1.0 and nonfinite == "leave" and not exact_f64:
-            self.native = None
-            return
+
+    @property
+    def native(self) -> ffi.gradclip_options | None:
+        """As the library takes them; None is the default."""
+        eps, grad_scale, nonfinite = self.eps, self.grad_scale, self.nonfinite
+        if eps == _EPS and grad_scale == 1.0 and nonfinite == "leave" and not self.exact_f64:
+            return None
         policy = _POLICIES.get(nonfinite)
         if policy is None:
             raise ValueError(
                 f"nonfinite must be one of {', '.join(map(repr, _POLICIES))} (got {nonfinite!r})"
             )
-        if error_if_nonfinite:
+        if self.error_if_nonfinite:
             # Where there is something to raise for, nothing may be written, and
             # where there is nothing the policies do not differ.
             policy = ffi.GRADCLIP_NONFINITE_LEAVE
         try:
-            self.native = _native(eps, grad_scale, policy, bool(exact_f64))
+            return _native(eps, grad_scale, policy, bool(self.exact_f64))
         except TypeError:
-            real("eps", eps)
-            real("grad_scale", grad_scale)
-            self.native = _native(float(eps), float(grad_scale), policy, bool(exact_f64))
+            eps, grad_scale = real("eps", eps), real("grad_scale", grad_scale)
+            return _native(eps, grad_scale, policy, bool(self.exact_f64))
 
     def but(self, **others: Any) -> Options:
         """The same options but for some."""
-        names = (name for name in self.__slots__ if name != "native")
-        return Options(**{name: getattr(self, name) for name in names} | others)
+        return Options(**{name: getattr(self, name) for name in self.__slots__} | others)
 
     def writes(self, norm: Norm) -> bool:
         """Whether a call with these options that found this norm has written gradients."""
@@ -128,6 +137,31 @@ def call(function: Any, *arguments: Any) -> int:
     if status < 0:
         raise error_for(status)
     return status
+
+
+class Handle(c_void_p):
+    """An object of the library's, an "accumulator" or a "chooser": freed when it goes out of use."""
+
+    def __init__(self, kind: str, *arguments: Any) -> None:
+        super().__init__()
+        self._kind = kind
+        self._free = getattr(ffi, f"gradclip_{kind}_free")  # at Python's end ffi may be gone
+        call(getattr(ffi, f"gradclip_{kind}_create"), *arguments, self)
+
+    def __del__(self) -> None:
+        self._free(self)
+
+    def state(self) -> bytes:
+        """What it holds, as bytes that are the same on every machine."""
+        export, size = getattr(ffi, f"gradclip_{self._kind}_export"), c_size_t()
+        call(export, self, None, byref(size))
+        state = create_string_buffer(size.value)
+        call(export, self, state, byref(size))
+        return state.raw
+
+    def take(self, state: bytes) -> None:
+        """What import does: an accumulator adds what the bytes hold, a chooser becomes it."""
+        call(getattr(ffi, f"gradclip_{self._kind}_import"), self, state, len(state))
 
 
 def norm_of(

@@ -9,47 +9,38 @@ from . import ffi
 class GradClipError(Exception):
     """A call was refused, and no gradient was written. `status` is the library's number for why."""
 
-    __module__ = "gradclip"  # where users know it from
     status = 0
 
 
 class InvalidArgumentError(GradClipError, ValueError):
     """An argument is outside its range; the message names it and its value."""
 
-    __module__ = "gradclip"
     status = ffi.GRADCLIP_ERROR_INVALID_ARGUMENT
 
 
 class UnsupportedError(GradClipError, NotImplementedError):
     """The request is valid, but the library cannot do it (a dtype, a device)."""
 
-    __module__ = "gradclip"
     status = ffi.GRADCLIP_ERROR_UNSUPPORTED
 
 
 class OutOfMemoryError(GradClipError, MemoryError):
     """Scratch memory could not be had."""
 
-    __module__ = "gradclip"
     status = ffi.GRADCLIP_ERROR_OUT_OF_MEMORY
 
 
 class LogError(GradClipError, ValueError):
     """A file holds no log of gradient norms that could be read; the message says why."""
 
-    __module__ = "gradclip"
-
 
 class MissingPackageError(GradClipError, ImportError):
     """A package of the extra `gradclip[cli]` is not installed; the message says how to get it."""
-
-    __module__ = "gradclip"
 
 
 class BadDataError(GradClipError, ValueError):
     """Bytes that were to be read back are damaged or foreign."""
 
-    __module__ = "gradclip"
     status = ffi.GRADCLIP_ERROR_BAD_DATA
 
 
@@ -62,7 +53,6 @@ class NonFiniteGradientError(GradClipError, RuntimeError):
     them `norm_type` is the order of the norm.
     """
 
-    __module__ = "gradclip"
     status = ffi.GRADCLIP_NON_FINITE
 
     def __init__(self, nonfinite: NonFinite, norm_type: float | None = None) -> None:

@@ -14,6 +14,7 @@ cannot overflow, and error_if_nonfinite names the parameter.
 what went wrong; `AutoClip`, `ZClip`, `AdaGC` and `SkipStep` choose max_norm themselves.
 """
 
+from .. import _at_home
 from ._choosers import AdaGC, AutoClip, SkipStep, ZClip
 from ._clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from ._dispatch import dispatch_clip_grad
@@ -48,3 +49,5 @@ __all__ = [
     "inspect",
     "patch",
 ]
+
+_at_home(globals())

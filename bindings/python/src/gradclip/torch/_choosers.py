@@ -84,7 +84,6 @@ class AutoClip(_OfParameters, gradclip.AutoClip):
     15.0 5.0 0.3333
     """
 
-    __module__ = "gradclip.torch"
     __slots__ = ()
 
 
@@ -101,7 +100,6 @@ class ZClip(_OfParameters, gradclip.ZClip):
     True tensor(10.)
     """
 
-    __module__ = "gradclip.torch"
     __slots__ = ()
 
 
@@ -122,7 +120,6 @@ class SkipStep(_OfParameters, gradclip.SkipStep):
     True
     """
 
-    __module__ = "gradclip.torch"
     __slots__ = ()
 
 
@@ -144,5 +141,4 @@ class AdaGC(_OfParameters, gradclip.AdaGC):
     (0.03125, 1.0)
     """
 
-    __module__ = "gradclip.torch"
     __slots__ = ()

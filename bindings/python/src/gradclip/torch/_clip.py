@@ -106,25 +106,19 @@ def clip_grad_norm_(
         return _fallback.clip_grad_norm_(
             parameters, max_norm, norm_type, error_if_nonfinite, foreach
         )
-    refusal: Exception | None = None
-    try:
-        options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
-    except (TypeError, ValueError) as error:
-        refusal = error  # of DTensors the other ranks must hear of it first
-        options = _sharded.unchecked(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale)
+    options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
     listed, names = parameters_of(parameters, names)
     if not listed and isinstance(parameters, types.GeneratorType):
         warnings.warn(
             "`parameters` is an empty generator, no gradient clipping will occur.",
             stacklevel=2,
         )
-    seen = look(listed, names, options)
+    order = options.norm_type
+    seen = look_at(gradients_of(listed), names, order == 2, sparse_too=order >= 0)
     if _sharded.MODULE in sys.modules and (isinstance(seen, ForTorch) or seen.place_of is not None):
         grads = [parameter.grad for parameter in listed]
         if _sharded.are_in_memory(listed, grads):
             return _sharded.clip_grad_norm_(listed, grads, max_norm, options, names)
-    if refusal is not None:
-        raise refusal
     return clip_whole(listed, seen, max_norm, options, foreach)
 
 
@@ -152,12 +146,7 @@ def get_total_norm(
     """
     if torch.compiler.is_compiling():
         return _fallback.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)
-    refusal: Exception | None = None
-    try:
-        options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale)
-    except (TypeError, ValueError) as error:
-        refusal = error  # of DTensors the other ranks must hear of it first
-        options = _sharded.unchecked(norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale)
+    options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale)
     listed, names = parameters_of(tensors, names)
     seen: Gradients | ForTorch
     if isinstance(tensors, (Module, Optimizer)) or _are_groups(tensors):
@@ -166,11 +155,10 @@ def get_total_norm(
     elif any(tensor is None for tensor in listed):
         seen = ForTorch(0, "is None, or another is")  # which torch has no use for here
     else:
-        seen = look_at(gradients_in(listed), names, *_takes(options))
+        order = options.norm_type
+        seen = look_at(gradients_in(listed), names, order == 2, sparse_too=order >= 0)
         if _sharded.may_be(seen) and _sharded.are_in_memory(listed, listed):
             return _sharded.get_total_norm(listed, options, names)
-    if refusal is not None:
-        raise refusal
     return norm_whole(listed, seen, options, foreach)
 
 
@@ -249,10 +237,6 @@ def look(
 ) -> Gradients | ForTorch:
     norm_type = options.norm_type
     return look_at(gradients_of(parameters), names, norm_type == 2, memo, norm_type >= 0)
-
-
-def _takes(options: Options) -> tuple[bool, None, bool]:
-    return options.norm_type == 2, None, options.norm_type >= 0
 
 
 def clip_whole(

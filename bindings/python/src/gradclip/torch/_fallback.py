@@ -33,6 +33,7 @@ get_total_norm: Callable[..., torch.Tensor] = utils.get_total_norm
 
 def refuse(why: ForTorch, options: Options) -> None:
     """UnsupportedError if an argument is given that torch's own functions do not have."""
+    options.native  # noqa: B018  # refuses what is no option at all
     for name, default in (("eps", 1e-6), ("nonfinite", "propagate"), ("grad_scale", 1.0)):
         value = getattr(options, name)
         if value != default:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._methods.ranks import Settings
 from .._native.call import Options
 from .._native.errors import UnsupportedError
 from ._rows import FLOAT32_MAX, ForTorch, Gradients, gradients_of, look_at
@@ -86,39 +85,16 @@ def clip_grad_norm_(
         raise UnsupportedError(
             f"max_norm must be a number for DTensors: their norm spans ranks (got {max_norm!r})"
         )
-    settings = _settings(float(max_norm), options)
-    norm, gradients = run(parameters, grads, settings, None, (), names, True)
-    if options.writes(norm):
-        gradients.written()
+    options = options.but(exact_f64=True)
+    norm = run(parameters, grads, float(max_norm), options, None, (), names, writes=True)
     return _as_tensor(norm, parameters)
-
-
-def unchecked(
-    norm_type: Any, error_if_nonfinite: bool, eps: float, nonfinite: str, grad_scale: float
-) -> Options:
-    """Options that were refused: the settings that are made of them are, where all ranks hear."""
-    options = Options(float(norm_type), error_if_nonfinite)
-    options.eps, options.nonfinite, options.grad_scale = eps, nonfinite, grad_scale
-    return options
 
 
 def get_total_norm(tensors: list[Any], options: Options, names: list[str] | None) -> Tensor:
     from .distributed import run
 
-    norm, _ = run(tensors, tensors, _settings(inf, options), None, (), names, False)
+    norm = run(tensors, tensors, inf, options.but(exact_f64=True), None, (), names, writes=False)
     return _as_tensor(norm, tensors)
-
-
-def _settings(max_norm: float, options: Options) -> Settings:
-    return Settings(
-        max_norm,
-        options.norm_type,
-        options.error_if_nonfinite,
-        options.eps,
-        options.nonfinite,
-        options.grad_scale,
-        True,
-    )
 
 
 def _as_tensor(norm: float, owners: list[Any]) -> Tensor:

@@ -37,6 +37,7 @@ from .._gradients.rows import Table
 from .._gradients.types import NonFinitePolicy
 from .._methods import ranks
 from .._methods.accumulator import Accumulator
+from .._native.call import Options
 from .._native.errors import UnsupportedError
 from .._norm import Norm
 from ._rows import (
@@ -110,16 +111,12 @@ def clip_grad_norm_(
     What torch.distributed raises for a rank that is gone is passed on; nothing was
     written then.
     """
-    settings = ranks.Settings(
-        float(max_norm), float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64
-    )
+    max_norm = float(max_norm)
+    options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
     listed, own_names = parameters_of(parameters)
     names = own_names if names is None else names  # which a rank may have wrong: see _collected
     grads = [parameter.grad for parameter in listed]
-    norm, gradients = run(listed, grads, settings, group, uncounted, names, writes=True)
-    if settings.options.writes(norm):
-        gradients.written()
-    return _tensor(norm)
+    return _tensor(run(listed, grads, max_norm, options, group, uncounted, names, writes=True))
 
 
 def get_total_norm(
@@ -142,13 +139,10 @@ def get_total_norm(
         uncounted: those among tensors that another rank counts.
         The others: as for clip_grad_norm_.
     """
-    settings = ranks.Settings(
-        inf, float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64
-    )
+    options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64)
     listed, own_names = parameters_of(tensors)
     names = own_names if names is None else names
-    norm, _ = run(listed, listed, settings, group, uncounted, names, writes=False)
-    return _tensor(norm)
+    return _tensor(run(listed, listed, inf, options, group, uncounted, names, writes=False))
 
 
 def finish(
@@ -170,22 +164,18 @@ def finish(
 def run(
     owners: list[Any],
     grads: list[Any],
-    settings: ranks.Settings,
+    max_norm: float,
+    options: Options,
     group: Group | None,
     uncounted: Iterable[Tensor],
     names: Iterable[str] | None,
     writes: bool,
-) -> tuple[Norm, Gradients]:
-    seen: list[Gradients] = []
+) -> Norm:
+    def collect() -> Gradients:
+        return _collected(owners, grads, uncounted, names, options.norm_type == 2)
+
     if group is not None:
-        transport = _Groups(_groups(group))
-
-        def collect() -> Gradients:
-            seen.append(_collected(owners, grads, uncounted, names, settings.norm_type == 2))
-            return seen[0]
-
-        norm, _ = ranks.clip(transport, collect, settings, writes)
-        return norm, seen[0]
+        return ranks.clip(_Groups(_groups(group)), collect, max_norm, options, writes)
     meshes = _meshes(owners, grads)
     # One that another rank is on alone is refused where the others can hear of it.
     mine = [mesh for mesh in meshes if mesh.get_coordinate() is not None]
@@ -194,12 +184,10 @@ def run(
         if len(mine) < len(meshes):
             other = next(mesh for mesh in meshes if mesh not in mine)
             raise ValueError(f"parameters lie on {other}, on which this rank is not")
-        seen.append(_collected(owners, grads, uncounted, names, settings.norm_type == 2))
-        return _over(meshes, owners, grads, seen[0])
+        return _over(meshes, owners, grads, collect())
 
     transports = [_of_mesh(mesh, owners, grads) for mesh in mine]
-    norm, _ = ranks.clip_over_meshes(transports, collect_all, settings, writes)
-    return norm, seen[0]
+    return ranks.clip_over_meshes(transports, collect_all, max_norm, options, writes)
 
 
 def _tensor(norm: Norm) -> Tensor:
@@ -238,7 +226,7 @@ def _collected(
         )
     pairs = zip(is_counted, gradients.row_at())
     rows = {row for counts, row in pairs if row is not None and not counts}
-    gradients.table = ranks.without(gradients.table, rows)
+    gradients.table = gradients.table.without(rows)
     return gradients
 
 
@@ -255,7 +243,7 @@ def _over(
 
     def only(wanted: int) -> Table:
         others = (row for row, mesh in enumerate(of_row) if mesh != wanted)
-        return ranks.without(gradients.table, others)
+        return gradients.table.without(others)
 
     return ranks.OverMeshes(
         gradients, [only(i) for i in range(len(meshes))], only(-1) if -1 in of_row else None
