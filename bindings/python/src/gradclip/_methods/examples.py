@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from ctypes import byref, c_double, sizeof
+from math import isfinite
 from typing import Any, NamedTuple
 
-from .._gradients.rows import Rows, Table, Tensors
+from .._gradients.rows import Table, Tensors
 from .._gradients.tree import rebuild
 from .._gradients.types import Grads
 from .._native import ffi
@@ -50,9 +51,6 @@ class PerExample(NamedTuple):
     def unclipped(self) -> int:
         """How many examples were not clipped, for adapt_max_norm (add noise first)."""
         return len(self.norms) - self.clipped - len(self.nonfinite)
-
-
-PerExample.__module__ = "gradclip"  # where users know it from
 
 
 def clip_per_example(
@@ -113,11 +111,10 @@ def clip_per_example(
     import numpy
 
     tensors = Tensors(grads, names, writable=False)
-    examples = count_examples(
-        [(tensors.label(i), tensors.order(i).shape) for i in range(len(tensors.arrays))]
-    )
-    for i in range(len(tensors.arrays)):
-        if not tensors.order(i).is_c_order:
+    orders = [tensors.order(i) for i in range(len(tensors.arrays))]
+    examples = count_examples((tensors.label(i), order.shape) for i, order in enumerate(orders))
+    for i, order in enumerate(orders):
+        if not order.is_c_order:
             raise ValueError(
                 f"{tensors.label(i)} is not in C order, example after example: pass "
                 "numpy.ascontiguousarray(...) of it"
@@ -127,78 +124,17 @@ def clip_per_example(
     wide = ffi.GRADCLIP_F64 in tensors.memory.dtypes
     kind = dtype or ("float64" if wide else "float32")
     sums: list[Any] = [
-        numpy.empty(tensors.order(i).shape[1:], kind) for i in range(len(tensors.arrays))
+        numpy.empty(orders[tensors.first_of(row)].shape[1:], kind) for row in range(tensors.count)
     ]
-    row_sums = [sums[tensors.first_of(row)] for row in range(tensors.count)]
     table = Table.of(
-        [s.__array_interface__["data"][0] for s in row_sums],
-        [s.size for s in row_sums],
-        [ffi.GRADCLIP_F64 if kind == "float64" else ffi.GRADCLIP_F32] * tensors.count,
+        [s.__array_interface__["data"][0] for s in sums],
+        [s.size for s in sums],
+        [ffi.GRADCLIP_F64 if kind == "float64" else ffi.GRADCLIP_F32] * len(sums),
     )
-    found, norms, factors = clipped(
-        tensors,
-        table,
-        examples,
-        limits_of_rows(tensors, max_norm),
-        rule,
-        eps,
-        grad_scale,
-        exact_f64,
-    )
-    leaves = tensors.at_places(row_sums, None)
-    return per_example(rebuild(tensors.tree, iter(leaves)), found, norms, factors)
-
-
-def clipped(
-    rows: Any,
-    table: Table,
-    examples: int,
-    max_norms: Sequence[float],
-    rule: str,
-    eps: float,
-    grad_scale: float,
-    exact_f64: bool,
-) -> tuple[ffi.gradclip_per_example_result, tuple[Any, ...], tuple[Any, ...]]:
-    """The call, its norms and factors a tuple for each example where there are several."""
-    options = Options(eps=eps, grad_scale=grad_scale, exact_f64=exact_f64).native
-    found = clip_rows(rows, table, examples, max_norms, rule, options)
-    layers = len(max_norms)
-    if layers == 1:
-        return found.result, tuple(found.norms), tuple(found.factors)
-    starts = range(0, examples * layers, layers)
-    return (
-        found.result,
-        tuple(tuple(found.norms[i : i + layers]) for i in starts),
-        tuple(tuple(found.factors[i : i + layers]) for i in starts),
-    )
-
-
-def per_example(
-    sums: Any,
-    result: ffi.gradclip_per_example_result,
-    norms: tuple[Any, ...],
-    factors: tuple[Any, ...],
-) -> PerExample:
-    dropped: tuple[int, ...] = ()
-    if result.nonfinite:
-        # What is dropped has factor 0, and so may have what is not: then the norm tells.
-        dropped = tuple(i for i, norm in enumerate(norms) if not _is_finite(norm))
-        if len(dropped) != result.nonfinite:
-            # Finite gradients whose norm no float64 holds read infinite too, but count.
-            dropped = tuple(
-                i
-                for i in dropped
-                if not any(f if isinstance(f, float) else any(f) for f in [factors[i]])
-            )
-    return PerExample(
-        sums, norms, factors, result.clipped, dropped, result.sensitivity, result.rounding_bound
-    )
-
-
-def _is_finite(norm: Any) -> bool:
-    from math import isfinite
-
-    return all(map(isfinite, norm)) if isinstance(norm, tuple) else isfinite(norm)
+    leaves = rebuild(tensors.tree, iter(tensors.at_places(sums, None)))
+    limits = limits_of_rows(tensors, max_norm)
+    options = Options(eps=eps, grad_scale=grad_scale, exact_f64=exact_f64)
+    return by_example(tensors.table, table, leaves, examples, limits, rule, options)
 
 
 def count_examples(shapes: Iterable[tuple[str, Sequence[int]]]) -> int:
@@ -223,50 +159,73 @@ def count_examples(shapes: Iterable[tuple[str, Sequence[int]]]) -> int:
 # -------------------------------------------------------------- on rows --
 
 
-RULES = {
+_RULES = {
     "clip": ffi.GRADCLIP_EXAMPLE_CLIP,
     "automatic": ffi.GRADCLIP_EXAMPLE_AUTOMATIC,
     "threshold": ffi.GRADCLIP_EXAMPLE_THRESHOLD,
 }
 
 
-class Examples(NamedTuple):
-    """What clipping by example found."""
-
-    result: ffi.gradclip_per_example_result
-    norms: list[float]
-    factors: list[float]
-
-
-def clip_rows(
-    rows: Rows,
-    sums: Table | None,
+def by_example(
+    grads: Table,
+    sums: Table,
+    summed: Any,
     examples: int,
     max_norms: Sequence[float],
     rule: str,
-    options: Any,
-) -> Examples:
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(map(repr, RULES))} (got {rule!r})")
+    options: Options,
+) -> PerExample:
+    """summed: the arrays whose memory is in sums, as they are handed out."""
+    if rule not in _RULES:
+        raise ValueError(f"rule must be one of {', '.join(map(repr, _RULES))} (got {rule!r})")
     limits = doubles("max_norm", max_norms)
-    norms = (c_double * (examples * len(limits)))()
-    factors = (c_double * (examples * len(limits)))()
+    layers = len(limits)
+    norms, factors = (c_double * (examples * layers))(), (c_double * (examples * layers))()
     result = ffi.gradclip_per_example_result(sizeof(ffi.gradclip_per_example_result))
     call(
         ffi.gradclip_clip_per_example,
-        rows.table.first,
-        None if sums is None else sums.first,
-        rows.count,
+        grads.first,
+        sums.first,
+        len(grads.words) // 4,
         examples,
         limits,
-        len(limits),
-        RULES[rule],
-        options,
+        layers,
+        _RULES[rule],
+        options.native,
         byref(result),
         norms,
         factors,
     )
-    return Examples(result, list(norms), list(factors))
+    of_norms, of_factors = _of_examples(norms, layers), _of_examples(factors, layers)
+    dropped: tuple[int, ...] = ()
+    if result.nonfinite:
+        # What is dropped has factor 0, and so may have what is not: then the norm tells.
+        dropped = tuple(
+            i for i, each in enumerate(of_norms) if not all(map(isfinite, _layers(each)))
+        )
+        if len(dropped) != result.nonfinite:
+            # Finite gradients whose norm no float64 holds read infinite too, but count.
+            dropped = tuple(i for i in dropped if not any(_layers(of_factors[i])))
+    return PerExample(
+        summed,
+        of_norms,
+        of_factors,
+        result.clipped,
+        dropped,
+        result.sensitivity,
+        result.rounding_bound,
+    )
+
+
+def _of_examples(values: Any, layers: int) -> tuple[Any, ...]:
+    """A number for each example, a tuple of them where there are several layers."""
+    if layers == 1:
+        return tuple(values)
+    return tuple(tuple(values[i : i + layers]) for i in range(0, len(values), layers))
+
+
+def _layers(of_example: Any) -> tuple[float, ...]:
+    return of_example if isinstance(of_example, tuple) else (of_example,)
 
 
 def adapt_max_norm(

@@ -10,9 +10,9 @@ from .._gradients.rows import Rows, Tensors
 from .._gradients.tree import flatten
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
-from .._native.call import Options, call, doubles, new_result, norm_of, real
-from .._native.errors import NonFiniteGradientError
-from .._norm import ALL_FINITE, Norm
+from .._native.call import Options, call, doubles, new_result, real
+from .._norm import Norm
+from .whole import found
 
 
 def clip_by_norm_(
@@ -207,8 +207,6 @@ class PartsNorm(Norm):
         clipped_count: how many gradients, groups or units were scaled down.
     """
 
-    __module__ = "gradclip"
-
     __slots__ = ("clip_coefs", "clipped_count", "group_coefs", "group_norms")
 
     clip_coefs: tuple[Any, ...]
@@ -258,8 +256,7 @@ def by_group(
         group_norms,
         coefs,
     )
-    norm = parts_norm(rows, result, options)
-    norm.tensor_norms = rows.at_places(norms, 0.0)
+    norm = parts_norm(rows, result, options, norms)
     norm.clip_coefs = rows.at_places([coefs[group] for group in of_row], 1.0)
     norm.clipped_count = sum(coef != 1.0 for coef in coefs)
     norm.group_coefs = dict(zip(groups, coefs))
@@ -271,21 +268,17 @@ def _clipped(rows: Rows, options: Options, function: Any, *limits: Any) -> Parts
     result, norms = _with_norms(rows)
     coefs = (c_double * rows.count)()
     call(function, rows.table.first, rows.count, *limits, options.native, result, coefs)
-    norm = parts_norm(rows, result, options)
-    norm.tensor_norms = rows.at_places(norms, 0.0)
+    norm = parts_norm(rows, result, options, norms)
     norm.clip_coefs = rows.at_places(list(coefs), 1.0)
     norm.clipped_count = sum(coef != 1.0 for coef in coefs)
     return norm
 
 
-def parts_norm(rows: Any, result: Any, options: Options) -> PartsNorm:
+def parts_norm(
+    rows: Rows, result: Any, options: Options, norms: Any, index: tuple[int, ...] | None = None
+) -> PartsNorm:
     """What every call of this kind returns, without what belongs to its parts."""
-    nonfinite = ALL_FINITE
-    if result.nonfinite_count:
-        nonfinite = rows.nonfinite(result)
-        if options.error_if_nonfinite:
-            raise NonFiniteGradientError(nonfinite)
-    norm: PartsNorm = norm_of(result, nonfinite, kind=PartsNorm)
+    norm = found(rows, options, result, norms, PartsNorm, index)
     norm.clip_coefs = ()
     norm.clipped_count = 0
     norm.group_coefs = norm.group_norms = None

@@ -7,15 +7,15 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from ctypes import c_double
-from typing import Any, NamedTuple, TypeAlias
+from itertools import accumulate
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from .._gradients.layout import Layout, c_order, flat_index
+from .._gradients.layout import Layout, c_order
 from .._gradients.pairs import matched
 from .._gradients.rows import Rows, Table, Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import Options, call, new_result
-from .._norm import NonFinite
 from .parts import PartsNorm, parts_norm
 
 Exclude: TypeAlias = "Iterable[str] | Callable[[str], bool] | None"
@@ -89,7 +89,6 @@ def adaptive_clip_grad_(
     held = Tensors(weights, None, writable=False)
     if held.places != tensors.places:
         raise ValueError(f"weights must be as many as grads: {tensors.places} (got {held.places})")
-    left_out = excluded(tensors.names, exclude, tensors.places)
     options = Options(
         norm_type,
         error_if_nonfinite,
@@ -97,155 +96,46 @@ def adaptive_clip_grad_(
         grad_scale=grad_scale,
         exact_f64=exact_f64,
     )
-    array_of_leaf = {held.place(i): i for i in range(len(held.arrays))}
-    weight_of = matched("weights", tensors.places, tensors.keys, held.keys)
-    found: list[_Row | None] = [None] * tensors.count
-    copies: dict[int, _Copy] = {}
-    for i in range(len(tensors.arrays)):
-        row = tensors.row(i)
-        if found[row] is None:
-            leaf = tensors.place(i)
-            weight = array_of_leaf.get(weight_of[leaf])
-            found[row], copy = _row(tensors, i, held, weight, axes, left_out[leaf])
-            if copy is not None:
-                copies[row] = copy
-    rows = [row for row in found if row is not None]
-    words = tensors.table.words
-    for place, entry in enumerate(rows):
-        words[4 * place] = entry.address
-        words[4 * place + 2] |= entry.flags << (32 if sys.byteorder == "little" else 0)
-    table = Table.of(
-        [row.weight for row in rows],
-        [tensors.table.words[4 * i + 1] for i in range(tensors.count)],
-        [row.weight_dtype for row in rows],
-    )
-    units = [row.units for row in rows]
-    norm = by_unit(
-        _InCopies(tensors, copies),
-        table,
-        units,
-        clip_factor,
-        eps,
-        options,
-        [bool(row.flags) for row in rows],
-    )
-    for copy in copies.values():
-        if copy.grad is not None and not (norm.nonfinite and nonfinite == "leave"):
-            copy.original[...] = copy.grad.transpose(sorted(copy.order, key=copy.order.__getitem__))
-    return norm
+    return by_unit(tensors, _Weights(tensors, held), axes, exclude, clip_factor, eps, options)
 
 
-class _Row(NamedTuple):
-    address: int
-    weight: int
-    weight_dtype: int
-    units: tuple[int, int, int]
-    flags: int
+class _Weights:
+    """Arrays that hold the weights of others."""
 
-
-class _Copy(NamedTuple):
-    """What stands for a gradient or its weights where units do not lie as the library needs."""
-
-    original: Any
-    grad: Any  # None: the gradient itself is clipped
-    weight: Any
-    order: list[int]  # axis a of the copies is axis order[a] of the originals
-
-
-class _InCopies(Rows):
-    """The rows of tensors, some of which are clipped in a copy: of these a NaN lies elsewhere."""
-
-    __slots__ = ("_copies", "_tensors")
-
-    def __init__(self, tensors: Tensors, copies: dict[int, _Copy]) -> None:
-        for name in Rows.__slots__:
-            setattr(self, name, getattr(tensors, name))
+    def __init__(self, tensors: Tensors, held: Tensors) -> None:
         self._tensors = tensors
-        self._copies = copies
+        self._held = held
+        self._array_of_leaf = {held.place(i): i for i in range(len(held.arrays))}
+        self._leaf_of = matched(
+            "weights", tensors.places, tensors.keys, held.keys)
 
-    def nonfinite(self, result: Any) -> NonFinite:
-        copy = self._copies.get(result.first_tensor)
-        found = self._tensors.nonfinite(result)
-        if copy is None or copy.grad is None:
-            return found
-        return unpermuted(found, result.first_element, copy.grad.shape, copy.order)
+    def label(self, i: int) -> str:
+        return self._tensors.label(i)
 
-
-def _row(
-    tensors: Tensors,
-    i: int,
-    held: Tensors,
-    weight: int | None,
-    axes: str | Sequence[int],
-    is_excluded: bool,
-) -> tuple[_Row, _Copy | None]:
-    address = tensors.memory.addresses[i]
-    length = tensors.memory.lengths[i]
-    if is_excluded:
-        # Not measured: its own memory stands for the weights.
-        return _Row(address, address, tensors.memory.dtypes[i], (1, length, 1), 1), None
-    if weight is None:
-        raise ValueError(f"{tensors.label(i)} has no weights: its entry in weights is None")
-    order, other = tensors.order(i), held.order(weight)
-    if order.shape != other.shape:
-        raise ValueError(
-            f"weights of {tensors.label(i)} must have its shape {order.shape} (got {other.shape})"
+    def of(self, i: int) -> Weight:
+        weight = self._array_of_leaf.get(self._leaf_of[self._tensors.place(i)])
+        if weight is None:
+            raise ValueError(f"{self.label(i)} has no weights: its entry in weights is None")
+        memory, order = self._held.memory, self._held.order(weight)
+        return Weight(
+            self._held.arrays[weight], memory.addresses[weight], memory.dtypes[weight], order
         )
-    reduced = reduced_axes(axes, order.shape, tensors.label(i))
-    units = unit_shape(
-        [order.shape[axis] for axis in order.axes], [axis in reduced for axis in order.axes]
-    )
-    dtype = held.memory.dtypes[weight]
-    if units is not None and _same_order(order, other):
-        return _Row(address, held.memory.addresses[weight], dtype, units, 0), None
-    return _copied(tensors, i, held, weight, reduced, units is not None)
 
+    def copied(
+        self, i: int, array: Any, axes: Sequence[int], backwards: Sequence[bool]
+    ) -> tuple[Any, int]:
+        numpy = sys.modules.get("numpy")
+        if numpy is None or not isinstance(array, numpy.ndarray):
+            raise ValueError(
+                f"{self.label(i)} and its weights lie differently in memory, or the reduced axes "
+                "are no neighbours there: pass NumPy arrays"
+            )
+        flip = tuple(slice(None, None, -1 if is_reversed else None) for is_reversed in backwards)
+        copy = numpy.ascontiguousarray(array.transpose(axes)[flip])
+        return copy, copy.__array_interface__["data"][0]
 
-def _copied(
-    tensors: Tensors,
-    i: int,
-    held: Tensors,
-    weight: int,
-    reduced: tuple[int, ...],
-    in_place: bool,
-) -> tuple[_Row, _Copy]:
-    """A row of copies in which units are contiguous; of the weights alone if that is enough."""
-    numpy = sys.modules.get("numpy")
-    grad, other = tensors.arrays[i], held.arrays[weight]
-    ndarray = getattr(numpy, "ndarray", ())
-    if not isinstance(grad, ndarray) or not isinstance(other, ndarray):
-        raise ValueError(
-            f"{tensors.label(i)} and its weights lie differently in memory, or the reduced axes "
-            "are no neighbours there: pass NumPy arrays"
-        )
-    assert numpy is not None
-    layout = tensors.order(i)
-    kept = [axis for axis in range(grad.ndim) if axis not in reduced]
-    order = [*kept, *reduced]
-    mine = None
-    if in_place:
-        order = list(layout.axes)
-        flip = tuple(slice(None, None, -1 if layout.reversed[axis] else None) for axis in order)
-        copy = numpy.ascontiguousarray(other.transpose(order)[flip])
-        units = unit_shape(
-            [layout.shape[axis] for axis in order], [axis in reduced for axis in order]
-        )
-        assert units is not None
-        address = tensors.memory.addresses[i]
-    else:
-        copy = numpy.ascontiguousarray(other.transpose(order))
-        mine = numpy.ascontiguousarray(grad.transpose(order))
-        outer = 1
-        for axis in kept:
-            outer *= grad.shape[axis]
-        units = (outer, grad.size // outer if outer else 0, 1)
-        address = mine.__array_interface__["data"][0]
-    row = _Row(address, copy.__array_interface__["data"][0], held.memory.dtypes[weight], units, 0)
-    return row, _Copy(grad, mine, copy, order)
-
-
-def _same_order(order: Layout, other: Layout) -> bool:
-    return order.axes == other.axes and order.reversed == other.reversed
+    def put_back(self, array: Any, copy: Any, axes: Sequence[int]) -> None:
+        array[...] = copy.transpose(axes)
 
 
 def excluded(names: Sequence[str] | None, exclude: Exclude, count: int) -> list[bool]:
@@ -269,39 +159,123 @@ def _belongs(name: str, to: str) -> bool:
     return name == to or name.startswith(to + ".")
 
 
-def _of_rows(
-    coefs: Any, units: list[tuple[int, int, int]], left_out: Sequence[bool]
-) -> list[array[float] | None]:
-    """The coefficients of each row's units; None of a row that was left out."""
-    rows: list[array[float] | None] = []
-    start = 0
-    for (outer, _, inner), is_excluded in zip(units, left_out):
-        end = start + outer * inner
-        rows.append(None if is_excluded else array("d", coefs[start:end]))
-        start = end
-    return rows
-
-
 # -------------------------------------------------------------- on rows --
+
+
+class Weight(NamedTuple):
+    """What belongs to a gradient, and where it lies."""
+
+    array: Any
+    address: int
+    dtype: int
+    order: Layout
+
+
+class Weights(Protocol):
+    """The weights of gradients, and what can be done with arrays of their kind."""
+
+    def label(self, i: int) -> str:
+        """What errors call the gradient i."""
+
+    def of(self, i: int) -> Weight:
+        """The weights of the gradient i; an error if there are none that can be measured."""
+
+    def copied(
+        self, i: int, array: Any, axes: Sequence[int], backwards: Sequence[bool]
+    ) -> tuple[Any, int]:
+        """A copy of an array in C order, whose axis a is the array's axes[a], from its end if
+        backwards[a]; and its address. The array is the gradient i or its weights."""
+
+    def put_back(self, array: Any, copy: Any, axes: Sequence[int]) -> None:
+        """Writes a copy, whose axes are put in this order, to the array that it was made of."""
+
+
+class _Unit(NamedTuple):
+    """What the library is told of a row."""
+
+    address: int
+    weight: int
+    weight_dtype: int
+    shape: tuple[int, int, int]
+
+
+class _Copy(NamedTuple):
+    """What is clipped in place of a gradient whose units do not lie as the library needs."""
+
+    original: Any
+    copy: Any
+    axes: list[int]  # axis a of the copy is axis axes[a] of the original
+
+    def put_back(self, weights: Weights) -> None:
+        inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
+        weights.put_back(self.original, self.copy, inverse)
+
+    def index_of(self, element: int) -> tuple[int, ...]:
+        index = c_order([self.original.shape[axis] for axis in self.axes]).index_of(element)
+        return tuple(place for _, place in sorted(zip(self.axes, index)))
 
 
 def by_unit(
     rows: Rows,
-    weights: Table,
-    units: list[tuple[int, int, int]],
+    weights: Weights,
+    axes: str | Sequence[int],
+    exclude: Exclude,
     clip_factor: float,
     eps: float,
     options: Options,
-    left_out: Sequence[bool],
 ) -> PartsNorm:
-    """left_out: which rows are not measured."""
-    coefs = (c_double * sum(outer * inner for outer, _, inner in units))()
+    left_out = excluded(rows.names, exclude, rows.places)
+    units: dict[int, _Unit] = {}
+    copies: dict[int, _Copy] = {}
+    keep: list[Any] = []  # what the library reads and nobody else holds
+    uncounted = []
+    words = rows.table.words
+    for i in range(len(rows.arrays)):
+        row = rows.row(i)
+        if row in units:
+            continue
+        address, length = words[4 * row], words[4 * row + 1]
+        if left_out[rows.place(i)]:
+            # Not measured: its own memory stands for the weights.
+            uncounted.append(row)
+            units[row] = _Unit(address, address, rows.table.dtype(row), (1, length, 1))
+            continue
+        weight, order = weights.of(i), rows.order(i)
+        if order.shape != weight.order.shape:
+            raise ValueError(
+                f"weights of {weights.label(i)} must have its shape {order.shape} "
+                f"(got {weight.order.shape})"
+            )
+        reduced = reduced_axes(axes, order.shape, weights.label(i))
+        shape = unit_shape(order, order.axes, reduced)
+        held, copied = weight.address, None
+        if shape is None:
+            kept = [axis for axis in range(len(order.shape)) if axis not in reduced]
+            by = [*kept, *reduced]
+            forwards = [False] * len(by)
+            mine, address = weights.copied(i, rows.arrays[i], by, forwards)
+            copied, held = weights.copied(i, weight.array, by, forwards)
+            copies[row] = _Copy(rows.arrays[i], mine, by)
+            shape = unit_shape(order, by, reduced)
+            assert shape is not None
+        elif (order.axes, order.reversed) != (weight.order.axes, weight.order.reversed):
+            backwards = [order.reversed[axis] for axis in order.axes]
+            copied, held = weights.copied(i, weight.array, order.axes, backwards)
+        keep += [weight.array, copied]
+        units[row] = _Unit(address, held, weight.dtype, shape)
+    listed = [units[row] for row in range(rows.count)]
+    table = rows.table.at([unit.address for unit in listed]).without(uncounted)
+    held_in = Table.of(
+        [unit.weight for unit in listed], words[1::4], [unit.weight_dtype for unit in listed]
+    )
+    counts = [outer * inner for _, _, _, (outer, _, inner) in listed]
+    coefs = (c_double * sum(counts))()
     result = new_result()
     call(
         ffi.gradclip_adaptive_clip_grad,
-        rows.table.first,
-        weights.first,
-        (ffi.gradclip_units * rows.count)(*[ffi.gradclip_units(*unit) for unit in units]),
+        table.first,
+        held_in.first,
+        (ffi.gradclip_units * rows.count)(*[unit.shape for unit in listed]),
         rows.count,
         clip_factor,
         eps,
@@ -310,9 +284,18 @@ def by_unit(
         result,
         coefs,
     )
-    norm = parts_norm(rows, result, options)
-    norm.clip_coefs = rows.at_places(_of_rows(coefs, units, left_out), None)
+    copy = copies.get(result.first_tensor)
+    index = None if copy is None else copy.index_of(result.first_element)
+    norm = parts_norm(rows, result, options, None, index)
+    ends = list(accumulate(counts))
+    of_rows: list[Any] = [array("d", coefs[end - count : end]) for count, end in zip(counts, ends)]
+    for row in uncounted:
+        of_rows[row] = None
+    norm.clip_coefs = rows.at_places(of_rows, None)
     norm.clipped_count = sum(coef != 1.0 for coef in coefs)
+    if options.writes(norm) or (norm.nonfinite and options.nonfinite != "leave"):
+        for one in copies.values():
+            one.put_back(weights)
     return norm
 
 
@@ -352,35 +335,23 @@ def reduced_axes(axes: Any, shape: Sequence[int], label: str) -> tuple[int, ...]
     return tuple(reduced)
 
 
-def unit_shape(extents: Sequence[int], reduced: Sequence[bool]) -> tuple[int, int, int] | None:
-    """(outer, reduced, inner) of an array with these extents from the slowest axis to the
-    fastest; None if the reduced axes are not neighbours in memory."""
-    if 0 in extents:
+def unit_shape(
+    order: Layout, axes: Sequence[int], reduced: Sequence[int]
+) -> tuple[int, int, int] | None:
+    """(outer, reduced, inner) of an array whose axes lie in memory as given, from the slowest to
+    the fastest; None if the reduced ones are not neighbours there."""
+    if 0 in order.shape:
         return (0, 0, 0)
     shape = [1, 1, 1]
     place = 0
-    for extent, is_reduced in zip(extents, reduced):
-        if extent == 1:
+    for axis in axes:
+        if order.shape[axis] == 1:
             continue
-        if is_reduced:
+        if axis in reduced:
             if place == 2:
                 return None
             place = 1
         elif place == 1:
             place = 2
-        shape[place] *= extent
+        shape[place] *= order.shape[axis]
     return (shape[0], shape[1], shape[2])
-
-
-def unpermuted(
-    found: NonFinite, element: int, extents: Sequence[int], order: Sequence[int]
-) -> NonFinite:
-    """Where the element of a C-ordered copy lies in the original, axis a of the copy being axis
-    order[a] of the original."""
-    index = [0] * len(extents)
-    shape = [0] * len(extents)
-    for axis, extent, place in zip(order, extents, c_order(extents).index_of(element)):
-        index[axis], shape[axis] = place, extent
-    found.index = tuple(index)
-    found.element = flat_index(index, shape)
-    return found

@@ -7,10 +7,10 @@ from ctypes import byref, c_double
 from typing import TYPE_CHECKING, Any
 
 from .._gradients.outputs import Outputs
-from .._gradients.rows import Rows, Tensors
+from .._gradients.rows import Rows, Table, Tensors
 from .._gradients.types import Grads, GradsT, NonFinitePolicy
 from .._native import ffi
-from .._native.call import RESULT_SIZE, Options, call, new_result, norm_of
+from .._native.call import RESULT_SIZE, NormT, Options, call, norm_of
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, Norm
 
@@ -244,10 +244,13 @@ def clip_grad_value_(
 # ------------------------------------------------------------------- on rows --
 
 
-def run(function: Any, rows: Rows, options: Options, *arguments: Any) -> Norm:
+def run(
+    function: Any, rows: Rows, options: Options, *arguments: Any, outputs: Table | None = None
+) -> Norm:
     """Calls a function of the library that fills a result, for rows and with options.
 
-    arguments are what that function has between the number of rows and the options.
+    arguments are what that function has between the number of rows and the options; outputs
+    what it has behind the rows, if it writes elsewhere.
     """
     table, count = rows.table, rows.count
     result = ffi.gradclip_result(RESULT_SIZE)
@@ -255,18 +258,31 @@ def run(function: Any, rows: Rows, options: Options, *arguments: Any) -> Norm:
     if options.tensor_norms:
         norms = (c_double * count)()
         result.tensor_norms = norms
-    call(function, table.first, count, *arguments, options.native, result)
-    return _found(rows, options, result, norms)
+    if outputs is None:  # without a tuple more, for speed
+        call(function, table.first, count, *arguments, options.native, result)
+    else:
+        call(function, table.first, outputs.first, count, *arguments, options.native, result)
+    return found(rows, options, result, norms)
 
 
-def _found(rows: Rows, options: Options, result: ffi.gradclip_result, norms: Any) -> Norm:
+def found(
+    rows: Rows,
+    options: Options,
+    result: ffi.gradclip_result,
+    norms: Any = None,
+    kind: type[NormT] = Norm,  # type: ignore[assignment]
+    index: tuple[int, ...] | None = None,
+) -> NormT:
+    """What a call found: a norm, or an error if that is what is not finite is to be.
+
+    norms are those of the rows, if they were asked for; index: see Rows.nonfinite.
+    """
     nonfinite = ALL_FINITE
     if result.nonfinite_count:
-        nonfinite = rows.nonfinite(result)
+        nonfinite = rows.nonfinite(result, index)
         if options.error_if_nonfinite:
             raise NonFiniteGradientError(nonfinite)
-    norm: Norm = norm_of(result, nonfinite, None if norms is None else rows.at_places(norms, 0.0))
-    return norm
+    return norm_of(result, nonfinite, None if norms is None else rows.at_places(norms, 0.0), kind)
 
 
 def measure(rows: Rows, options: Options) -> Norm:
@@ -277,23 +293,9 @@ def measure(rows: Rows, options: Options) -> Norm:
 def clipped_copies(rows: Tensors, max_norm: float, options: Options) -> tuple[Any, Norm]:
     """New arrays for rows, and the norm."""
     outputs = Outputs(rows)
-    result = new_result()
-    norms = None
-    if options.tensor_norms:
-        norms = (c_double * rows.count)()
-        result.tensor_norms = norms
-    status = call(
-        ffi.gradclip_clip_grad_norm_to,
-        rows.table.first,
-        outputs.table.first,
-        rows.count,
-        max_norm,
-        options.norm_type,
-        options.native,
-        result,
-    )
-    norm = _found(rows, options, result, norms)
-    if status == ffi.GRADCLIP_NON_FINITE:
+    function = ffi.gradclip_clip_grad_norm_to
+    norm = run(function, rows, options, max_norm, options.norm_type, outputs=outputs.table)
+    if norm.nonfinite and options.nonfinite == "leave":
         outputs.copy_sources()
     return outputs.finish(), norm
 
@@ -306,9 +308,7 @@ def by_chooser(chooser: Any, rows: Rows, options: Options, loss: float | None = 
             f"max_norm must be a number or one of gradclip's choosers, made (got {chooser!r})"
         )
     if options.error_if_nonfinite:
-        found = measure(rows, options.but(nonfinite="leave", error_if_nonfinite=False)).nonfinite
-        if found:
-            raise NonFiniteGradientError(found)
+        measure(rows, options.but(nonfinite="leave"))
     norm: Norm = clip_rows(rows, options, loss).norm
     return norm
 

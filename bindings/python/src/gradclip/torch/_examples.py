@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .._gradients.array import wrong_dtype
 from .._gradients.rows import Table
-from .._methods.examples import PerExample, clipped, count_examples, per_example
+from .._methods.examples import PerExample, by_example, count_examples
+from .._native.call import Options
 from .._native.errors import UnsupportedError
 from ._rows import DTYPES, not_plain
 
@@ -67,24 +68,13 @@ def clip_per_example(
     wide = any(tensor.dtype == torch.float64 for tensor in tensors)
     kind = dtype or (torch.float64 if wide else torch.float32)
     sums = [torch.empty(tensor.shape[1:], dtype=kind, device="cpu") for tensor in tensors]
-    rows = _Rows(_table(tensors))
-    limits = [max_norm] if not isinstance(max_norm, Sequence) else max_norm
+    limits = max_norm if isinstance(max_norm, Sequence) else [max_norm]
     if isinstance(max_norm, Sequence) and len(limits) != len(tensors):
         raise ValueError(
             f"max_norm must be a number or have one a gradient: {len(tensors)} (got {len(limits)})"
         )
-    found, norms, factors = clipped(
-        rows, _table(sums), examples, limits, rule, eps, grad_scale, False
-    )
-    return per_example(sums, found, norms, factors)
-
-
-class _Rows:
-    """Tensors as rows, one each."""
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.count = len(table.words) // 4
+    options = Options(eps=eps, grad_scale=grad_scale)
+    return by_example(_table(tensors), _table(sums), sums, examples, limits, rule, options)
 
 
 def _table(tensors: list[Tensor]) -> Table:

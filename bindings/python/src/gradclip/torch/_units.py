@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._gradients.layout import c_order
-from .._gradients.rows import Rows, Table
 from .._gradients.types import NonFinitePolicy
-from .._methods import units as by_unit
 from .._methods.parts import PartsNorm
-from .._methods.units import Exclude, excluded
+from .._methods.units import Exclude, Weight, by_unit
 from .._native.call import Options
 from .._native.errors import UnsupportedError
-from .._norm import NonFinite
 from ._parts import look_at_all
 from ._rows import DTYPES, Gradients, Parameters, dense_layout, not_plain, parameters_of
 
@@ -62,89 +58,39 @@ def adaptive_clip_grad(
     )
     listed, names = parameters_of(parameters, names)
     seen = look_at_all(listed, names)
-    left_out = excluded(seen.names, exclude, len(listed))
-    rows: dict[int, tuple[int, int, tuple[int, int, int], int, int]] = {}
-    keep: list[Any] = []
-    permuted: dict[int, tuple[Tensor, Tensor, list[int]]] = {}
-    words = seen.table.words
-    for i, tensor in enumerate(seen.arrays):
-        place, row = seen.place(i), seen.row(i)
-        if row in rows:
-            continue
-        address, length, dtype = words[4 * row], words[4 * row + 1], words[4 * row + 2]
-        if left_out[place]:
-            rows[row] = (address, address, (1, length, 1), dtype, 1)
-            continue
-        weight = listed[place].detach()
+    return by_unit(seen, _Weights(seen, listed), axes, exclude, clip_factor, eps, options)
+
+
+class _Weights:
+    """Parameters, which are the weights of their gradients."""
+
+    def __init__(self, seen: Gradients, parameters: list[Any]) -> None:
+        self._seen = seen
+        self._parameters = parameters
+
+    def label(self, i: int) -> str:
+        return f"parameter {self._seen.place(i)}"
+
+    def of(self, i: int) -> Weight:
+        weight = self._parameters[self._seen.place(i)].detach()
         what = not_plain(weight)
         if what is None and weight.dtype not in DTYPES:
             what = f"is of {weight.dtype}"
         if what is not None:
-            raise UnsupportedError(f"parameter {place} {what}: its weights cannot be measured")
-        order = dense_layout(tensor) or c_order(tensor.shape)
-        reduced = by_unit.reduced_axes(axes, order.shape, f"parameter {place}")
-        units = by_unit.unit_shape(
-            [order.shape[axis] for axis in order.axes], [axis in reduced for axis in order.axes]
-        )
-        mine = tensor
-        if units is None:
-            kept = [axis for axis in range(tensor.dim()) if axis not in reduced]
-            by = [*kept, *reduced]
-            with torch.no_grad():
-                mine = tensor.permute(by).contiguous()
-                weight = weight.permute(by).contiguous()
-            permuted[row] = (tensor, mine, by)
-            outer = mine.numel() // max(1, prod(tensor.shape[axis] for axis in reduced))
-            units = (outer, mine.numel() // max(1, outer), 1)
-            address = mine.data_ptr()
-        elif dense_layout(weight) != order:
-            with torch.no_grad():
-                like = torch.empty(
-                    [order.shape[axis] for axis in order.axes], dtype=weight.dtype, device="cpu"
-                )
-                weight = like.copy_(weight.permute(order.axes))
-        keep += [mine, weight]
-        rows[row] = (address, weight.data_ptr(), units, DTYPES[weight.dtype], 0)
-    for row, (address, _, _, _, flags) in rows.items():
-        words[4 * row] = address
-        words[4 * row + 2] |= flags << 32
-    ordered = [rows[row] for row in range(seen.count)]
-    table = Table.of(
-        [row[1] for row in ordered],
-        [words[4 * i + 1] for i in range(seen.count)],
-        [row[3] for row in ordered],
-    )
-    norm = by_unit.by_unit(
-        _InCopies(seen, permuted),
-        table,
-        [row[2] for row in ordered],
-        clip_factor,
-        eps,
-        options,
-        [bool(row[4]) for row in ordered],
-    )
-    if options.writes(norm):
-        seen.written()
+            raise UnsupportedError(f"{self.label(i)} {what}: its weights cannot be measured")
+        order = dense_layout(weight)
+        if order is None:
+            weight = weight.contiguous()
+            order = c_order(weight.shape)
+        return Weight(weight, weight.data_ptr(), DTYPES[weight.dtype], order)
+
+    def copied(
+        self, i: int, array: Tensor, axes: Sequence[int], backwards: Sequence[bool]
+    ) -> tuple[Tensor, int]:
         with torch.no_grad():
-            for tensor, mine, by in permuted.values():
-                tensor.copy_(mine.permute(sorted(range(len(by)), key=by.__getitem__)))
-    return norm
+            copy = array.permute(*axes).contiguous()
+        return copy, copy.data_ptr()
 
-
-class _InCopies(Rows):
-    """The rows of gradients, some of which are clipped in a permuted copy."""
-
-    __slots__ = ("_permuted", "_seen")
-
-    def __init__(self, seen: Gradients, permuted: dict[int, tuple[Tensor, Tensor, list[int]]]):
-        for name in Rows.__slots__:
-            setattr(self, name, getattr(seen, name))
-        self._seen = seen
-        self._permuted = permuted
-
-    def nonfinite(self, result: Any) -> NonFinite:
-        found = self._seen.nonfinite(result)
-        if result.first_tensor not in self._permuted:
-            return found
-        _, mine, by = self._permuted[result.first_tensor]
-        return by_unit.unpermuted(found, result.first_element, mine.shape, by)
+    def put_back(self, array: Tensor, copy: Tensor, axes: Sequence[int]) -> None:
+        with torch.no_grad():
+            array.copy_(copy.permute(*axes))
