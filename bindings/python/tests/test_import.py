@@ -1,9 +1,11 @@
 """Importing the package: what it needs, what it loads, and what it shows."""
 
+import ast
 import inspect
 import subprocess
 import sys
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +132,34 @@ def test_threads_are_counted_and_set():
         with pytest.raises(kind, match=r"count must be an integer"):
             gradclip.set_num_threads(count)
     assert gradclip.get_num_threads() == before
+
+
+def imported(path, package):
+    """The modules of the package that a module needs when it is imported itself."""
+    home = path.relative_to(package.parent).with_suffix("").parts
+    statements = list(ast.parse(path.read_text()).body)
+    for statement in statements:
+        if isinstance(statement, ast.If) and "TYPE_CHECKING" not in ast.unparse(statement.test):
+            statements += statement.body
+        if not isinstance(statement, ast.ImportFrom) or not statement.level:
+            continue
+        base = home[: len(home) - statement.level]
+        module = (*base, *(statement.module or "").split(".")) if statement.module else base
+        names = [module, *((*module, alias.name) for alias in statement.names)]
+        for name in names:
+            file = package.parent.joinpath(*name)
+            for found in (file.with_suffix(".py"), file / "__init__.py"):
+                own = found.name == "__init__.py" and found.parent in path.parents
+                if found.exists() and not own:
+                    yield found
+
+
+def test_no_two_modules_import_each_other():
+    package = Path(gradclip.__file__).parent
+    needs = {path: set(imported(path, package)) for path in package.rglob("*.py")}
+    assert sum(map(len, needs.values())) > 200
+    while needs:
+        free = {path for path, others in needs.items() if not others & needs.keys()}
+        assert free, f"in a circle, or behind one: {sorted(path.name for path in needs)}"
+        for path in free:
+            del needs[path]

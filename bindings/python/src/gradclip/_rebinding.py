@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 
 class Place(NamedTuple):
@@ -43,15 +42,10 @@ class Rebinding:
             if vars(place.holder).get(place.name) is place.new:
                 setattr(place.holder, place.name, old)
 
-    def __enter__(self) -> Rebinding:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.undo()
 
     def __repr__(self) -> str:
@@ -68,5 +62,7 @@ def held_in(package: str | None, functions: Mapping[int, Any]) -> list[Place]:
             continue
         # The dictionary, because asking a lazy module for a name would load it.
         held: dict[str, Any] = dict(getattr(module, "__dict__", {}))
-        found += [Place(module, name, functions[id(x)]) for name, x in held.items() if id(x) in functions]
+        found += [
+            Place(module, name, functions[id(x)]) for name, x in held.items() if id(x) in functions
+        ]
     return found

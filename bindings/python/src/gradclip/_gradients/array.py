@@ -31,7 +31,7 @@ ITEMSIZES = {
     ffi.GRADCLIP_F16: 2,
     ffi.GRADCLIP_BF16: 2,
 }
-_FORMATS = {"f": ffi.GRADCLIP_F32, "d": ffi.GRADCLIP_F64, "e": ffi.GRADCLIP_F16}
+FORMATS = {"f": ffi.GRADCLIP_F32, "d": ffi.GRADCLIP_F64, "e": ffi.GRADCLIP_F16}
 _NATIVE = ("@", "=", "<" if sys.byteorder == "little" else ">")
 _FOREIGN = (">", "!") if sys.byteorder == "little" else ("<",)
 
@@ -125,10 +125,10 @@ def _buffer(array: Any, label: str, writable: bool) -> Block | None:
 
 
 def _dtype_of_format(text: str, array: Any, label: str) -> int | None:
-    if text[:1] in _FOREIGN and text[1:] in _FORMATS:
+    if text[:1] in _FOREIGN and text[1:] in FORMATS:
         dtype = _dtype_name(array, f"format {text!r}")
         raise TypeError(f"{label} is not in this machine's byte order ({dtype})")
-    return _FORMATS.get(text[1:] if text[:1] in _NATIVE else text)
+    return FORMATS.get(text[1:] if text[:1] in _NATIVE else text)
 
 
 # ------------------------------------------------------------------ DLPack --

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from array import array
 from ctypes import (
     PYFUNCTYPE,
     Structure,

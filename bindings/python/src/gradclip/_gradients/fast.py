@@ -19,7 +19,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from .._native import ffi
-from .array import ITEMSIZES, Block, block
+from .array import DTYPE_NAMES, ITEMSIZES, Block, block
 
 _from_buffer = c_char.from_buffer
 _dtype_of = attrgetter("dtype")
@@ -110,12 +110,7 @@ def _append(memory: Memory, address: int, length: int, dtype: int, one: Block | 
 # NumPy's dtypes in the library's terms, each looked at once. A dtype of another
 # byte order is another dtype.
 _dtypes: dict[Any, int] = {}
-_KNOWN = {
-    "float32": ffi.GRADCLIP_F32,
-    "float64": ffi.GRADCLIP_F64,
-    "float16": ffi.GRADCLIP_F16,
-    "bfloat16": ffi.GRADCLIP_BF16,
-}
+_KNOWN = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
 
 def _dtype(dtype: Any) -> int | None:

@@ -12,13 +12,12 @@ from array import array
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .._native import ffi
-from .array import DTYPE_NAMES, ITEMSIZES, block
+from .array import DTYPE_NAMES, FORMATS, ITEMSIZES, block
 from .layout import Layout
 from .rows import Table, Tensors
 from .tree import rebuild
 
-_FORMATS = {ffi.GRADCLIP_F32: "f", ffi.GRADCLIP_F64: "d", ffi.GRADCLIP_F16: "e"}
+_FORMATS = {dtype: text for text, dtype in FORMATS.items()}
 
 
 class Output(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any
 
 from .._gradients.array import forbid_resizing
@@ -40,8 +39,6 @@ class Plan:
     1.0
     """
 
-    __module__ = "gradclip"  # where users know it from
-
     def __init__(self, grads: Grads, names: Iterable[str] | None = None) -> None:
         self._tensors: Tensors | None = Tensors(grads, names, writable=True)
         forbid_resizing(self._tensors.arrays)
@@ -53,12 +50,7 @@ class Plan:
     def __enter__(self) -> Plan:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __len__(self) -> int:

@@ -72,9 +72,6 @@ class Report(NamedTuple):
         return f"{self.name!r} (gradient {self.tensor})"
 
 
-Report.__module__ = "gradclip"  # where users know it from
-
-
 class Inspection(Sequence[Report]):
     """The reports on all gradients, in the order given. print() it to see what is wrong.
 
@@ -83,8 +80,6 @@ class Inspection(Sequence[Report]):
         norm_type: the order of the norms.
         nonfinite: the NaNs and infinities of all gradients, a NonFinite.
     """
-
-    __module__ = "gradclip"  # where users know it from
 
     def __init__(
         self,

@@ -106,8 +106,7 @@ class _Weights:
         self._tensors = tensors
         self._held = held
         self._array_of_leaf = {held.place(i): i for i in range(len(held.arrays))}
-        self._leaf_of = matched(
-            "weights", tensors.places, tensors.keys, held.keys)
+        self._leaf_of = matched("weights", tensors.places, tensors.keys, held.keys)
 
     def label(self, i: int) -> str:
         return self._tensors.label(i)

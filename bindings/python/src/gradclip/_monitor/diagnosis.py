@@ -33,9 +33,6 @@ class Culprit(NamedTuple):
     step: int
 
 
-Culprit.__module__ = "gradclip"  # where users know it from
-
-
 class Spike(NamedTuple):
     """A step whose norm was at least 5 times the level of the run before it.
 
@@ -58,9 +55,6 @@ class Spike(NamedTuple):
     grown_to: float
 
 
-Spike.__module__ = "gradclip"
-
-
 class Diagnosis:
     """Where a run went wrong: its first step with NaN or infinite gradients. print() it.
 
@@ -74,8 +68,6 @@ class Diagnosis:
             first of them is where it began.
         norms: step and total norm of the last steps before.
     """
-
-    __module__ = "gradclip"  # where users know it from
 
     def __init__(
         self,

@@ -112,8 +112,6 @@ class Monitor(Recorder):
     (5.0, 0.2, 1)
     """
 
-    __module__ = "gradclip"  # where users know it from
-
     def __init__(
         self,
         max_norm: Any,

@@ -7,7 +7,6 @@ import operator
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._choosers.chooser import Measured, decide
@@ -31,8 +30,6 @@ _ENOUGH = 100  # steps before a Monitor says that it clips most of them
 class MonitorWarning(UserWarning):
     """What a Monitor warns of: once for each cause."""
 
-    __module__ = "gradclip"  # where users know it from
-
 
 class Step(Norm):
     """What Monitor.clip_ returns: the norm before clipping, a Norm, and what became of the step.
@@ -44,8 +41,6 @@ class Step(Norm):
             left as they are), or the chooser says so.
         learning_rate, loss: as given.
     """
-
-    __module__ = "gradclip"
 
     __slots__ = ("learning_rate", "loss", "max_norm", "skip", "step")
 
@@ -141,12 +136,7 @@ class Recorder:
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -370,11 +360,10 @@ def _step_of(
     found: NonFinite,
 ) -> Step:
     done = Step(norm)
-    done.clip_coef = norm.clip_coef
+    for name in Norm.__slots__:
+        setattr(done, name, getattr(norm, name))
     done.clipped = norm.clipped and not skip
-    done.factor = norm.factor
     done.nonfinite = found
-    done.tensor_norms = norm.tensor_norms
     done.step = step
     done.max_norm = max_norm
     done.skip = skip

@@ -23,24 +23,11 @@ class Monitor(Recorder):
     Args:
         parameters: a model, its named_parameters(), parameters, an optimizer, ..., as for
             clip_grad_norm_.
-        max_norm: the largest norm allowed, >= 0 (infinity: only watch), or a chooser, as for
-            gradclip.Monitor.
-        norm_type: as for clip_grad_norm_.
-        eps: the same; a chooser has its own.
-        nonfinite: what to do about NaNs and infinities, as for clip_grad_norm_: "leave"
-            leaves the gradients as they are, and says to skip the step. With a chooser
-            nothing else is possible.
+        max_norm: the largest norm allowed, >= 0 (infinity: only watch), or a chooser.
         optimizer: whose learning rate (that of the first group) to log.
         names: names of the parameters, one each, if the first argument does not have them.
-        log: a file for a line a step: CSV (.csv) with the columns step, grad_norm,
-            clip_coef, learning_rate, loss, nonfinite_count, first_tensor, first_element,
-            threshold and action, or JSON lines of these (.jsonl, .ndjson). The last two are a
-            chooser's: its threshold, and "pass", "clip" or "skip" for what was done with the
-            step; blank without one. Each line is written as its step ends; a file that is
-            there is gone on with.
-        tensorboard: a SummaryWriter of yours, for grad_norm, clip_coef, max_norm and
-            nonfinite_count under `tag`.
-        history: how many of the last steps to keep in memory, at 49 bytes each.
+        log: a file for a line a step: .csv, .jsonl or .ndjson.
+        The others, and more about these: as for gradclip.Monitor.
 
     Warnings, attributes and exceptions are those of gradclip.Monitor. Gradients that the
     library has no code for (on a GPU, sparse, DTensor) are measured and scaled by torch.
@@ -57,7 +44,6 @@ class Monitor(Recorder):
     (5.0, tensor([[0.6000, 0.8000]]))
     """
 
-    __module__ = "gradclip.torch"  # where users know it from
     _noun = "parameter"
 
     def __init__(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from types import TracebackType
 from typing import Any, ClassVar
 
 from torch.nn import utils
@@ -21,7 +20,7 @@ _OURS = {
 _BY_ORIGINAL: dict[int, Any] = {id(getattr(_fallback, name)): ours for name, ours in _OURS.items()}
 
 
-class Patch:
+class Patch(Rebinding):
     """What patch() has done. Leaving it as a context manager, or undo(), takes it back.
 
     Of several patches, undone in any order, the last one puts torch's functions back.
@@ -30,14 +29,15 @@ class Patch:
         missed: the names, "module.name", under which modules loaded before the
             patch hold torch's own functions (`from torch.nn.utils import
             clip_grad_norm_`), and keep using them.
+        names: those of them that were rebound instead, for everywhere=True.
     """
 
-    _rebinding: ClassVar[Rebinding | None] = None  # of the patches that hold
+    _of_torch: ClassVar[Rebinding | None] = None  # what all patches that hold have done once
     _holding: ClassVar[set[Patch]] = set()
 
     def __init__(self, everywhere: bool = False) -> None:
         if not Patch._holding:
-            Patch._rebinding = Rebinding(
+            Patch._of_torch = Rebinding(
                 [
                     Place(module, name, function)
                     for module in (utils, clip_grad)
@@ -48,33 +48,19 @@ class Patch:
             )
         Patch._holding.add(self)
         held = _holders()
-        self._elsewhere: Rebinding | None = None
-        if everywhere and held:
-            self._elsewhere = Rebinding(held, "gradclip.torch.patch")
-            held = []
-        self.missed: tuple[str, ...] = tuple(f"{p.holder.__name__}.{p.name}" for p in held)
+        super().__init__(held if everywhere else [], "gradclip.torch.patch")
+        missed = [] if everywhere else held
+        self.missed: tuple[str, ...] = tuple(f"{p.holder.__name__}.{p.name}" for p in missed)
 
     def undo(self) -> None:
         """Puts torch's functions back, if no other patch holds; calling it twice is fine.
 
         A name that somebody else has bound meanwhile stays as it is.
         """
-        if self._elsewhere is not None:
-            self._elsewhere.undo()
+        super().undo()
         Patch._holding.discard(self)
-        if not Patch._holding and Patch._rebinding is not None:
-            Patch._rebinding.undo()
-
-    def __enter__(self) -> Patch:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.undo()
+        if not Patch._holding and Patch._of_torch is not None:
+            Patch._of_torch.undo()
 
     def __repr__(self) -> str:
         if self not in Patch._holding:

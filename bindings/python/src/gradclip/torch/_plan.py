@@ -36,8 +36,6 @@ class Plan:
     tensor(10.) tensor([0.6000, 0.8000])
     """
 
-    __module__ = "gradclip.torch"  # where users know it from
-
     def __init__(self, parameters: Parameters, names: Iterable[str] | None = None) -> None:
         self._parameters, self._names = parameters_of(parameters, names)
         for i, parameter in enumerate(self._parameters):
