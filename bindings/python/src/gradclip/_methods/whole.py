@@ -262,6 +262,8 @@ def run(
         call(function, table.first, count, *arguments, options.native, result)
     else:
         call(function, table.first, outputs.first, count, *arguments, options.native, result)
+    if norms is None and not result.nonfinite_count:  # nearly always
+        return norm_of(result, ALL_FINITE)
     return found(rows, options, result, norms)
 
 

@@ -74,8 +74,8 @@ class Options:
     @property
     def native(self) -> ffi.gradclip_options | None:
         """As the library takes them; None is the default."""
-        eps, grad_scale, nonfinite = self.eps, self.grad_scale, self.nonfinite
-        if eps == _EPS and grad_scale == 1.0 and nonfinite == "leave" and not self.exact_f64:
+        nonfinite, eps, grad_scale = self.nonfinite, self.eps, self.grad_scale
+        if nonfinite == "leave" and eps == _EPS and grad_scale == 1.0 and not self.exact_f64:
             return None
         policy = _POLICIES.get(nonfinite)
         if policy is None:
