@@ -39,7 +39,7 @@ def test_carries_the_library_under_its_soname(wheel):
     with zipfile.ZipFile(wheel) as archive:
         assert archive.read("gradclip/libgradclip.so.1") == LIBRARY.read_bytes()
         names = archive.namelist()
-    assert "gradclip/py.typed" in names and "gradclip/_cli/article.py" in names
+    assert "gradclip/py.typed" in names and "gradclip/_cli/inspect.py" in names
     assert "gradclip/torch/__init__.py" in names
     assert not [name for name in names if name.startswith("tests") or "hatch_build" in name]
 
