@@ -6,6 +6,7 @@ from math import inf
 from typing import Any, ClassVar, Literal
 
 from .._native import ffi
+from .._native.call import number_of
 from .chooser import Chooser, Decision, checked_count
 
 _MODES = {"adaptive": 0, "mean": 1, "percentile": 2}
@@ -60,8 +61,7 @@ class ZClip(Chooser):
         eps: float = 1e-6,
         skip_update_on_spike: bool = False,
     ) -> None:
-        if mode not in _MODES:
-            raise ValueError(f"mode must be one of {', '.join(map(repr, _MODES))} (got {mode!r})")
+        number_of("mode", mode, _MODES)
         warmup_steps = checked_count("warmup_steps", warmup_steps)
         super().__init__(
             alpha=alpha,

@@ -11,7 +11,7 @@ from .._gradients.rows import Table, Tensors
 from .._gradients.tree import rebuild
 from .._gradients.types import Grads
 from .._native import ffi
-from .._native.call import Options, call, doubles
+from .._native.call import Options, call, doubles, number_of
 from .parts import limits_of_rows
 
 
@@ -176,8 +176,6 @@ def by_example(
     options: Options,
 ) -> PerExample:
     """summed: the arrays whose memory is in sums, as they are handed out."""
-    if rule not in _RULES:
-        raise ValueError(f"rule must be one of {', '.join(map(repr, _RULES))} (got {rule!r})")
     limits = doubles("max_norm", max_norms)
     layers = len(limits)
     norms, factors = (c_double * (examples * layers))(), (c_double * (examples * layers))()
@@ -190,7 +188,7 @@ def by_example(
         examples,
         limits,
         layers,
-        _RULES[rule],
+        number_of("rule", rule, _RULES),
         options.native,
         byref(result),
         norms,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._choosers.chooser import Measured, decide
 from .._methods.whole import clip_coef
-from .._native.call import Options
+from .._native.call import POLICIES, Options, number_of
 from .._native.errors import BadDataError
 from .._norm import NonFinite, Norm
 from .diagnosis import Culprit, Diagnosis, Trail
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 else:
     Advice = Any  # is loaded when it is asked for
 
-_POLICIES = ("leave", "propagate", "zero")
 _ENOUGH = 100  # steps before a Monitor says that it clips most of them
 
 
@@ -89,10 +88,7 @@ class Recorder:
             self._takes_loss = "loss" in inspect.signature(max_norm.feed).parameters
         else:
             self._max_norm = given_number(max_norm, "max_norm")
-        if nonfinite not in _POLICIES:
-            raise ValueError(
-                f"nonfinite must be one of {', '.join(map(repr, _POLICIES))} (got {nonfinite!r})"
-            )
+        number_of("nonfinite", nonfinite, POLICIES)
         if tensorboard is not None and not callable(getattr(tensorboard, "add_scalar", None)):
             raise TypeError(f"tensorboard must have a method add_scalar (got {tensorboard!r})")
         self._norm_type = given_number(norm_type, "norm_type")

@@ -6,6 +6,7 @@ exception's. Here only what ctypes cannot pass on at all is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ctypes import (
     ArgumentError,
     Array,
@@ -23,7 +24,7 @@ from .._norm import NonFinite, Norm
 from . import ffi
 from .errors import error_for
 
-_POLICIES = {
+POLICIES = {
     "leave": ffi.GRADCLIP_NONFINITE_LEAVE,
     "propagate": ffi.GRADCLIP_NONFINITE_PROPAGATE,
     "zero": ffi.GRADCLIP_NONFINITE_ZERO,
@@ -77,11 +78,7 @@ class Options:
         nonfinite, eps, grad_scale = self.nonfinite, self.eps, self.grad_scale
         if nonfinite == "leave" and eps == _EPS and grad_scale == 1.0 and not self.exact_f64:
             return None
-        policy = _POLICIES.get(nonfinite)
-        if policy is None:
-            raise ValueError(
-                f"nonfinite must be one of {', '.join(map(repr, _POLICIES))} (got {nonfinite!r})"
-            )
+        policy = number_of("nonfinite", nonfinite, POLICIES)
         if self.error_if_nonfinite:
             # Where there is something to raise for, nothing may be written, and
             # where there is nothing the policies do not differ.
@@ -107,6 +104,14 @@ class Options:
 def _native(eps: float, grad_scale: float, policy: int, exact_f64: bool) -> ffi.gradclip_options:
     # The library only reads options, so calls and threads can share them.
     return ffi.gradclip_options(_OPTIONS_SIZE, eps, grad_scale, policy, exact_f64)
+
+
+def number_of(name: str, word: str, numbers: Mapping[str, int]) -> int:
+    """The library's number for a word; ValueError for another than those it has one for."""
+    number = numbers.get(word)
+    if number is None:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, numbers))} (got {word!r})")
+    return number
 
 
 def real(name: str, value: Any) -> float:
