@@ -66,3 +66,9 @@ def test_minus_one_is_deepspeeds_overflow(log):
     assert same(found.norm, [1.0, math.inf, 2.0])
     assert any("DeepSpeed" in note for note in found.notes)
     assert any("1 row(s) hold a negative number" in note for note in found.notes)
+
+
+def test_commas_in_lines_of_text_make_no_table(log):
+    found = log("".join(f"step {i:,} | loss 2.5 | grad norm {15000 + i:,.1f} | lr 1e-3\n" for i in range(990, 1010)))
+    assert found.norm.tolist() == [15000.0 + i for i in range(990, 1010)]
+    assert found.step.tolist() == list(range(990, 1010))

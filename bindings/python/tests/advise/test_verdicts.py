@@ -228,3 +228,29 @@ def test_numbers_of_numpy_are_numbers(scalar):
         norms, learning_rate=scalar, was=scalar * 16, warmup=np.int64(3), next_lr=scalar * 4
     )
     assert str(given) == str(expected)
+
+
+def test_sentences_that_say_nan_are_reported_beside_the_rows(tmp_path):
+    """No row has a NaN, and "Not finite: none" would be wrong all the same."""
+    from gradclip._advise import advise_log
+    from gradclip._advise.readers import read
+
+    path = tmp_path / "run.log"
+    path.write_text("".join(
+        f"step {i} the grad norm is nan, skipping\n" if i % 50 == 7 else f"step {i} loss 2.5 grad_norm {1 + i % 7 / 8}\n"
+        for i in range(300)
+    ))  # fmt: skip
+    advice = advise_log(read(str(path)))
+    assert (advice.nan, advice.marked) == (0, 6)
+    assert "Not finite no row; 6 marks beside the rows (see Note)" in str(advice)
+    assert any(one.cause == "nonfinite" for one in advice.warnings)
+    assert advice.format == "text"
+
+
+def test_a_gnorm_alone_is_not_fairseqs_mean(tmp_path):
+    from gradclip._advise.readers import read
+
+    path = tmp_path / "run.log"
+    path.write_text("".join(f"it {i} loss 2.5 gnorm={1 + i % 7 / 8} lr=0.1\n" for i in range(30)))
+    found = read(str(path))
+    assert found.format == "text" and found.hint is None and len(found) == 30

@@ -163,6 +163,7 @@ def advise_log(
         nan=nan,
         inf=inf,
         first_nonfinite=None if first is None or not found.sampling.every else log.step_of(first),
+        marked=log.marked,
         percentiles={} if stopped else found.percentiles,
         drift=drift_words(found),
         drift_factor=found.drift.factor,

@@ -94,7 +94,8 @@ class Advice:
         warmup: how many rows were left out at the beginning; warmup_words: why.
         finite: how many rows the percentiles come from: finite, after the warm-up.
         nan, inf: how many rows are not finite. first_nonfinite: the step of the first;
-            None if there is none, or if not every step has a row.
+            None if there is none, or if not every step has a row. marked: how many marks beside
+            the rows say that a step was not finite.
         percentiles: "min", "p1", "p10", "p50", "p90", "p99", "p99.9", "max", those that
             there are rows enough for.
         drift: how the level moves, in words; drift_factor: by which factor.
@@ -131,6 +132,7 @@ class Advice:
     nan: int
     inf: int
     first_nonfinite: int | None
+    marked: int
     percentiles: dict[str, float]
     drift: str
     drift_factor: float

@@ -57,6 +57,9 @@ def _diverged(found: Findings) -> list[Warned]:
 def _nonfinite(found: Findings) -> list[Warned]:
     log = found.log
     bad = int(np.sum(~np.isfinite(log.norm)))
+    if not bad and log.marked:
+        text = f"{log.marked} mark(s) in the log say that a step was not finite"
+        return [Warned("nonfinite", f"{text}: clipping cannot repair NaN, skip the step")]
     if not bad:
         return []
     text = f"{bad} norm(s) are not finite: clipping cannot repair NaN, skip the step"

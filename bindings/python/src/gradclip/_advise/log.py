@@ -49,6 +49,7 @@ class Log:
         taken: which columns (patterns, tags) were taken, and why, in words.
         notes: what else is to be known of the reading: lines left out, a cut-off end.
         unread: how many rows could not be read, though they may hold a norm; they are none here.
+        marked: how many marks in it, such as sentences, say that a step without a row was not finite.
         hint: what the format says about its rows, if it does.
         after_clipping: whether the column's own name says that.
     """
@@ -69,6 +70,7 @@ class Log:
     taken: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unread: int = 0
+    marked: int = 0
     hint: Rows | None = None
     after_clipping: bool = False
 

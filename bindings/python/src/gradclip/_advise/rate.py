@@ -45,10 +45,16 @@ def rate_of(log: Log, rows: Places, norm: Array, told: float | None) -> Rate:
         return Rate(low, low, low * float(np.median(norm)), "from the log")
     return Rate(
         float(np.median(rates)),
-        float(np.percentile(rates, _PEAK)),
+        _peak(rates),
         float(np.median(rates * norm, overwrite_input=True)),
         f"from the log, where it goes from {low:.3g} to {high:.3g}",
     )
+
+
+def _peak(rates: Array) -> float:
+    """The highest of the rates, but for those that stand above the others for a few steps."""
+    level = float(np.percentile(rates, _PEAK))
+    return float(np.max(rates, where=rates <= 1.05 * level, initial=level))
 
 
 def for_next(rate: Rate, next_lr: float) -> float | None:

@@ -17,6 +17,7 @@ TIMES = 3.0
 LOOP = "log, advise, run with the new max_norm, and advise again on the new log"
 # AutoClip's own percentile (Seetharaman et al. 2020): 10.
 _REGULARISER = "p10"
+_NET_FAILS = "a third of the learning rate: a safety net catches single steps only"
 _MANY_SPIKES = 0.01  # of the rows: from here on p99 is the spikes' own level
 _DWARFS = 3.0  # times the median are the norms of the beginning: then they dwarf it
 # A rate up to which no more is asked for than noise in the rates.
@@ -92,7 +93,7 @@ def _leave(asked: Asked) -> Recommendation:
         None,
         None,
         f"no step stands out, and {CALLED[asked.family]} would undo most of what a max_norm does",
-        if_it_fails="lower the learning rate to a third: a safety net catches single steps, no more",
+        if_it_fails=_NET_FAILS,
     )
 
 
@@ -133,14 +134,14 @@ def _net(found: Findings, verdict: str) -> Recommendation:
             "AutoClip(percentile=99)",
             "no fixed value fits: the norm drifts; use AutoClip, which follows it and shortens "
             "about one step in a hundred",
-            if_it_fails="lower the learning rate: a safety net catches single steps, no more",
+            if_it_fails=_NET_FAILS,
         )
     return Recommendation(
         intent,
         value,
         None,
-        f"{reason}; the other steps stay as they are",
-        if_it_fails="lower the learning rate to a third: a safety net catches single steps, no more",
+        reason,
+        if_it_fails=_NET_FAILS,
     )
 
 
@@ -151,15 +152,15 @@ def net_level(found: Findings) -> tuple[float, str]:
         plain = np.delete(found.norm, np.searchsorted(found.settled, found.spikes.rows))
         part = spikes / len(found.settled)
         return float(np.percentile(plain, 99)), (
-            f"shortens the spikes, {part:.1%} of the rows: p99 of the rows without them"
+            f"shortens the spikes, {part:.1%} of the rows (p99 of the norms without them)"
         )
     if found.drifts:
         return found.percentiles["p99"], (
-            "p99 of all; the norms drift, so it is loose where they are low"
+            "shortens few steps (p99 of all norms), and the fewer the lower they are: they drift"
         )
     if found.sampling.rows == "averaged":
-        return found.percentiles["p99"], "p99 of means: single steps reach higher"
-    return found.percentiles["p99"], "p99: shortens one step in a hundred"
+        return found.percentiles["p99"], "shortens more than one step in a hundred: p99 of means, and single steps reach higher"
+    return found.percentiles["p99"], "shortens one step in a hundred (p99 of the norms), and no other"
 
 
 def _regulariser(found: Findings, verdict: str) -> Recommendation:
@@ -186,9 +187,9 @@ def _next_rate(found: Findings, asked: Asked, times: float) -> Recommendation:
     kept = found.force is not None and found.force.clipped > 0.5
     if kept:  # steps are of one length already: the same length again
         times = 1.0
-    what = f"{times:g} times as long as" if times > 1 else "as long as"
+    what = f"longer than {times:g} times" if times > 1 else "longer than"
     factor = f"{times:g}*" if times > 1 else ""
-    reason = f"no step is over {what} the median step of this log ({factor}lr*p50/next_lr)"
+    reason = f"no step is {what} the median step of this log ({factor}lr*p50/next_lr)"
     if asked.family is None:
         reason += ". This is for SGD: with Adam say --optimizer adam"
     third = asked.next_lr / 3
@@ -300,6 +301,8 @@ def next_of(found: Findings, verdict: str) -> str:
             "make a pilot run at a tenth of the rate, and compare: gradclip advise THIS_LOG --pilot "
             "PILOT_LOG. If they end alike, this run was not lost"
         )
+    if verdict == "too short" and found.sampling.rows == "epoch":
+        return "log the norm of every step (gradclip.Monitor does): a row an epoch is too few"
     if verdict == "too short":
         return "run on, to 100 steps after the warm-up at least; 1000 are better"
     if verdict == "loss scale":

@@ -133,6 +133,10 @@ def _statistics(advice: Advice) -> list[str]:
             first = f"; the first at step {advice.first_nonfinite}"
         text = f"{advice.nan} NaN, {advice.inf} infinite{first}"
     else:
+        text = "no row"
+    if advice.marked:
+        text += f"; {_count(advice.marked, 'mark')} beside the rows (see Note)"
+    elif not (advice.nan or advice.inf):
         text = "none"
     out += labelled("Not finite", text)
     if advice.percentiles:

@@ -12,6 +12,7 @@ import numpy as np
 from ..log import Log, LogError
 from .blocks import edges_of, numbers_of, values_of
 from .columns import Columns, choose, only_value
+from .dialects import NORM as NORM_IN_TEXT
 from .records import log_of
 from .numbers import decimal_comma, has_decimal_commas, number, step_number
 from .rows import KINDS, LR, NORM, SKIPPED, SKIPPED_BY, STEP, Rows, skipped, tensor_row
@@ -34,6 +35,8 @@ def looks_like(head: str) -> bool:
         return True
     if any(number(cell) is not None or "=" in cell or ": " in cell for cell in first):
         return False
+    if NORM_IN_TEXT.search(lines[0]):
+        return False  # "grad norm 15,968.2": a comma in a number
     if any(len(cells) != len(first) for cells in rest):
         return False
     # Words between blanks make a table only if there are numbers under all of them.

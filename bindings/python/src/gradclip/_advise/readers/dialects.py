@@ -139,7 +139,7 @@ DIALECTS = (
     ),
     Dialect(
         "fairseq",
-        re.compile(r"gnorm['\"]?[=: ]"),
+        re.compile(rf"train_inner|num_updates{_ANY}gnorm['\"]?[=: ]"),
         field("gnorm"),
         (field(r"num_updates"),),
         "averaged",

@@ -18,6 +18,7 @@ from .source import Source
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PREFIX = re.compile(r"[\w./]*\Z")
+_CLOSING = re.compile(r"[^()]{0,40}\)")  # the rest of a repr: "]), dtype=float32)"
 _GROUPS = {"norm": NORM, "step": STEP, "lr": LR, "learning_rate": LR, "loss": LOSS}
 
 
@@ -30,8 +31,9 @@ def read(source: Source) -> Log:
         if dialect is None:
             recent.append(line)
         else:
-            rows, notes = _read(source, line, lines, dialect, recent)
+            rows, notes, marked = _read(source, line, lines, dialect, recent)
             return rows.log(
+                marked=marked,
                 source=source.name,
                 format=f"text as {dialect.name} prints it" if dialect.name != "text" else "text",
                 taken=[
@@ -105,7 +107,7 @@ def _dialect_of(line: str) -> Dialect | None:
 
 def _read(
     source: Source, first: str, lines: Iterator[str], dialect: Dialect, recent: Iterable[str]
-) -> tuple[Rows, list[str]]:
+) -> tuple[Rows, list[str], int]:
     rows = Rows([True] * len(KINDS))
     wanted = _norms_of(first, dialect.norm)[0].name
     numbering = _Numbering(dialect.steps)
@@ -151,7 +153,7 @@ def _read(
             was, marked = marked, dialects.MARK.match(line, found.end()) is not None
             marks += marked and not was and math.isfinite(norm)
         line = following
-    return rows, _notes(source, cut, summaries, sentences, marks)
+    return rows, _notes(source, cut, summaries, sentences, marks), sentences + marks
 
 
 class _Numbering:
@@ -222,7 +224,8 @@ def _norms_of(line: str, pattern: re.Pattern[str]) -> list[_Named]:
         name = _name(line, match)
         role = role_of(re.sub(r"[()\[\]]", "", name))
         known = role is not None and role.kind == "norm"
-        shown = (_before(line, match.start()) + match[0])[:60]
+        closing = _CLOSING.match(line, match.end()) if "(" in match[0] else None
+        shown = (_before(line, match.start()) + match[0] + (closing[0] if closing else ""))[:80]
         rank = role.rank if role is not None and known else 3
         after = role is not None and known and role.after_clipping
         found.append(_Named(rank, match.start(), name, shown, after))
