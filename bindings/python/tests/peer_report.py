@@ -6,6 +6,7 @@ test has just seen it do. With GRADCLIP_PEER_RECORD set (tests/peers.sh) a sessi
 them in that file as JSON.
 
     python peer_report.py RECORDS_DIR REPORT.md NAME...
+    python peer_report.py --only RECORDS_DIR REPORT.md NAME...   # leaves the other rows as they are
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 try:
     import pytest
@@ -44,6 +47,7 @@ class Record:
     comparisons: list[Comparison] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     machine: dict[str, str] = field(default_factory=dict)
+    day: str = field(default_factory=lambda: time.strftime("%Y-%m-%d", time.gmtime()))
 
 
 def relative(ours: Any, theirs: Any, tiny: float = 0.0) -> float:
@@ -128,8 +132,11 @@ def _processor() -> str:
 # ------------------------------------------------------------------- reporting --
 
 
-def report(records: list[Record], missing: list[str]) -> str:
+def report(records: list[Record], missing: list[str], page: str = "") -> str:
+    """The page; rows and sections of `page` stay where there is no record."""
     machine = records[0].machine
+    kept = dict.fromkeys(re.findall(r"^\| (\w+) \| .*\| \d{4}-\d\d-\d\d \|$", page, flags=re.M))
+    fresh = {record.peer: record for record in records}
     lines = [
         "# Live comparisons",
         "",
@@ -139,14 +146,17 @@ def report(records: list[Record], missing: list[str]) -> str:
         "largest of all elements of all cases; of a float16 or bfloat16 element it is mostly its",
         "own rounding.",
         "",
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}; {machine['processor']}; "
-        f"Python {machine['Python']}; libgradclip {machine['libgradclip']}, "
-        f"{machine['kernels']} kernels.",
+        f"{machine['processor']}; Python {machine['Python']}; libgradclip "
+        f"{machine['libgradclip']}, {machine['kernels']} kernels.",
         "",
-        "| peer | versions | tests | cases compared | seconds | verdict |",
-        "|---|---|---|---|---|---|",
+        "| peer | versions | tests | cases compared | seconds | verdict | day |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for record in records:
+    for name in kept | dict.fromkeys(fresh):
+        if name not in fresh:
+            lines += re.findall(rf"^\| {name} \| .*$", page, flags=re.M)[:1]
+            continue
+        record = fresh[name]
         versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
         cases = sum(comparison.cases for comparison in record.comparisons)
         tests = f"{record.tests['passed']} passed"
@@ -154,9 +164,15 @@ def report(records: list[Record], missing: list[str]) -> str:
             f", {record.tests[kind]} {kind}" for kind in ("failed", "skipped") if record.tests[kind]
         )
         cells = [record.peer, versions, tests, cases, f"{record.seconds:.0f}", verdict(record)]
+        cells.append(record.day)
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines += [f"| {name} | | | | | **did not run** |" for name in missing]
-    for record in records:
+    lines += [f"| {name} | | | | | **did not run** | |" for name in missing]
+    for name in kept | dict.fromkeys(fresh):
+        if name not in fresh:
+            found = re.search(rf"^## {name}$.*?(?=^## |\Z)", page, flags=re.M | re.S)
+            lines += ["", found[0].rstrip()] if found else []
+            continue
+        record = fresh[name]
         if not record.comparisons and not record.findings:
             continue
         lines += ["", f"## {record.peer}", ""]
@@ -167,7 +183,8 @@ def report(records: list[Record], missing: list[str]) -> str:
                 for c in sorted(record.comparisons, key=lambda c: c.what)
             ]
         if record.findings:
-            lines += ["", "What it does otherwise, as these tests see it do:", ""]
+            lines += [""] if record.comparisons else []
+            lines += ["What it does otherwise, as these tests see it do:", ""]
             lines += [f"* {sentence}" for sentence in record.findings]
     return "\n".join(lines) + "\n"
 
@@ -179,7 +196,7 @@ def verdict(record: Record) -> str:
     return "agrees" if within else "**differs**"
 
 
-def main(records: Path, target: Path, names: list[str]) -> None:
+def main(records: Path, target: Path, names: list[str], only: bool) -> None:
     found, missing = [], []
     for name in names:
         path = records / f"{name}.json"
@@ -191,9 +208,11 @@ def main(records: Path, target: Path, names: list[str]) -> None:
         found.append(Record(**loaded))
     if not found:
         sys.exit(f"no records in {records}")
-    target.write_text(report(found, missing))
+    page = target.read_text() if only else ""
+    target.write_text(report(found, missing, page))
     print(f"wrote {target.resolve()}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    arguments = [argument for argument in sys.argv[1:] if argument != "--only"]
+    main(Path(arguments[0]), Path(arguments[1]), arguments[2:], "--only" in sys.argv)

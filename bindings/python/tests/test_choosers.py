@@ -10,13 +10,12 @@ import threading
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 
+import gradclip
 import numpy as np
 import pytest
+from gradclip import AdaGC, AutoClip, SkipStep, ZClip
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import gradclip
-from gradclip import AdaGC, AutoClip, SkipStep, ZClip
 
 KINDS = [AutoClip, ZClip, AdaGC, SkipStep]
 NORMS = np.exp(np.random.default_rng(7).normal(size=400)).tolist()

@@ -6,14 +6,13 @@ from array import array
 
 import clip as oracle
 import formats
+import gradclip
 import ml_dtypes
 import numpy as np
 import pytest
+from gradclip import Accumulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import gradclip
-from gradclip import Accumulator
 
 FORMATS = {
     np.dtype("f4"): formats.F32,
@@ -121,7 +120,9 @@ def test_orders_in_memory_and_scalars():
     for first, second in ((x, y), (x.T, y.T), (x[::-1, ::-1], y[::-1, ::-1])):
         accumulator = Accumulator(exact_f64=True)
         accumulator.add_difference([first, np.array(3.0)], [second, np.array(-1.0)])
-        assert accumulator.finish() == gradclip.get_total_norm([x - y, np.array(4.0)], exact_f64=True)
+        assert accumulator.finish() == gradclip.get_total_norm(
+            [x - y, np.array(4.0)], exact_f64=True
+        )
 
 
 def test_the_same_pair_counts_once_and_nothing_is_written():
@@ -145,7 +146,11 @@ def bytes_like(made):
     "tensors, minus, message",
     [
         ([np.zeros(2)], [], r"minus must be as many .*: 1 \(got 0\)"),
-        ([np.zeros(2)], [np.zeros(3)], r"minus of grads\[0\] must have its shape \(2,\) \(got \(3,\)\)"),
+        (
+            [np.zeros(2)],
+            [np.zeros(3)],
+            r"minus of grads\[0\] must have its shape \(2,\) \(got \(3,\)\)",
+        ),
         ({"w": np.zeros(2)}, {"w": np.zeros((2, 1))}, r"minus of grads\[0\] \('w'\)"),
         ({"w": np.zeros(2)}, {"v": np.zeros(2)}, "minus has none for the gradient 'w'"),
         ([np.zeros(2), None], [np.zeros(2), np.zeros(2)], "minus must have None where"),

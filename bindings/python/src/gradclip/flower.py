@@ -13,8 +13,8 @@ integer arrays, and leave about every second clipped update a little above the l
 * arrays of integers and booleans are counters: not part of the norm, and handed on as they are.
 
 The norm is that of the differences, each rounded to float64 once, and their squares summed
-exactly: the same bits on every machine, on the server and for whoever checks it. No copy of all
-differences is made. The functions may be called from several threads, on different lists.
+exactly: the same bits on every machine, on the server and for whoever checks it. No copy of the
+model is made for it. The functions may be called from several threads, on different lists.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ def clip_update(
         _drop(bad, bases[bad])
         return ClippedUpdate(_scaled(arrays, bases, 0.0), norm, 0.0, True)
     if norm * _ABOVE <= clipping_norm:
-        kept = [x if y is None else x.astype(_type(x, y), copy=False) for x, y in zip(arrays, bases)]
+        kept = [
+            x if y is None else x.astype(_type(x, y), copy=False) for x, y in zip(arrays, bases)
+        ]
         return ClippedUpdate(kept, norm, 1.0, False)
     factor = _factor(clipping_norm, norm)
     if norm > 2.0**1000:  # the limit over what float64 may not hold
@@ -281,9 +283,7 @@ def _check(
 ) -> None:
     limit = float(clipping_norm)
     if not (limit == 0 or limit >= _SMALLEST):
-        raise ValueError(
-            f"clipping_norm must be 0 or a number >= 2**-1022 (got {clipping_norm!r})"
-        )
+        raise ValueError(f"clipping_norm must be 0 or a number >= 2**-1022 (got {clipping_norm!r})")
     if len(arrays) != len(bases):
         raise ValueError(f"there are {len(arrays)} arrays for {len(bases)} of the model")
     for i, (array, base) in enumerate(zip(arrays, bases)):

@@ -24,6 +24,7 @@ PAGES = {
     "bindings/python/README.md": 10,
     "docs/methods.md": 3,
     "docs/python.md": 16,
+    "docs/choosers.md": 4,
     "docs/choosing-max-norm.md": 5,
     "docs/zh-CN.md": 4,
 }
