@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 extern float **grads;
-extern size_t *lengths, count;
+extern size_t *lengths, count, i;
 extern gradclip_tensor *tensors;
 extern double max_norm, loss_scale, loss, learning_rate, *tensor_norms, *tensor_coefs;
 extern gradclip_status status;
