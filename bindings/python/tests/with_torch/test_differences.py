@@ -1,4 +1,4 @@
-"""Where gradclip.torch differs from torch on purpose; docs/python.md lists the same."""
+"""Where gradclip.torch differs from torch on purpose; docs/coming-from.md lists the same."""
 
 import math
 import warnings

@@ -23,8 +23,10 @@ PAGES = {
     "README.md": 2,
     "bindings/python/README.md": 10,
     "docs/methods.md": 3,
-    "docs/python.md": 16,
     "docs/choosers.md": 4,
+    "docs/coming-from.md": 2,
+    "docs/offload.md": 2,
+    "docs/python.md": 13,
     "docs/choosing-max-norm.md": 5,
     "docs/zh-CN.md": 4,
 }

@@ -1,6 +1,6 @@
 """Random lists of gradients, against torch's own functions on the same values in float64.
 
-torch's float32 norms are off by more than what is tested here (see docs/python.md);
+torch's float32 norms are off by more than what is tested here (see docs/coming-from.md);
 in float64 they are right to a few units in the last place.
 """
 
