@@ -1,4 +1,5 @@
-"""Puts the shared library into the wheel, and its sources into the sdist.
+"""Puts the shared library into the wheel, and its sources into the sdist; and makes the links of
+README.md absolute in the package's metadata.
 
 The library is the one named by GRADCLIP_PREBUILT, or what `make lib` builds from
 its sources: those of the checkout that this package lies in, or those that the
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 BUILT = Path("build", "lib", "libgradclip.so")
 # What `make lib` needs, and Tests: the package manifest names the Swift tests, and
@@ -54,6 +56,26 @@ def machine_of(platform: str, own: str | None) -> str:
                 words += own.split()[2:]  # this Python's
             return " ".join(word for word in words if word)
     raise ValueError(f"GRADCLIP_WHEEL_PLATFORM is no platform tag that is known (got {platform})")
+
+
+def with_absolute_links(readme: str, source: str) -> str:
+    """README.md as an index shows it, where nothing lies beside it: its links lead to the
+    repository at `source`."""
+
+    def absolute(link: re.Match[str]) -> str:
+        path = os.path.normpath(os.path.join("bindings/python", link[1]))
+        return f"]({source}/blob/main/{path}{link[2] or ''})"
+
+    return re.sub(r"\]\((?!\w+:|#)([^)#]+)(#[^)]*)?\)", absolute, readme)
+
+
+class ReadmeHook(MetadataHookInterface):
+    def update(self, metadata: dict[str, Any]) -> None:
+        text = Path(self.root, "README.md").read_text(encoding="utf-8")
+        metadata["readme"] = {
+            "content-type": "text/markdown",
+            "text": with_absolute_links(text, metadata["urls"]["Source"]),
+        }
 
 
 class LibraryHook(BuildHookInterface):  # type: ignore[type-arg]

@@ -2,6 +2,7 @@
 
 import email
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +13,7 @@ import pytest
 from conftest import CHECKOUT
 from other_machines import of_linux, of_macos, of_windows
 
+import gradclip
 from gradclip._native import ffi
 
 PROJECT = Path(__file__).parents[1]
@@ -42,6 +44,39 @@ def test_carries_the_library_under_its_soname(wheel):
     assert "gradclip/py.typed" in names and "gradclip/_cli/inspect.py" in names
     assert "gradclip/torch/__init__.py" in names
     assert not [name for name in names if name.startswith("tests") or "hatch_build" in name]
+
+
+def test_its_links_lead_somewhere_from_an_index(wheel):
+    """Absolute, and to files that the repository has; the addresses are those of the project."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL"))
+    assert {"Source", "Documentation", "Changelog", "Issues"} <= set(urls)
+    assert all(url.startswith(urls["Source"]) for url in urls.values())
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    readme = (PROJECT / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]*)\)", metadata.get_payload())
+    assert len(links) == len(re.findall(r"\]\([^)]*\)", readme)) >= 5
+    for link in links:
+        before, _, path = link.partition(f"{urls['Source']}/blob/main/")
+        assert not before and path, link
+        if (CHECKOUT / "docs").exists():
+            assert (CHECKOUT / path.partition("#")[0]).exists(), link
+
+
+def test_says_how_far_it_is_and_where_it_runs(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    classifiers = metadata.get_all("Classifier")
+    assert metadata["Version"] == gradclip.__version__
+    stable = [c for c in classifiers if c.startswith("Development Status")]
+    assert stable == ["Development Status :: 5 - Production/Stable"]
+    for minor in range(11, 15):
+        assert f"Programming Language :: Python :: 3.{minor}" in classifiers
+    assert any(c.startswith("Programming Language :: Python :: Free Threading") for c in classifiers)
+    assert metadata.get_all("Requires-Dist") and all("extra ==" in r for r in metadata.get_all("Requires-Dist"))
 
 
 def test_carries_the_licence(wheel):
