@@ -89,7 +89,7 @@ def test_options(tmp_path, capsys):
     assert "total_norm 5, norm_type 1" in out and "... and 2 more" in out
     _, out, _ = run(capsys, path, "--json", "--norm-type", "inf")
     told = json.loads(out)
-    assert told["total_norm"] == 4 and told["norm_type"] == "inf"
+    assert told["total_norm"] == 4 and told["norm_type"] == "Infinity"
     assert [one["name"] for one in told["gradients"]] == ["a", "b", "c"]
     status, _, err = run(capsys, path, "--norm-type", "nan")
     assert status == 2 and err.startswith("gradclip: norm_type")

@@ -34,7 +34,7 @@ def advise(
     clip_coef: Iterable[float] | None = None,
     was: float | Iterable[float] | None = None,
     skipped: Iterable[bool] | None = None,
-    pilot: Mapping[str, Any] | None = None,
+    pilot: Mapping[str, Iterable[float]] | None = None,
     tensor_norms: Mapping[str, Iterable[float]] | None = None,
     rows: Rows | None = None,
     warmup: int | None = None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
+
+from .._json import plain
 
 # What a row of the log stands for. "every": each optimizer step has one; "sampled":
 # one step of several was kept; "averaged": the mean over several steps; "thinned":
@@ -81,7 +82,7 @@ class Replayed:
     last: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Advice:
     """What a log of gradient norms says about max_norm. print() it for the screen.
 
@@ -179,10 +180,14 @@ class Advice:
         """Whether the run that wrote the log is lost, as far as one can tell."""
         return self.verdict in ("diverged", "lost", "looks lost")
 
+    def __repr__(self) -> str:
+        answer = "none" if self.answer is None else f"{self.answer.intent}, max_norm {self.max_norm}"
+        return f"<gradclip.Advice of {self.rows} rows: {self.verdict}; answer: {answer}>"
+
     def to_dict(self) -> dict[str, Any]:
         """The record as plain lists, dictionaries, strings and numbers, for JSON. What is
-        not finite is None."""
-        out: dict[str, Any] = _plain(
+        not finite is the string "NaN", "Infinity" or "-Infinity"."""
+        out: dict[str, Any] = plain(
             {**asdict(self), "what_if": [w._asdict() for w in self.what_if]}
         )
         return out
@@ -194,13 +199,3 @@ class Advice:
 
 
 Advice.__module__ = "gradclip"  # where users know it from
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

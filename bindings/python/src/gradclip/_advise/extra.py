@@ -7,7 +7,7 @@ from typing import Any
 
 from .._native.errors import MissingPackageError as MissingPackageError
 
-EXTRA = "pip install 'gradclip[cli]'"
+EXTRA = "or all that the commands can use: pip install 'gradclip[cli]'"
 
 
 def require(module: str, purpose: str) -> Any:
@@ -17,5 +17,5 @@ def require(module: str, purpose: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingPackageError(
-            f"{purpose} needs the package {package}, which cannot be imported ({error}): {EXTRA}"
+            f"{purpose} needs the package {package}, which cannot be imported ({error}): pip install {package}, {EXTRA}"
         ) from error

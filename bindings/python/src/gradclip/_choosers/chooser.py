@@ -96,6 +96,9 @@ class Chooser:
 
     def __init__(self, **settings: Any) -> None:
         self._lock = allocate_lock()
+        for name, value in settings.items():
+            if hasattr(value, "item"):  # a number of numpy's, or a tensor of one element
+                settings[name] = value.item()
         self._settings = settings
         self.last: Decision | None = None
         options = ffi.gradclip_chooser_options()
@@ -212,9 +215,11 @@ class Chooser:
 
         It grows with the history: about 11 bytes a norm, up to a million of them.
         """
+        from .._json import plain
+
         return {
             "chooser": self._kind_name(),
-            "settings": dict(self._settings),
+            "settings": plain(self._settings),
             "state": binascii.b2a_base64(self.to_bytes(), newline=False).decode("ascii"),
         }
 
@@ -227,10 +232,12 @@ class Chooser:
             BadDataError: it is that of another kind of chooser, or damaged. Nothing
                 has changed then.
         """
+        from .._json import number
+
         try:
-            settings = dict(state_dict["settings"])
+            settings = {name: number(value) for name, value in state_dict["settings"].items()}
             state = binascii.a2b_base64(state_dict["state"], strict_mode=True)
-        except (TypeError, KeyError, ValueError) as error:
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise BadDataError(f"state_dict is none of a chooser's ({error!r})") from None
         self._load(state)
         self._settings = settings

@@ -1,6 +1,7 @@
 """Reads a log of gradient norms and says what it tells about max_norm: what the log is,
 how the norms are distributed, what each max_norm would have done, what is recommended for
-the run to come, and what to look at. Needs the packages of gradclip[cli].
+the run to come, and what to look at. Needs NumPy, and
+matplotlib for --plot; where rich is installed, a terminal gets colours.
 
   gradclip advise trainer_state.json
   gradclip advise run.csv --lr 0.002 --next-lr 0.2 --optimizer sgd --plot advice.png
@@ -13,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +84,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     require("numpy", "gradclip advise")
-    require("rich", "gradclip advise")
     if arguments.plot:
         require("matplotlib", "--plot")
     from .._advise import advise_log
@@ -118,8 +119,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if advice.rows else 1
 
 
+def _has_rich() -> bool:
+    try:
+        import rich  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def _show(text: str) -> None:
-    """Prints the report; on a terminal, unless NO_COLOR is set, the labels in bold."""
+    """Prints the report; on a terminal, where rich is installed and NO_COLOR is not set, with
+    the labels in bold."""
+    if not (sys.stdout.isatty() and _has_rich()):
+        print(text)
+        return
     from rich.console import Console
     from rich.text import Text
 
@@ -135,14 +148,14 @@ def _show(text: str) -> None:
 
 @contextlib.contextmanager
 def _progress(path: str) -> Iterator[Any]:
-    """A bar on standard error while a large log is read, if that is a terminal."""
+    """A bar on standard error while a large log is read, if that is a terminal and rich is there."""
+    if not (sys.stderr.isatty() and _has_rich()):
+        yield None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
     total = None
     if os.path.isfile(path):
         total = os.path.getsize(path)

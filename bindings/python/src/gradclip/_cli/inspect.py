@@ -1,6 +1,6 @@
 """Looks at saved gradients and says who is large, who is zero and who is NaN: a .npz or
 .npy file, safetensors (bfloat16 and float16 too), or a torch .pt file where torch is
-installed. Needs the packages of gradclip[cli].
+installed. Needs NumPy, and for safetensors the package of that name.
 
   gradclip inspect grads.npz
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-from typing import Any
 
 from .._advise.extra import require
 
@@ -34,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     require("numpy", "gradclip inspect")
     from .. import inspect
+    from .._json import plain
     from .saved import load
 
     grads, skipped = load(arguments.file)
@@ -46,20 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
             "gradients": [report.to_dict() for report in found],
             "skipped": skipped,
         }
-        print(json.dumps(_plain(out), indent=2, allow_nan=False))
+        print(json.dumps(plain(out), indent=2, allow_nan=False))
         return 0
     for name, why in skipped.items():
         print(f"{name!r} was left out: {why}")
     print("\n".join([*found.problems, found.summary, found.table(max(0, arguments.rows))]))
     return 0
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can say: infinities become words."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

@@ -55,8 +55,12 @@ class Report(NamedTuple):
     index: tuple[int, ...] | None  # type: ignore[assignment]  # not tuple.index
 
     def to_dict(self) -> dict[str, Any]:
-        """The attributes by name, of plain numbers and strings."""
-        return self._asdict()
+        """The attributes by name, of plain numbers, strings and lists, for JSON. What is not
+        finite is the string "NaN", "Infinity" or "-Infinity"."""
+        from .._json import plain
+
+        named: dict[str, Any] = plain(self._asdict())
+        return named
 
     def __repr__(self) -> str:
         return f"<gradclip.Report of {self._label()}: norm {self.norm:.6g}, {self.share:.1%}>"

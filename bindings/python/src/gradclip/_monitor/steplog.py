@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .._json import plain
 from .history import Row
 
 COLUMNS = Row._fields
@@ -66,7 +67,8 @@ class StepLog:
 
     def write(self, row: Row) -> None:
         if self._json:
-            self._write(json.dumps(dict(zip(self._columns, row))) + "\n")
+            line = plain(dict(zip(self._columns, row)))
+            self._write(json.dumps(line, allow_nan=False) + "\n")
         else:
             self._write(_csv(row[: len(self._columns)]))
 
@@ -158,9 +160,15 @@ def _csv(fields: tuple[Any, ...]) -> str:
 def _of_json(line: str) -> Row:
     found = json.loads(line)
     row = Row(*(found.get(name) for name in COLUMNS))
-    return row._replace(
-        step=int(row.step), grad_norm=float(row.grad_norm), clip_coef=float(row.clip_coef)
-    )
+    known = ("learning_rate", "loss", "threshold")
+    optional = {name: _number(getattr(row, name)) for name in known}
+    norm, coef = float(row.grad_norm), float(row.clip_coef)  # which reads "NaN" too
+    changed: dict[str, Any] = {**optional, "step": int(row.step), "grad_norm": norm}
+    return row._replace(clip_coef=coef, **changed)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _of_csv(fields: list[str]) -> Row:
