@@ -8,6 +8,7 @@ to the bit, with one call on the gradients as a whole.
 import math
 import os
 import random
+import warnings
 
 import torch
 import torch.distributed as dist
@@ -207,6 +208,155 @@ def pipeline_parallelism():
     torch.testing.assert_close(full(mine.grad), stages[RANK // 2] * (0.5 / total))
 
 
+# ------------------------------------------------------- all that goes by a norm of all --
+
+
+def shards(seed=7):
+    """Parameters that are sharded, and what they are as a whole."""
+    mesh = init_device_mesh("cpu", (RANKS,))
+    whole = [seeded(9, 3, seed=seed), seeded(5, seed=seed + 1)]
+    return [with_grad(distribute_tensor(grad.clone(), mesh, [Shard(0)])) for grad in whole], whole
+
+
+def same_grads(parameters, references):
+    for parameter, reference in zip(parameters, references):
+        assert full(parameter.grad).equal(reference.grad)
+
+
+def choosers():
+    """As max_norm, by their own clip_, and in a Monitor: they decide as on one rank, to the bit."""
+    gt = gradclip.torch
+    for make in (
+        lambda: gt.AutoClip(percentile=50),
+        lambda: gt.ZClip(warmup_steps=2),
+        lambda: gt.SkipStep(window=2),
+    ):
+        mine, theirs = [make() for _ in range(4)], [make() for _ in range(4)]
+        plans = {}
+        for step in range(5):
+            for i in range(4):
+                parameters, whole = shards(seed=step)
+                for parameter in parameters:
+                    parameter.grad *= 4.0 ** (step == 4)
+                alone = [with_grad(grad * 4.0 ** (step == 4)) for grad in whole]
+                for chooser, given in ((mine[i], parameters), (theirs[i], alone)):
+                    if i == 0:
+                        norm = gt.clip_grad_norm_(given, chooser).item()
+                    elif i == 1:
+                        norm = chooser.clip_(given, loss=1.0).norm
+                    elif i == 2:
+                        norm = gt.Plan(given).clip_grad_norm_(chooser, norm_type=1.0).item()
+                    else:
+                        key = chooser
+                        plans.setdefault(key, gt.Monitor(given, chooser))
+                        plans[key]._parameters = given
+                        norm = float(plans[key].clip_(loss=1.0))
+                    agree(norm)
+                same_grads(parameters, alone)
+                assert repr(mine[i].last) == repr(theirs[i].last), (mine[i].last, theirs[i].last)
+        for chooser in (mine[3], theirs[3]):
+            assert plans[chooser].step == 5
+        assert repr(plans[mine[3]].history["threshold"]) == repr(plans[theirs[3]].history["threshold"])
+    parameters, _ = shards()
+    text = "take AutoClip, ZClip or SkipStep"
+    raises(gradclip.UnsupportedError, text, gt.clip_grad_norm_, parameters, gradclip.AdaGC())
+    raises(gradclip.UnsupportedError, text, gt.AdaGC().clip_, parameters)
+    raises(gradclip.UnsupportedError, text, gt.Monitor(parameters, gradclip.AdaGC()).clip_)
+    raises(TypeError, "one of gradclip's choosers, made", gt.clip_grad_norm_, parameters, gradclip.AutoClip)
+    zero = dict(nonfinite="zero")
+    raises(gradclip.UnsupportedError, "nonfinite='zero'", gt.clip_grad_norm_, parameters, gt.AutoClip(), **zero)
+
+
+def a_monitor():
+    """Log, history and diagnosis are the same on every rank; a NaN is told with its rank."""
+    odd = RANKS - 1
+    parameters, whole = shards()
+    monitor = gradclip.torch.Monitor(parameters, 0.5, names=["weight", "bias"])
+    done = monitor.clip_(loss=1.0)
+    references = [with_grad(grad.clone()) for grad in whole]
+    assert float(done) == gradclip.torch.Monitor(references, 0.5).clip_(loss=1.0)
+    same_grads(parameters, references)
+    agree(done)
+    parameters, _ = shards()
+    monitor._parameters = parameters
+    local = parameters[0].grad.to_local()
+    before = [parameter.grad.to_local().clone() for parameter in parameters]
+    bad = 0
+    if len(local) and RANK == odd:
+        local[0, :2] = math.nan
+        bad = 2
+    everyones = [0] * RANKS
+    dist.all_gather_object(everyones, bad)
+    if sum(everyones):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", gradclip.MonitorWarning)
+            done = monitor.clip_(loss=1.0)
+        assert done.skip and done.nonfinite.rank == odd and done.nonfinite.name == "weight"
+        assert [(c.name, c.nonfinite_count) for c in monitor.culprits] == [("weight", 2)]
+        assert "'weight'" in str(monitor.diagnosis)
+        for parameter, old in zip(parameters, before):
+            assert torch.equal(torch.nan_to_num(parameter.grad.to_local()), torch.nan_to_num(old)) or RANK == odd
+    assert (monitor.step, monitor.skipped) == ((2, 1) if sum(everyones) else (1, 0))
+
+
+def a_plan():
+    """Its methods are the functions, DTensors included."""
+    gt = gradclip.torch
+    for p in (1.0, 2.0, math.inf):
+        parameters, whole = shards()
+        plan, other = gt.Plan(parameters), [with_grad(grad.clone()) for grad in whole]
+        assert plan.get_total_norm(p).equal(gt.get_total_norm([o.grad for o in other], p))
+        norm = plan.clip_grad_norm_(0.5, p)
+        assert type(norm) is torch.Tensor and norm.equal(gt.clip_grad_norm_(other, 0.5, p))
+        same_grads(parameters, other)
+        plan.clip_grads_with_norm_(0.25, torch.tensor(0.5))
+        gt.clip_grads_with_norm_(other, 0.25, torch.tensor(0.5))
+        same_grads(parameters, other)
+        plan.clip_grad_value_(0.01)
+        gt.clip_grad_value_(other, 0.01)
+        same_grads(parameters, other)
+
+
+def clipping_and_stepping():
+    """clip_and_step is clip_grad_norm_ and step(), and leaves out a step over a NaN of any rank."""
+    for max_norm in (0.5, 1e9):
+        results = []
+        for deferred in (True, False):
+            parameters, _ = shards()
+            optimizer = torch.optim.SGD(parameters, lr=0.1)
+            if deferred:
+                norm = gradclip.torch.clip_and_step(optimizer, max_norm)
+            else:
+                norm = gradclip.torch.clip_grad_norm_(parameters, max_norm)
+                optimizer.step()
+            results.append((norm, [full(parameter.detach()) for parameter in parameters]))
+        assert results[0][0].equal(results[1][0])
+        assert all(map(torch.equal, results[0][1], results[1][1]))
+    parameters, _ = shards()
+    if RANK == 0:
+        parameters[0].grad.to_local()[0] = math.inf
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+    assert not gradclip.torch.clip_and_step(optimizer, 0.5).isfinite()
+    assert all(full(parameter.detach()).eq(0).all() for parameter in parameters)
+
+
+def each_by_itself_is_refused_by_name():
+    """What goes by tensor, unit or example: the error says what takes DTensors."""
+    gt = gradclip.torch
+    parameters, whole = shards()
+    for clip in (
+        lambda: gt.adaptive_clip_grad(parameters),
+        lambda: gt.clip_by_norm_(parameters, 1.0),
+        lambda: gt.clip_by_block_rms_(parameters, 1.0),
+        lambda: gt.clip_by_group_({"all": parameters}, 1.0),
+        lambda: gt.inspect(parameters),
+    ):
+        raises(gradclip.UnsupportedError, "DTensor: ", clip)
+        raises(gradclip.UnsupportedError, "each rank's part is grad.to_local()", clip)
+    for parameter, grad in zip(parameters, whole):
+        assert full(parameter.grad).equal(grad)
+
+
 def partial_sums_go_to_torch():
     mesh = init_device_mesh("cpu", (RANKS,))
     part = DTensor.from_local(torch.full((3,), 2.0), mesh, [Partial()], run_check=False)
@@ -230,11 +380,14 @@ def errors_on_every_rank():
         (dict(norm_type=1.0), "norm_type"),
         (dict(max_norm=-1.0), "must be"),
         (dict(nonfinite="all"), "nonfinite"),
+        (dict(eps="x"), "eps"),
+        (dict(norm_type=math.nan), "norm_type"),
+        (dict(max_norm=gradclip.AdaGC()), "a chooser that decides about each tensor"),
     ):
         mine = parameters()
         arguments = dict(max_norm=1.0) | (different if RANK == odd else {})
         if RANKS > 1:
-            kind = ValueError
+            kind = (TypeError, ValueError, gradclip.UnsupportedError)
             try:
                 gradclip.torch.clip_grad_norm_(mine, **arguments)
             except kind as error:
@@ -291,6 +444,11 @@ if __name__ == "__main__":
         plain_tensors_beside_dtensors()
         expert_parallelism()
         pipeline_parallelism()
+        choosers()
+        a_monitor()
+        a_plan()
+        clipping_and_stepping()
+        each_by_itself_is_refused_by_name()
         partial_sums_go_to_torch()
         errors_on_every_rank()
         dist.barrier()

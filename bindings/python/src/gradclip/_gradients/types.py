@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, Union
 
 
@@ -12,17 +12,49 @@ class SupportsDLPack(Protocol):
     def __dlpack__(self) -> Any: ...
 
 
+class Decides(Protocol):
+    """What a chooser says of a step: see Decision."""
+
+    @property
+    def threshold(self) -> float: ...
+
+    @property
+    def clip_coef(self) -> float: ...
+
+    @property
+    def skip(self) -> bool: ...
+
+
+class Feeds(Protocol):
+    """A chooser of this package, or any object that is fed norms and decides: feed(norm), or
+    feed(norm, loss=...)."""
+
+    @property
+    def feed(self) -> Callable[..., Decides]: ...
+
+
+class WritesScalars(Protocol):
+    """A SummaryWriter: add_scalar(tag, value, step)."""
+
+    @property
+    def add_scalar(self) -> Callable[[str, float, int], object]: ...
+
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     Array: TypeAlias = ReadableBuffer | SupportsDLPack
     Grads: TypeAlias = Array | Iterable["Grads"] | Mapping[Any, "Grads"] | None
+    Limits: TypeAlias = Mapping[str, float | "Limits"]
 else:  # what typing.get_type_hints finds, which cannot follow an alias into itself
     Array = Union[bytearray, memoryview, SupportsDLPack]
     """One gradient: NumPy array, array.array, memoryview, ctypes array, DLPack producer."""
 
     Grads = Union[Array, Iterable[Any], Mapping[Any, Any], None]
     """One gradient, or any nesting of containers of gradients and None."""
+
+    Limits = Mapping[str, Any]
+    """A number for each gradient by its name, in dictionaries nested as the gradients are."""
 
 GradsT = TypeVar("GradsT", bound="Grads")
 

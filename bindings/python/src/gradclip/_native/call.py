@@ -62,15 +62,19 @@ class Options:
         exact_f64: bool = False,
         tensor_norms: bool = False,
     ) -> None:
-        self.norm_type = norm_type
+        self.norm_type: float = 2.0
         self.error_if_nonfinite = error_if_nonfinite
         self.eps = eps
         self.nonfinite = nonfinite
         self.grad_scale = grad_scale
         self.exact_f64 = exact_f64
         self.tensor_norms = tensor_norms
-        if norm_type == "inf" or norm_type == "-inf":  # as torch has it too
+        if type(norm_type) is float:
+            self.norm_type = norm_type
+        elif isinstance(norm_type, str) and norm_type in ("inf", "-inf"):  # as torch has it too
             self.norm_type = float(norm_type)
+        else:
+            self.norm_type = real("norm_type", norm_type)
 
     @property
     def native(self) -> ffi.gradclip_options | None:
@@ -78,7 +82,9 @@ class Options:
         nonfinite, eps, grad_scale = self.nonfinite, self.eps, self.grad_scale
         if nonfinite == "leave" and eps == _EPS and grad_scale == 1.0 and not self.exact_f64:
             return None
-        policy = number_of("nonfinite", nonfinite, POLICIES)
+        policy = POLICIES.get(nonfinite)
+        if policy is None:
+            policy = number_of("nonfinite", nonfinite, POLICIES)  # which refuses it
         if self.error_if_nonfinite:
             # Where there is something to raise for, nothing may be written, and
             # where there is nothing the policies do not differ.

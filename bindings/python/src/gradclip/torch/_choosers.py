@@ -53,11 +53,14 @@ class _OfParameters(_Base):
         Returns:
             The decision, with the norm before clipping in .norm.
 
+        DTensors in CPU memory have the norm of all their ranks: every rank makes the call, with
+        a chooser of its own, made alike. AdaGC, whose norms are of each tensor, takes none.
+
         Raises:
             UnsupportedError: eps, nonfinite or grad_scale is given for gradients that the
                 library cannot clip. (Without them torch measures and clips those.)
         """
-        options = Options(float(norm_type), False, eps, nonfinite, grad_scale)
+        options = Options(norm_type, False, eps, nonfinite, grad_scale)
         listed, names = parameters_of(parameters, names)
         seen = look(listed, names, options)
         of_step = None if loss is None else float(loss)

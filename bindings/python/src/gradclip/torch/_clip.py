@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import types
 import warnings
 from collections.abc import Iterable
@@ -106,7 +105,7 @@ def clip_grad_norm_(
         return _fallback.clip_grad_norm_(
             parameters, max_norm, norm_type, error_if_nonfinite, foreach
         )
-    options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
+    options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale)
     listed, names = parameters_of(parameters, names)
     if not listed and isinstance(parameters, types.GeneratorType):
         warnings.warn(
@@ -115,11 +114,7 @@ def clip_grad_norm_(
         )
     order = options.norm_type
     seen = look_at(gradients_of(listed), names, order == 2, sparse_too=order >= 0)
-    if _sharded.MODULE in sys.modules and (isinstance(seen, ForTorch) or seen.place_of is not None):
-        grads = [parameter.grad for parameter in listed]
-        if _sharded.are_in_memory(listed, grads):
-            return _sharded.clip_grad_norm_(listed, grads, max_norm, options, names)
-    return clip_whole(listed, seen, max_norm, options, foreach)
+    return clip_whole(listed, seen, max_norm, options, foreach, names)
 
 
 def get_total_norm(
@@ -146,20 +141,19 @@ def get_total_norm(
     """
     if torch.compiler.is_compiling():
         return _fallback.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)
-    options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale)
+    options = Options(norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale)
     listed, names = parameters_of(tensors, names)
     seen: Gradients | ForTorch
-    if isinstance(tensors, (Module, Optimizer)) or _are_groups(tensors):
+    if hold_parameters(tensors):
         seen = look(listed, names, options)
-        listed = [parameter.grad for parameter in listed if parameter.grad is not None]
-    elif any(tensor is None for tensor in listed):
+        grads = [parameter.grad for parameter in listed]
+        return norm_whole(listed, grads, seen, options, foreach, names)
+    if any(tensor is None for tensor in listed):
         seen = ForTorch(0, "is None, or another is")  # which torch has no use for here
     else:
         order = options.norm_type
         seen = look_at(gradients_in(listed), names, order == 2, sparse_too=order >= 0)
-        if _sharded.may_be(seen) and _sharded.are_in_memory(listed, listed):
-            return _sharded.get_total_norm(listed, options, names)
-    return norm_whole(listed, seen, options, foreach)
+    return norm_whole(listed, listed, seen, options, foreach, names)
 
 
 def clip_grads_with_norm_(
@@ -196,9 +190,7 @@ def clip_grads_with_norm_(
     options = Options(eps=eps, nonfinite=nonfinite, grad_scale=grad_scale)
     listed, names = parameters_of(parameters)
     seen = look(listed, names, options)
-    if isinstance(seen, ForTorch) and not _sharded.is_dtensor(total_norm):
-        listed, seen = _sharded.local_parts(listed, seen)
-    clip_by_total(listed, seen, float(max_norm), total_norm, options, foreach)
+    clip_by_total(listed, seen, number("max_norm", max_norm), total_norm, options, foreach)
 
 
 def clip_grad_value_(
@@ -224,12 +216,18 @@ def clip_grad_value_(
         return
     listed, names = parameters_of(parameters)
     seen = look_at(gradients_of(listed), names, complex_too=False)
-    if isinstance(seen, ForTorch):
-        listed, seen = _sharded.local_parts(listed, seen, complex_too=False)
-    clip_values(listed, seen, float(clip_value), foreach)
+    clip_values(listed, seen, number("clip_value", clip_value), foreach)
 
 
 # ---------------------------------------- once it is known whose the gradients are --
+
+
+def number(name: str, value: Any) -> float:
+    """What torch takes as one: whatever float() does, numbers of numpy, tensors and "10" too."""
+    try:
+        return float(value.item() if isinstance(value, Tensor) else value)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number (got {value!r})") from None
 
 
 def look(
@@ -245,10 +243,15 @@ def clip_whole(
     max_norm: float | Chooser,
     options: Options,
     foreach: bool | None,
+    names: list[str] | None,
 ) -> Tensor:
+    plain = isinstance(seen, Gradients) and seen.place_of is None  # none of many is a DTensor
+    if not plain and _sharded.spans_ranks(parameters, seen):
+        return _sharded.clip_grad_norm_(parameters, max_norm, options, names)
     if hasattr(max_norm, "feed"):
         return as_tensor(by_chooser(max_norm, parameters, seen, options), seen)
-    max_norm = float(max_norm)  # type: ignore[arg-type]
+    if type(max_norm) is not float:
+        max_norm = number("max_norm", max_norm)
     if isinstance(seen, ForTorch):
         _fallback.refuse(seen, options)
         _fallback.check_max_norm(max_norm)
@@ -259,10 +262,19 @@ def clip_whole(
 
 
 def norm_whole(
-    tensors: list[Any], seen: Gradients | ForTorch, options: Options, foreach: bool | None
+    owners: list[Any],
+    grads: list[Any],
+    seen: Gradients | ForTorch,
+    options: Options,
+    foreach: bool | None,
+    names: list[str] | None,
 ) -> Tensor:
+    """The norm of the gradients, some of them None, of some owners (or their own)."""
+    if _sharded.may_be(seen) and _sharded.are_in_memory(owners, grads):
+        return _sharded.get_total_norm(owners, grads, options, names)
     if isinstance(seen, ForTorch):
         _fallback.refuse(seen, options)
+        tensors = grads if owners is grads else [grad for grad in grads if grad is not None]
         return _fallback.get_total_norm(
             tensors, options.norm_type, options.error_if_nonfinite, foreach
         )
@@ -277,6 +289,8 @@ def clip_by_total(
     options: Options,
     foreach: bool | None,
 ) -> None:
+    if isinstance(seen, ForTorch) and not _sharded.is_dtensor(total_norm):
+        parameters, seen = _sharded.local_parts(parameters, seen)
     if isinstance(total_norm, Tensor) and not _is_number(total_norm):
         seen = ForTorch(0, "is to be scaled by a total_norm that is no number in CPU memory")
     if isinstance(seen, ForTorch):
@@ -286,7 +300,7 @@ def clip_by_total(
         return
     if not seen.arrays:
         _warn_of_gradients(parameters)
-    total = float(total_norm.item() if isinstance(total_norm, Tensor) else total_norm)
+    total = number("total_norm", total_norm)
     if math.isnan(total) and options.nonfinite == "propagate":
         _fallback.check_max_norm(max_norm)
         _fallback.clip_grads_with_norm_(parameters, max_norm, torch.tensor(total), foreach)
@@ -299,6 +313,8 @@ def clip_by_total(
 def clip_values(
     parameters: list[Any], seen: Gradients | ForTorch, clip_value: float, foreach: bool | None
 ) -> None:
+    if isinstance(seen, ForTorch):
+        parameters, seen = _sharded.local_parts(parameters, seen, complex_too=False)
     if isinstance(seen, ForTorch):
         _fallback.check_value(clip_value)
         _fallback.clip_grad_value_(parameters, clip_value, foreach)
@@ -365,8 +381,10 @@ def _is_number(total_norm: Tensor) -> bool:
     return type(total_norm) is Tensor and total_norm.is_cpu and total_norm.numel() == 1
 
 
-def _are_groups(given: Any) -> bool:
-    return isinstance(given, list) and bool(given) and isinstance(given[0], dict)
+def hold_parameters(given: Any) -> bool:
+    """Whether these are parameters beyond doubt, where gradients are asked for: theirs are meant."""
+    groups = isinstance(given, list) and bool(given) and isinstance(given[0], dict)
+    return groups or isinstance(given, (Module, Optimizer))
 
 
 def _warn_of_gradients(parameters: list[Any]) -> None:

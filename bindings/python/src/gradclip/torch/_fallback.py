@@ -20,6 +20,7 @@ from .._native import ffi
 from .._native.call import Options
 from .._native.errors import UnsupportedError
 from .._norm import ALL_FINITE, NonFinite, Norm
+from . import _sharded
 from ._rows import NOTHING, ForTorch, Gradients
 
 if not hasattr(utils, "get_total_norm"):
@@ -46,8 +47,16 @@ def refuse(why: ForTorch, options: Options) -> None:
 def only_library(seen: Gradients | ForTorch, what: str) -> Gradients:
     """The gradients, for a way of clipping that torch has no function for."""
     if isinstance(seen, ForTorch):
+        if seen.what.endswith("DTensor"):
+            what += _LOCAL
         raise UnsupportedError(f"gradient {seen.tensor} {seen.what}: {what}")
     return seen
+
+
+_LOCAL = (
+    ". Of DTensors clip_grad_norm_, get_total_norm, Plan, Monitor, clip_and_step and the choosers "
+    "take the norm over all ranks; each rank's part is grad.to_local()"
+)
 
 
 def check_max_norm(max_norm: float) -> None:
@@ -68,10 +77,12 @@ def clip_by_chooser(
     names: list[str] | None = None,
 ) -> Norm:
     """Clips as a chooser of this package decides: the library where it can, torch elsewhere."""
-    if not hasattr(chooser, "clip_rows") or isinstance(chooser, type):
-        raise TypeError(
-            f"max_norm must be a number or one of gradclip's choosers, made (got {chooser!r})"
+    if _sharded.spans_ranks(parameters, seen):
+        return _sharded.by_chooser(
+            chooser, _sharded.OverRanks(parameters, names, options), loss
         )
+    if not hasattr(chooser, "clip_rows") or isinstance(chooser, type):
+        raise _sharded.no_chooser(chooser)
     if not isinstance(seen, ForTorch):
         norm: Norm = chooser.clip_rows(seen, options, loss).norm
         return norm

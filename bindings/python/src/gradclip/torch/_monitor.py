@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .._gradients.types import NonFinitePolicy
+from .._gradients.types import Feeds, NonFinitePolicy, WritesScalars
 from .._monitor.monitor import InLibrary
 from .._monitor.recorder import Recorder, Step, Work, given_number
+from . import _sharded
 from ._clip import look
 from ._fallback import InTorch
 from ._rows import ForTorch, Memo, Parameters, parameters_of
@@ -30,7 +30,9 @@ class Monitor(Recorder):
         The others, and more about these: as for gradclip.Monitor.
 
     Warnings, attributes and exceptions are those of gradclip.Monitor. Gradients that the
-    library has no code for (on a GPU, sparse, DTensor) are measured and scaled by torch.
+    library has no code for (on a GPU, sparse) are measured and scaled by torch. DTensors in CPU
+    memory have the norm of all their ranks, each of which needs a Monitor, made alike, and a log on
+    one of them.
 
     >>> model = torch.nn.Linear(2, 1, bias=False)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -49,7 +51,7 @@ class Monitor(Recorder):
     def __init__(
         self,
         parameters: Parameters,
-        max_norm: Any,
+        max_norm: float | Feeds,
         norm_type: float | str = 2.0,
         *,
         eps: float = 1e-6,
@@ -57,7 +59,7 @@ class Monitor(Recorder):
         optimizer: Optimizer | None = None,
         names: Iterable[str] | None = None,
         log: str | os.PathLike[str] | None = None,
-        tensorboard: Any = None,
+        tensorboard: WritesScalars | None = None,
         tag: str = "gradclip",
         history: int = 1_000_000,
     ) -> None:
@@ -98,7 +100,9 @@ class Monitor(Recorder):
         options = self._options(scale)
         seen = look(self._parameters, self._names, options, self._memo)
         work: Work
-        if isinstance(seen, ForTorch):
+        if _sharded.spans_ranks(self._parameters, seen):
+            work = _sharded.OverRanks(self._parameters, self._names, options)
+        elif isinstance(seen, ForTorch):
             work = InTorch(self._parameters, self._names, options)
         else:
             work = InLibrary(seen, options)

@@ -9,7 +9,7 @@ from torch import Tensor
 from .._choosers.chooser import Chooser
 from .._gradients.types import NonFinitePolicy
 from .._native.call import Options
-from ._clip import clip_by_total, clip_values, clip_whole, look, norm_whole
+from ._clip import clip_by_total, clip_values, clip_whole, look, norm_whole, number
 from ._rows import Memo, Parameters, gradients_of, look_at, parameters_of
 
 
@@ -62,9 +62,9 @@ class Plan:
         grad_scale: float = 1.0,
     ) -> Tensor:
         """gradclip.torch.clip_grad_norm_ of the plan's parameters."""
-        options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
+        options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale)
         seen = look(self._parameters, self._names, options, self._memo)
-        return clip_whole(self._parameters, seen, max_norm, options, foreach)
+        return clip_whole(self._parameters, seen, max_norm, options, foreach, self._names)
 
     def get_total_norm(
         self,
@@ -76,10 +76,10 @@ class Plan:
         grad_scale: float = 1.0,
     ) -> Tensor:
         """gradclip.torch.get_total_norm of the gradients of the plan's parameters."""
-        options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale)
+        options = Options(norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale)
         seen = look(self._parameters, self._names, options, self._memo)
-        grads = [p.grad for p in self._parameters if p.grad is not None]
-        return norm_whole(grads, seen, options, foreach)
+        grads = [parameter.grad for parameter in self._parameters]
+        return norm_whole(self._parameters, grads, seen, options, foreach, self._names)
 
     def clip_grads_with_norm_(
         self,
@@ -94,9 +94,10 @@ class Plan:
         """gradclip.torch.clip_grads_with_norm_ of the plan's parameters."""
         options = Options(eps=eps, nonfinite=nonfinite, grad_scale=grad_scale)
         seen = look(self._parameters, self._names, options, self._memo)
-        clip_by_total(self._parameters, seen, float(max_norm), total_norm, options, foreach)
+        limit = number("max_norm", max_norm)
+        clip_by_total(self._parameters, seen, limit, total_norm, options, foreach)
 
     def clip_grad_value_(self, clip_value: float, foreach: bool | None = None) -> None:
         """gradclip.torch.clip_grad_value_ of the plan's parameters."""
         seen = look_at(gradients_of(self._parameters), self._names, False, self._memo)
-        clip_values(self._parameters, seen, float(clip_value), foreach)
+        clip_values(self._parameters, seen, number("clip_value", clip_value), foreach)

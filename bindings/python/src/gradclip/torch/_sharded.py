@@ -1,21 +1,26 @@
 """DTensors in CPU memory: whether gradients are, and the functions of torch.nn.utils for them.
 
 fully_shard with CPUOffloadPolicy leaves such gradients, and so does tensor parallelism on
-the CPU. Their norm spans the ranks of their device meshes: gradclip.torch.distributed has it.
+the CPU. Their norm spans the ranks of their device meshes: gradclip.torch.distributed has it;
+here it serves clip_grad_norm_ and get_total_norm, choosers, Monitor, Plan and clip_and_step.
 What decides here must be the same on every rank: types, devices and placements, no contents.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from math import inf
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from .._choosers.chooser import decide
+from .._methods.whole import scale
 from .._native.call import Options
 from .._native.errors import UnsupportedError
+from .._norm import Norm
 from ._rows import FLOAT32_MAX, ForTorch, Gradients, gradients_of, look_at
 
 MODULE = "torch.distributed.tensor"
@@ -24,22 +29,27 @@ _WIDE = (torch.float64, torch.complex128)
 
 def may_be(seen: Gradients | ForTorch) -> bool:
     """Whether it is worth a look at the tensors: none of many plain gradients is a DTensor."""
-    return _dtensor() is not None and (isinstance(seen, ForTorch) or seen.place_of is not None)
+    return (isinstance(seen, ForTorch) or seen.place_of is not None) and _dtensor() is not None
 
 
 def are_in_memory(owners: list[Any], grads: list[Any]) -> bool:
     """Whether there are DTensors among owners or their gradients, all of them is in CPU memory,
     and nothing is a partial sum."""
-    tensors = [own if grad is None else grad for own, grad in zip(owners, grads)]
+    tensors: list[Any] = [own if grad is None else grad for own, grad in zip(owners, grads)]
     found = False
     for tensor in tensors:
-        if tensor.device.type != "cpu" or tensor.layout != torch.strided:
+        if tensor is None or tensor.device.type != "cpu" or tensor.layout != torch.strided:
             return False
         if is_dtensor(tensor):
             found = True
             if any(placement.is_partial() for placement in tensor.placements):
                 return False
     return found
+
+
+def spans_ranks(parameters: list[Any], seen: Gradients | ForTorch) -> bool:
+    """Whether the gradients of parameters are to be clipped by a norm over ranks."""
+    return may_be(seen) and are_in_memory(parameters, [p.grad for p in parameters])
 
 
 def is_dtensor(tensor: Any) -> bool:
@@ -73,31 +83,117 @@ def local_parts(
 
 
 def clip_grad_norm_(
-    parameters: list[Any],
-    grads: list[Any],
-    max_norm: Any,
-    options: Options,
-    names: list[str] | None,
+    parameters: list[Any], max_norm: Any, options: Options, names: list[str] | None
+) -> Tensor:
+    work = OverRanks(parameters, names, options)
+    if hasattr(max_norm, "feed"):
+        return as_tensor(by_chooser(max_norm, work, None), parameters)
+    return as_tensor(work.clip(max_norm, options.nonfinite), parameters)
+
+
+def get_total_norm(
+    owners: list[Any], grads: list[Any], options: Options, names: list[str] | None
 ) -> Tensor:
     from .distributed import run
 
-    if hasattr(max_norm, "feed"):
-        raise UnsupportedError(
-            f"max_norm must be a number for DTensors: their norm spans ranks (got {max_norm!r})"
-        )
     options = options.but(exact_f64=True)
-    norm = run(parameters, grads, float(max_norm), options, None, (), names, writes=True)
-    return _as_tensor(norm, parameters)
+    return as_tensor(run(owners, grads, inf, options, None, (), names, writes=False), owners)
 
 
-def get_total_norm(tensors: list[Any], options: Options, names: list[str] | None) -> Tensor:
-    from .distributed import run
+class OverRanks:
+    """The gradients of a step, some of them DTensors: the Work of a Monitor and of choosers.
 
-    norm = run(tensors, tensors, inf, options.but(exact_f64=True), None, (), names, writes=False)
-    return _as_tensor(norm, tensors)
+    Every rank makes the same calls. Norms are the same on all, and so is what is decided by them.
+    """
+
+    def __init__(self, parameters: list[Any], names: list[str] | None, options: Options) -> None:
+        self.names = names
+        self.refusal: Exception | None = None  # of a rank's arguments, told to the others
+        self.options = options.but(exact_f64=True)
+        self._parameters = parameters
+        self._grads = [parameter.grad for parameter in parameters]
+
+    def clip(self, max_norm: float, nonfinite: str) -> Norm:
+        return self._run(max_norm, self.options.but(nonfinite=nonfinite), True)
+
+    def measure(self) -> Norm:
+        return self._run(inf, self.options, False)
+
+    def _run(self, max_norm: float, options: Options, writes: bool) -> Norm:
+        from .distributed import run
+
+        return run(
+            self._parameters, self._grads, max_norm, options, None, (), self.names, writes, self.refusal
+        )
+
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        if each is not None:
+            raise UnsupportedError(_EACH)
+        norm.clip_coef = clip_coef
+        norm.clipped = clip_coef != 1.0
+        norm.factor = clip_coef / self.options.grad_scale
+        rows = local_rows(self._grads)
+        scale(rows, norm.factor)
+        if norm.factor != 1.0:
+            rows.written()
+        return norm
+
+    def culprits(self) -> tuple[list[tuple[int, int]], int]:
+        from .distributed import nonfinite_counts
+
+        counts = nonfinite_counts(self._parameters, self._grads)
+        filled = sum(grad is not None for grad in self._grads)
+        return [(i, count) for i, count in enumerate(counts) if count], filled
+
+    def places(self) -> tuple[list[int], int]:
+        raise UnsupportedError(_EACH)
 
 
-def _as_tensor(norm: float, owners: list[Any]) -> Tensor:
+_EACH = (
+    "a chooser that decides about each tensor, as AdaGC does, needs gradients that are no DTensors, "
+    "whose norms span ranks: take AutoClip, ZClip or SkipStep, which decide by the norm of all"
+)
+
+
+def by_chooser(chooser: Any, work: OverRanks, loss: float | None) -> Norm:
+    """Clips as a chooser of this package decides; its .last is the decision. Each rank has a chooser
+    of its own, made alike."""
+    options = work.options
+    if not hasattr(chooser, "clip_rows") or isinstance(chooser, type):
+        work.refusal = work.refusal or no_chooser(chooser)
+    elif chooser.per_tensor:
+        work.refusal = work.refusal or UnsupportedError(_EACH)
+    elif options.eps != 1e-6 or options.nonfinite == "zero":
+        given = ("nonfinite", "zero") if options.nonfinite == "zero" else ("eps", options.eps)
+        work.refusal = work.refusal or UnsupportedError(
+            f"{given[0]}={given[1]!r} is not for a chooser and DTensors: their norm spans ranks"
+        )
+    else:  # a NaN is left alone, and its step to be skipped
+        work.options = options.but(nonfinite="leave")
+    takes_loss = hasattr(chooser, "_kind_name") and "SkipStep" in chooser._kind_name()
+    norm, decision = decide(chooser, work, {"loss": loss} if takes_loss else {})
+    decision.norm = norm
+    return norm
+
+
+def no_chooser(given: Any) -> TypeError:
+    return TypeError(
+        f"max_norm must be a number or one of gradclip's choosers, made (got {given!r})"
+    )
+
+
+def local_rows(grads: list[Any]) -> Gradients:
+    """This rank's parts of DTensors, and the other gradients."""
+    from .distributed import local_part
+
+    parts = [Part(local_part(grad) if is_dtensor(grad) else grad) for grad in grads]
+    found = look_at(gradients_of(parts), sparse_too=False)
+    if isinstance(found, ForTorch):
+        raise UnsupportedError(f"gradient {found.tensor} {found.what}")
+    return found
+
+
+def as_tensor(norm: float, owners: list[Any]) -> Tensor:
     # Of parameters, which all ranks of a mesh have: not all may have a gradient.
     wide = any(owner.dtype in _WIDE for owner in owners) or FLOAT32_MAX < norm < inf
     return torch.tensor(norm, dtype=torch.float64 if wide else torch.float32, device="cpu")

@@ -13,8 +13,9 @@ from torch.optim import optimizer as _hooks
 
 from .._methods.whole import clip_coef
 from .._native.call import Options
-from . import _fallback
-from ._clip import as_tensor, clip_seen, clip_whole, look, measure_seen
+from .._native.errors import UnsupportedError
+from . import _fallback, _sharded
+from ._clip import as_tensor, clip_seen, clip_whole, look, measure_seen, number
 from ._rows import FLOAT32_MAX, ForTorch, parameters_of
 
 # The optimizers whose fused kernels divide gradients by optimizer.grad_scale. A
@@ -31,7 +32,7 @@ def clip_and_step(
     *,
     eps: float = 1e-6,
     names: Iterable[str] | None = None,
-    scaler: Any = None,
+    scaler: torch.amp.GradScaler | None = None,
     closure: None = None,
 ) -> Tensor:
     """Clips the gradients of an optimizer's parameters, of all groups together, and steps.
@@ -42,8 +43,8 @@ def clip_and_step(
     into the gradients but handed to the optimizer in its `grad_scale`, by which
     its kernel divides: that saves a pass over the gradients. A grad_scale that is
     set already counts: the norm is that of the gradients / grad_scale. Other
-    optimizers, and gradients of double precision (grad_scale is float32), are
-    clipped in place.
+    optimizers, gradients of double precision (grad_scale is float32), and DTensors in CPU
+    memory, by the norm of all their ranks, are clipped in place.
 
     Where a gradient is NaN or infinite, step() is not called, and nothing changes.
 
@@ -73,18 +74,31 @@ def clip_and_step(
             "closure must be None: its gradients would be computed in the step, after "
             f"clipping (got {closure!r})"
         )
-    max_norm = float(max_norm)
-    options = Options(float(norm_type), error_if_nonfinite, eps)
+    options = Options(norm_type, error_if_nonfinite, eps)
     parameters, names = parameters_of(optimizer, names)
+    if hasattr(max_norm, "feed"):
+        raise TypeError(
+            "max_norm must be a number: with a chooser call clip_grad_norm_(optimizer, chooser), and "
+            f"step() unless chooser.last.skip (got {max_norm!r})"
+        )
     if scaler is not None and scaler.is_enabled():
         scaler.unscale_(optimizer)
         # What is not finite the scaler has seen: it leaves the step out, and lowers the scale.
         seen = look(parameters, names, options)
-        norm = clip_whole(parameters, seen, max_norm, options, foreach)
+        norm = clip_whole(parameters, seen, max_norm, options, foreach, names)
         scaler.step(optimizer)
         return norm
     seen = look(parameters, names, options)
     scale = getattr(optimizer, "grad_scale", None)
+    if _sharded.spans_ranks(parameters, seen):
+        work = _sharded.OverRanks(parameters, names, options)
+        if scale is not None:
+            work.refusal = UnsupportedError("optimizer.grad_scale must be None for DTensors")
+        found = work.clip(max_norm, "leave")
+        if not found.nonfinite:
+            optimizer.step()
+        return _sharded.as_tensor(found, parameters)
+    max_norm = number("max_norm", max_norm)
     if isinstance(seen, ForTorch):
         _fallback.refuse(seen, options.but(nonfinite="propagate"))
         _fallback.check_max_norm(max_norm)

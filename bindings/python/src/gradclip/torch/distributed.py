@@ -40,6 +40,7 @@ from .._methods.accumulator import Accumulator
 from .._native.call import Options
 from .._native.errors import UnsupportedError
 from .._norm import Norm
+from ._clip import hold_parameters
 from ._rows import (
     ForTorch,
     Gradients,
@@ -52,7 +53,7 @@ from ._rows import (
 
 __all__ = ["clip_grad_norm_", "finish", "get_total_norm"]
 
-Group: TypeAlias = "dist.ProcessGroup | DeviceMesh | Sequence[dist.ProcessGroup]"
+Group: TypeAlias = dist.ProcessGroup | DeviceMesh | Sequence[dist.ProcessGroup]
 
 
 def clip_grad_norm_(
@@ -111,8 +112,7 @@ def clip_grad_norm_(
     What torch.distributed raises for a rank that is gone is passed on; nothing was
     written then.
     """
-    max_norm = float(max_norm)
-    options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
+    options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
     listed, own_names = parameters_of(parameters)
     names = own_names if names is None else names  # which a rank may have wrong: see _collected
     grads = [parameter.grad for parameter in listed]
@@ -135,14 +135,16 @@ def get_total_norm(
 
     Args:
         tensors: as for gradclip.torch.get_total_norm: the gradients themselves, not the
-            parameters. Those that are None are passed over.
+            parameters; of a model, an optimizer or param_groups their gradients. Those
+            that are None are passed over.
         uncounted: those among tensors that another rank counts.
         The others: as for clip_grad_norm_.
     """
-    options = Options(float(norm_type), error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64)
+    options = Options(norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64)
     listed, own_names = parameters_of(tensors)
     names = own_names if names is None else names
-    return _tensor(run(listed, listed, inf, options, group, uncounted, names, writes=False))
+    grads = [owner.grad for owner in listed] if hold_parameters(tensors) else listed
+    return _tensor(run(listed, grads, inf, options, group, uncounted, names, writes=False))
 
 
 def finish(
@@ -170,8 +172,14 @@ def run(
     uncounted: Iterable[Tensor],
     names: Iterable[str] | None,
     writes: bool,
+    refusal: Exception | None = None,
 ) -> Norm:
+    """The norm of all ranks, with this one's gradients clipped if it `writes`. A `refusal` of
+    this rank's arguments is told to all."""
+
     def collect() -> Gradients:
+        if refusal is not None:
+            raise refusal
         return _collected(owners, grads, uncounted, names, options.norm_type == 2)
 
     if group is not None:
@@ -188,6 +196,23 @@ def run(
 
     transports = [_of_mesh(mesh, owners, grads) for mesh in mine]
     return ranks.clip_over_meshes(transports, collect_all, max_norm, options, writes)
+
+
+def nonfinite_counts(owners: list[Any], grads: list[Any]) -> list[int]:
+    """How many elements of each gradient are NaN or infinite, on all ranks together. All call it."""
+    meshes = [mesh for mesh in _meshes(owners, grads) if mesh.get_coordinate() is not None]
+    counts = [0] * len(grads)
+    for mesh in (None, *meshes):
+        words = (ctypes.c_int64 * len(grads))()
+        for i, (owner, grad) in enumerate(zip(owners, grads)):
+            if grad is None or _mesh_of(owner, grad) != mesh:
+                continue
+            if mesh is None or _counts(grad, i):
+                words[i] = int((~torch.isfinite(grad if mesh is None else local_part(grad))).sum())
+        if mesh is not None:
+            _of_mesh(mesh, owners, grads).sum(words)
+        counts = [before + here for before, here in zip(counts, words)]
+    return counts
 
 
 def _tensor(norm: Norm) -> Tensor:
