@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 
 import pytest
+from public import callables, mpi
 
 import gradclip
 
@@ -102,22 +103,16 @@ def test_all_names_exist_and_have_docstrings():
             assert value.__module__ == "gradclip", name
 
 
-def callables(module):
-    for name in module.__all__:
-        value = getattr(module, name)
-        if inspect.isroutine(value):
-            yield name, value
-        elif isinstance(value, type):
-            for attribute, member in inspect.getmembers(value, inspect.isroutine):
-                is_ours = getattr(member, "__module__", None) or ""
-                if is_ours.startswith("gradclip") and (
-                    attribute[0] != "_" or attribute == "__init__"
-                ):
-                    yield f"{name}.{attribute}", member
+def everything():
+    import gradclip.flower
+
+    for module in (gradclip, gradclip.flower, mpi()):
+        for name, function in callables(module):
+            yield pytest.param(function, id=f"{module.__name__}.{name}")
 
 
-@pytest.mark.parametrize(("name", "function"), list(callables(gradclip)))
-def test_types_and_signatures_can_be_asked_for(name, function):
+@pytest.mark.parametrize("function", list(everything()))
+def test_types_and_signatures_can_be_asked_for(function):
     typing.get_type_hints(function)
     inspect.signature(function, eval_str=True)
 

@@ -1,11 +1,13 @@
 """Conventions that hold for all functions, and what a call costs in Python."""
 
+import inspect
 import json
 import math
 import sys
 
 import numpy as np
 import pytest
+from public import callables, mpi, with_argument
 
 import gradclip
 
@@ -38,36 +40,69 @@ def test_calls_are_shallow(monkeypatch):
         assert len(frames) <= 10 and len(set(frames)) <= 4, frames
 
 
-FUNCTIONS = [
-    lambda grads, **options: gradclip.clip_grad_norm_(grads, 1.0, **options),
-    lambda grads, **options: gradclip.clip_grad_norm(grads, 1.0, **options)[1],
-    lambda grads, **options: gradclip.defer_clip(grads, 1.0, **options),
-    lambda grads, **options: gradclip.get_total_norm(grads, **options),
-    lambda grads, **options: gradclip.Plan(grads).clip_grad_norm_(1.0, **options),
-    lambda grads, **options: gradclip.Plan(grads).get_total_norm(**options),
-    lambda grads, **options: gradclip.clip_by_norm_(grads, 1.0, **options),
-    lambda grads, **options: gradclip.clip_by_group_({"all": grads}, 1.0, **options),
-    lambda grads, **options: gradclip.inspect(grads, **options).total_norm,
-    lambda grads, **options: gradclip.Monitor(1.0, **options).clip_(grads),
-    lambda grads, **options: gradclip.AutoClip().clip_(grads, **options).norm,
-]
+# How each that has a norm_type is called.
+FUNCTIONS = {
+    "clip_grad_norm_": lambda grads, **options: gradclip.clip_grad_norm_(grads, 1.0, **options),
+    "clip_grad_norm": lambda grads, **options: gradclip.clip_grad_norm(grads, 1.0, **options)[1],
+    "defer_clip": lambda grads, **options: gradclip.defer_clip(grads, 1.0, **options),
+    "get_total_norm": gradclip.get_total_norm,
+    "adaptive_clip_grad_": lambda grads, **options: gradclip.adaptive_clip_grad_(
+        grads, [np.ones(2)], **options
+    ),
+    "Plan.clip_grad_norm_": lambda grads, **options: gradclip.Plan(grads).clip_grad_norm_(
+        1.0, **options
+    ),
+    "Plan.clip_grad_norm": lambda grads, **options: gradclip.Plan(grads).clip_grad_norm(
+        1.0, **options
+    )[1],
+    "Plan.defer_clip": lambda grads, **options: gradclip.Plan(grads).defer_clip(1.0, **options),
+    "Plan.get_total_norm": lambda grads, **options: gradclip.Plan(grads).get_total_norm(**options),
+    "Plan.inspect": lambda grads, **options: gradclip.Plan(grads).inspect(**options).total_norm,
+    "clip_by_norm_": lambda grads, **options: gradclip.clip_by_norm_(grads, 1.0, **options),
+    "clip_by_group_": lambda grads, **options: gradclip.clip_by_group_(
+        {"all": grads}, 1.0, **options
+    ),
+    "inspect": lambda grads, **options: gradclip.inspect(grads, **options).total_norm,
+    "Accumulator": lambda grads, **options: added(gradclip.Accumulator(**options), grads),
+    "Accumulator.from_bytes": lambda grads, **options: added(
+        gradclip.Accumulator.from_bytes(gradclip.Accumulator(**options).to_bytes(), **options), grads
+    ),
+    "Monitor": lambda grads, **options: gradclip.Monitor(1.0, **options).clip_(grads),
+    "AutoClip.clip_": lambda grads, **options: gradclip.AutoClip().clip_(grads, **options).norm,
+    "ZClip.clip_": lambda grads, **options: gradclip.ZClip().clip_(grads, **options).norm,
+    "AdaGC.clip_": lambda grads, **options: gradclip.AdaGC().clip_(grads, **options).norm,
+    "SkipStep.clip_": lambda grads, **options: gradclip.SkipStep().clip_(grads, **options).norm,
+}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+def added(accumulator, grads):
+    accumulator.add(grads)
+    return accumulator.finish(1.0)
+
+
+def test_none_is_left_out():
+    assert set(FUNCTIONS) | {"AdaGC.feed_tensor"} == with_argument(gradclip, "norm_type")
+    for kind in ("inf", math.inf, np.float32(np.inf)):  # its factor is lambda_abs / norm
+        factor = gradclip.AdaGC(lambda_abs=1.0).feed_tensor(0, np.array([3.0, -4.0]), norm_type=kind)
+        assert factor == pytest.approx(0.25, rel=1e-6)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_inf_may_be_written_as_torch_writes_it(function):
     assert function([np.array([3.0, -4.0])], norm_type="inf") == 4.0
-    assert function([np.array([3.0, -4.0])], norm_type="-inf") == 3.0
+    if function is not FUNCTIONS["adaptive_clip_grad_"]:  # which takes orders above 0
+        assert function([np.array([3.0, -4.0])], norm_type="-inf") == 3.0
     with pytest.raises(TypeError, match="norm_type must be a (real )?number"):
         function([np.ones(2)], norm_type="two")
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.array])
 def test_scalars_of_numpy_are_numbers(function, kind):
     assert function([np.array([3.0, -4.0])], norm_type=kind(2)) == 5.0
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_what_comes_back_is_a_float_with_item(function):
     found = function([np.array([3.0, 4.0])])
     assert isinstance(found, float)
@@ -111,24 +146,103 @@ def test_max_norm_may_be_a_chooser():
         gradclip.clip_grad_norm_([np.ones(1)], gradclip.AutoClip)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: gradclip.Accumulator(),
-        lambda: gradclip.Plan([np.ones(2)]),
-        lambda: gradclip.Monitor(1.0),
-        lambda: gradclip.Monitor(1.0).history,
-        lambda: gradclip.AutoClip(),
-        lambda: gradclip.AutoClip().feed(1.0),
-        lambda: gradclip.inspect([np.ones(2)]),
-        lambda: gradclip.inspect([np.ones(2)])[0],
-        lambda: gradclip.get_total_norm([np.ones(2)]).nonfinite,
-        lambda: gradclip.clip_by_norm_([np.ones(2)], 1.0),
-        lambda: gradclip.clip_per_example([np.ones((2, 2))], 1.0),
-    ],
-)
-def test_every_object_has_a_short_repr(make):
-    assert 0 < len(repr(make())) <= 160 and "object at 0x" not in repr(make())
+def lost_monitor():
+    monitor = gradclip.Monitor(math.inf)
+    with pytest.warns(gradclip.MonitorWarning):
+        for value in [1.0] * 40 + [50.0, math.nan]:
+            monitor.clip_({"w": np.array([value, 1.0])}, loss=value)
+    return monitor
+
+
+OBJECTS = {
+    "Accumulator": lambda: gradclip.Accumulator(),
+    "AdaGC": lambda: gradclip.AdaGC(),
+    "Advice": lambda: gradclip.advise([1.0, 2.0] * 200),
+    "AutoClip": lambda: gradclip.AutoClip(),
+    "Culprit": lambda: lost_monitor().culprits[0],
+    "Decision": lambda: gradclip.AutoClip().feed(1.0),
+    "Diagnosis": lambda: lost_monitor().diagnosis,
+    "Inspection": lambda: gradclip.inspect([np.ones(2)] * 500),
+    "Monitor": lambda: gradclip.Monitor(1.0),
+    "NonFinite": lambda: gradclip.get_total_norm([np.array([np.nan])]).nonfinite,
+    "Norm": lambda: gradclip.get_total_norm([np.ones(2)] * 500, tensor_norms=True),
+    "PartsNorm": lambda: gradclip.clip_by_norm_([np.ones(2)] * 500, 1.0),
+    "PerExample": lambda: gradclip.clip_per_example([np.ones((500, 2))], 1.0),
+    "Plan": lambda: gradclip.Plan([np.ones(2) for _ in range(500)]),
+    "Report": lambda: gradclip.inspect([np.ones(2)])[0],
+    "SkipStep": lambda: gradclip.SkipStep(),
+    "Spike": lambda: lost_monitor().diagnosis.spikes[0],
+    "Step": lambda: gradclip.Monitor(1.0).clip_([np.ones(2)]),
+    "ZClip": lambda: gradclip.ZClip(),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_object_has_a_short_repr(name):
+    made = OBJECTS[name]()
+    assert type(made) is getattr(gradclip, name)
+    assert 0 < len(repr(made)) <= 200 and "object at 0x" not in repr(made) and "\n" not in repr(made)
+
+
+def test_no_class_is_left_out_but_errors():
+    classes = {name for name in gradclip.__all__ if isinstance(getattr(gradclip, name), type)}
+    errors = {name for name in classes if issubclass(getattr(gradclip, name), BaseException)}
+    assert classes - errors == set(OBJECTS)
+    assert len(repr(gradclip.Monitor(1.0).history)) < 100
+
+
+NUMBERS = {
+    "max_norm": lambda x: gradclip.clip_grad_norm_([np.ones(2)], x(1)),
+    "eps": lambda x: gradclip.clip_grad_norm_([np.ones(2)], 1.0, eps=x(1)),
+    "grad_scale": lambda x: gradclip.clip_grad_norm_([np.ones(2)], 1.0, grad_scale=x(2)),
+    "clip_value": lambda x: gradclip.clip_grad_value_([np.ones(2)], x(1)),
+    "total_norm": lambda x: gradclip.clip_grads_with_norm_([np.ones(2)], 1.0, x(2)),
+    "max_norm of each": lambda x: gradclip.clip_by_norm_([np.ones(2)] * 2, [x(1), x(1)]),
+    "max_norm of a group": lambda x: gradclip.clip_by_group_({"a": [np.ones(2)]}, {"a": x(1)}),
+    "threshold": lambda x: gradclip.clip_by_block_rms_([np.ones(2)], x(1)),
+    "clip_factor": lambda x: gradclip.adaptive_clip_grad_([np.ones(2)], [np.ones(2)], x(1), x(1)),
+    "max_norm of examples": lambda x: gradclip.clip_per_example([np.ones((2, 2))], x(1), eps=x(1)),
+    "adapt_max_norm": lambda x: gradclip.adapt_max_norm(x(1), x(1), x(2), x(1), x(1)),
+    "an accumulator's": lambda x: added(gradclip.Accumulator(eps=x(1), grad_scale=x(2)), [np.ones(2)]),
+    "finish": lambda x: gradclip.Accumulator().finish(x(1)),
+    "a chooser's floats": lambda x: gradclip.AdaGC(x(0), x(1), x(1), eps=x(1)),
+    "AutoClip": lambda x: gradclip.AutoClip(x(1), window=np.int64(3), clip_factor=x(1)).feed(x(2)),
+    "ZClip": lambda x: gradclip.ZClip(z_thresh=x(1), warmup_steps=np.int32(2), eps=x(1)).feed(x(2)),
+    "SkipStep": lambda x: gradclip.SkipStep(np.int64(4), x(1)).feed(x(2), loss=x(1)),
+    "Monitor": lambda x: gradclip.Monitor(x(1), eps=x(1), history=np.int64(9)).clip_(
+        [np.ones(2)], learning_rate=x(1), loss=x(1), grad_scale=x(2), step=np.int64(3)
+    ),
+    "inspect": lambda x: gradclip.inspect([np.ones(2)], grad_scale=x(2)),
+    "advise": lambda x: str(
+        gradclip.advise([1.0] * 50, learning_rate=x(1), next_lr=x(2), max_norms=[x(1)])
+    ),
+    "threads": lambda x: gradclip.set_num_threads(np.int64(gradclip.get_num_threads())),
+}
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.array])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_may_be_numpys(name, kind):
+    """What comes back is what Python's own number gives."""
+    mine, theirs = NUMBERS[name](kind), NUMBERS[name](float)
+    if isinstance(mine, gradclip.AdaGC):
+        mine, theirs = mine.to_bytes(), theirs.to_bytes()  # its repr shows what was given
+    assert repr(mine) == repr(theirs)
+
+
+def nonfinite_defaults(module):
+    return {
+        name: str(inspect.signature(function).parameters["nonfinite"].default)
+        for name, function in callables(module)
+        if name.removesuffix(".__init__") in with_argument(module, "nonfinite")
+    }
+
+
+@pytest.mark.parametrize("module", [gradclip, mpi()], ids=["gradclip", "gradclip.mpi"])
+def test_nonfinite_is_left_alone_by_default(module):
+    """Of arrays: everything that is returned tells. docs/python.md has the table."""
+    defaults = nonfinite_defaults(module)
+    assert len(defaults) >= 3 and set(defaults.values()) == {"leave"}
 
 
 def test_a_monitor_goes_on_where_it_was():

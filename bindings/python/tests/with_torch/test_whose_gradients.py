@@ -14,6 +14,9 @@ def model():
     torch.manual_seed(3)
     made = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
     (made(torch.ones(5, 3)) ** 2).sum().backward()
+    for i, parameter in enumerate(made.parameters()):  # as Opacus leaves them
+        generator = torch.Generator().manual_seed(i)
+        parameter.grad_sample = torch.randn(6, *parameter.shape, generator=generator)
     return made
 
 
@@ -37,9 +40,21 @@ FUNCTIONS = {
     "dispatch_clip_grad": lambda given: gt.dispatch_clip_grad(given, 0.5),
     "AutoClip": lambda given: gt.AutoClip().clip_(given),
     "AdaGC": lambda given: gt.AdaGC().clip_(given),
+    "ZClip": lambda given: gt.ZClip(warmup_steps=1).clip_(given),
+    "SkipStep": lambda given: gt.SkipStep().clip_(given),
     "Monitor": lambda given: gt.Monitor(given, 0.5).clip_(),
     "Plan": lambda given: gt.Plan(given).clip_grad_norm_(0.5),
+    "inspect": lambda given: gt.inspect(given),
+    "clip_per_example": lambda given: gt.clip_per_example(given, 0.5),
 }
+# What is left: groups are an optimizer's, its param_groups or a dictionary of any of these;
+# clip_and_step takes an optimizer; get_total_norm takes gradients, and of what surely holds
+# parameters theirs (below).
+OTHERS = {"clip_by_group_", "clip_and_step", "get_total_norm", "patch", "Patch"}
+
+
+def test_no_function_is_left_out():
+    assert set(FUNCTIONS) | OTHERS == set(gt.__all__)
 
 
 def grads(m):
@@ -50,9 +65,95 @@ def grads(m):
 @pytest.mark.parametrize("given", GIVEN)
 def test_whatever_holds_parameters_is_taken(given, function):
     mine, theirs = model(), model()
-    FUNCTIONS[function](GIVEN[given](mine))
-    FUNCTIONS[function](list(theirs.parameters()))
+    found = FUNCTIONS[function](GIVEN[given](mine))
+    expected = FUNCTIONS[function](list(theirs.parameters()))
     assert all(map(torch.equal, grads(mine), grads(theirs)))
+    assert type(found) is type(expected)
+    if function == "inspect":
+        assert [report.norm for report in found] == [report.norm for report in expected]
+    if function == "clip_per_example":
+        assert all(map(torch.equal, found.sums, expected.sums)) and found.clipped > 0
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_tensor_is_a_list_of_one(function):
+    mine, theirs = model(), model()
+    FUNCTIONS[function](mine[1].weight)
+    FUNCTIONS[function]([theirs[1].weight])
+    assert all(map(torch.equal, grads(mine), grads(theirs)))
+
+
+@pytest.mark.parametrize("given", ["optimizer", "groups", "dictionaries"])
+def test_groups(given):
+    mine, theirs = model(), model()
+
+    def groups(m):
+        return [{"params": list(layer.parameters()), "name": f"layer {i}"} for i, layer in enumerate(m)]
+
+    optimizer = torch.optim.SGD(groups(mine), 0.1)
+    held = {
+        "optimizer": optimizer,
+        "groups": optimizer.param_groups,
+        "dictionaries": {"layer 0": mine[0], "layer 1": mine[1].named_parameters()},
+    }
+    norm = gt.clip_by_group_(held[given], {"layer 0": 0.5, "layer 1": 0.25})
+    for layer, limit in zip(theirs, (0.5, 0.25)):
+        gt.clip_grad_norm_(layer, limit, eps=0)
+    assert all(map(torch.equal, grads(mine), grads(theirs)))
+    assert set(norm.group_norms) == {"layer 0", "layer 1"}
+
+
+def test_limits_of_examples_by_name():
+    """As gradclip.clip_per_example has them."""
+    mine = model()
+    limits = {name: 0.1 * (i + 1) for i, (name, _) in enumerate(mine.named_parameters())}
+    expected = gt.clip_per_example(list(mine.parameters()), list(limits.values()))
+    backwards = dict(reversed(limits.items()))
+    for found in (
+        gt.clip_per_example(mine, backwards),
+        gt.clip_per_example(mine.named_parameters(), backwards),
+        gt.clip_per_example(mine.parameters(), backwards, names=limits),
+        gt.clip_per_example({n: p.grad_sample for n, p in mine.named_parameters()}, backwards),
+    ):
+        assert all(map(torch.equal, found.sums, expected.sums))
+        assert found.norms == expected.norms
+    arrays = {n: p.grad_sample.numpy() for n, p in mine.named_parameters()}
+    assert gradclip.clip_per_example(arrays, backwards).factors == expected.factors
+    with pytest.raises(ValueError, match=r"max_norm names a gradient that is not there: 'other'"):
+        gt.clip_per_example(mine, {**limits, "other": 1.0})
+    with pytest.raises(ValueError, match="max_norm has none for the gradient '0.weight'"):
+        gt.clip_per_example(mine, {"1.bias": 1.0})
+    with pytest.raises(ValueError, match="the gradients have no names"):
+        gt.clip_per_example(mine.parameters(), limits)
+
+    mine[0].weight.requires_grad_(False)
+    mine[0].weight.grad_sample = None
+    del limits["0.weight"]
+    found = gt.clip_per_example(mine, limits)  # frozen: its sum is not among them
+    assert len(found.sums) == 3
+    mine[0].bias.grad_sample = None
+    with pytest.raises(TypeError, match=r"grads\[1\] \('0.bias'\) must be a tensor .* \.grad_sample"):
+        gt.clip_per_example(mine, 1.0)
+
+
+def test_over_ranks(tmp_path):
+    """gradclip.torch.distributed takes them too."""
+    dist = torch.distributed
+    from gradclip.torch import distributed
+
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        for given in GIVEN:
+            mine, theirs = model(), model()
+            expected = gt.get_total_norm([grad.double() for grad in grads(theirs)])
+            if given in ("model", "optimizer", "groups"):
+                norm = distributed.get_total_norm(GIVEN[given](mine), group=dist.group.WORLD)
+                assert norm.equal(expected)
+            norm = distributed.clip_grad_norm_(GIVEN[given](mine), 0.5, group=dist.group.WORLD)
+            gt.clip_grad_norm_(theirs, 0.5)
+            assert norm.equal(expected) and all(map(torch.equal, grads(mine), grads(theirs)))
+    finally:
+        dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("given", GIVEN)
@@ -181,5 +282,5 @@ def test_calls_are_shallow():
         finally:
             sys.setprofile(None)
     del frames[-1]  # `call` itself
-    assert len(frames) <= 15, frames
+    assert len(frames) <= 15, "\n".join(frames)
     assert len({name for name in frames if "gradclip" in name}) <= 5, frames

@@ -7,6 +7,7 @@ from ctypes import c_double
 from typing import Any, ClassVar
 
 from .._gradients.rows import Tensors
+from .._gradients.types import Array
 from .._native import ffi
 from .._native.call import Options, call, new_result
 from .chooser import Chooser, Decision, PerTensor, checked_count, new_decision
@@ -87,7 +88,7 @@ class AdaGC(Chooser):
     def feed_tensor(
         self,
         index: int,
-        grad: Any,
+        grad: Array,
         *,
         norm_type: float | str = 2.0,
         grad_scale: float = 1.0,

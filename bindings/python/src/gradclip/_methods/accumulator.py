@@ -68,7 +68,7 @@ class Accumulator:
 
     def __init__(
         self,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         *,
         eps: float = 1e-6,
         nonfinite: NonFinitePolicy = "leave",
@@ -270,7 +270,7 @@ class Accumulator:
     def from_bytes(
         cls,
         data: bytes,
-        norm_type: float = 2.0,
+        norm_type: float | str = 2.0,
         *,
         eps: float = 1e-6,
         nonfinite: NonFinitePolicy = "leave",

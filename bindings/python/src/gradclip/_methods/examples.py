@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from ctypes import byref, c_double, sizeof
 from math import isfinite
 from typing import Any, NamedTuple
 
 from .._gradients.rows import Table, Tensors
 from .._gradients.tree import rebuild
-from .._gradients.types import Grads
+from .._gradients.types import Grads, Limits
 from .._native import ffi
 from .._native.call import Options, call, doubles, number_of
 from .parts import limits_of_rows
@@ -55,7 +55,7 @@ class PerExample(NamedTuple):
 
 def clip_per_example(
     grads: Grads,
-    max_norm: float | Sequence[float] | Mapping[str, Any],
+    max_norm: float | Sequence[float] | Limits,
     *,
     rule: str = "clip",
     eps: float = 0.0,

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._gradients.rows import Rows, Tensors
 from .._gradients.tree import flatten
-from .._gradients.types import Grads, NonFinitePolicy
+from .._gradients.types import Grads, Limits, NonFinitePolicy
 from .._native import ffi
 from .._native.call import Options, call, doubles, new_result, real
 from .._norm import Norm
@@ -17,7 +17,7 @@ from .whole import found
 
 def clip_by_norm_(
     grads: Grads,
-    max_norm: float | Sequence[float] | Mapping[str, Any],
+    max_norm: float | Sequence[float] | Limits,
     norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
@@ -175,7 +175,7 @@ def by_name(what: str, given: Mapping[str, Any], names: list[str] | None) -> lis
 
 
 def limits_of_rows(
-    rows: Rows, max_norm: float | Sequence[float] | Mapping[str, Any]
+    rows: Rows, max_norm: float | Sequence[float] | Limits
 ) -> Sequence[float]:
     """One max_norm for all rows, or one each."""
     if isinstance(max_norm, Mapping):

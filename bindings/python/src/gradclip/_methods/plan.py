@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .._choosers.chooser import Chooser
 from .._gradients.array import forbid_resizing
 from .._gradients.rows import Tensors
 from .._gradients.types import Grads, NonFinitePolicy
@@ -70,7 +71,7 @@ class Plan:
 
     def clip_grad_norm_(
         self,
-        max_norm: float | Any,
+        max_norm: float | Chooser,
         norm_type: float | str = 2.0,
         error_if_nonfinite: bool = False,
         *,

@@ -18,7 +18,7 @@ from .._native import ffi
 from .._native.call import Options, call, new_result
 from .parts import PartsNorm, parts_norm
 
-Exclude: TypeAlias = "Iterable[str] | Callable[[str], bool] | None"
+Exclude: TypeAlias = Iterable[str] | Callable[[str], bool] | None
 
 
 def adaptive_clip_grad_(

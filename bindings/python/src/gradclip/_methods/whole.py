@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ctypes import byref, c_double
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .._choosers.chooser import Chooser
 from .._gradients.outputs import Outputs
 from .._gradients.rows import Rows, Table, Tensors
 from .._gradients.types import Grads, GradsT, NonFinitePolicy
@@ -14,10 +15,6 @@ from .._native.call import RESULT_SIZE, NormT, Options, call, norm_of
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, Norm
 
-if TYPE_CHECKING:
-    from .._choosers.chooser import Chooser
-else:
-    Chooser = Any  # which needs this module
 
 
 def clip_grad_norm_(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from .._gradients.rows import Rows, Tensors
-from .._gradients.types import Grads, NonFinitePolicy
+from .._gradients.types import Feeds, Grads, NonFinitePolicy, WritesScalars
 from .._methods.inspect import inspection_of
 from .._methods.plan import Plan
 from .._methods.whole import measure, run, scale
@@ -114,14 +113,14 @@ class Monitor(Recorder):
 
     def __init__(
         self,
-        max_norm: Any,
+        max_norm: float | Feeds,
         norm_type: float | str = 2.0,
         *,
         eps: float = 1e-6,
         nonfinite: NonFinitePolicy = "leave",
         names: Iterable[str] | None = None,
         log: str | os.PathLike[str] | None = None,
-        tensorboard: Any = None,
+        tensorboard: WritesScalars | None = None,
         tag: str = "gradclip",
         history: int = 1_000_000,
     ) -> None:

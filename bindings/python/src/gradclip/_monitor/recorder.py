@@ -91,7 +91,7 @@ class Recorder:
         number_of("nonfinite", nonfinite, POLICIES)
         if tensorboard is not None and not callable(getattr(tensorboard, "add_scalar", None)):
             raise TypeError(f"tensorboard must have a method add_scalar (got {tensorboard!r})")
-        self._norm_type = given_number(norm_type, "norm_type")
+        self._norm_type = Options(norm_type).norm_type
         self._eps = given_number(eps, "eps")
         if self._chooser is None:  # the library says what is wrong with a number, before a step
             clip_coef(self._max_norm, 0.0, self._eps)

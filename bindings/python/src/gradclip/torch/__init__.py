@@ -6,7 +6,7 @@
 The functions take what torch's take and return what torch's return. Gradients
 that the library has no code for (on a GPU, sparse, DTensor) go to torch's own
 function; for DTensors and other sharded gradients there is gradclip.torch.distributed.
-What differs on purpose is listed in docs/python.md: above all, the norm is exact and
+What differs on purpose is listed in docs/coming-from.md: above all, the norm is exact and
 cannot overflow, and error_if_nonfinite names the parameter.
 
 `patch()` puts them in the place of torch's for libraries that call those;

@@ -10,7 +10,11 @@ from ._units import adaptive_clip_grad
 
 
 def dispatch_clip_grad(
-    parameters: Any, value: float, mode: str = "norm", norm_type: float = 2.0, **options: Any
+    parameters: Any,
+    value: float,
+    mode: str = "norm",
+    norm_type: float | str = 2.0,
+    **options: Any,
 ) -> None:
     """Clips by a method that a string names, as timm.utils.dispatch_clip_grad does.
 

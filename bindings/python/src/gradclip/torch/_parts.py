@@ -55,7 +55,7 @@ def clip_by_norm_(
     >>> clip_by_norm_([weight], 1.0).clip_coefs, weight.grad
     ((0.2,), tensor([0.6000, 0.8000]))
     """
-    options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
+    options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale)
     listed, names = parameters_of(parameters, names)
     return by_gradient(look_at_all(listed, names, options.norm_type >= 0), max_norm, options)
 
@@ -125,7 +125,7 @@ def clip_by_group_(
         listed += mine
         names += [f"{name}.{path}" for path in inner or map(str, range(len(mine)))]
         of_place += [place] * len(mine)
-    options = Options(float(norm_type), error_if_nonfinite, eps, nonfinite, grad_scale)
+    options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale)
     seen = look_at_all(listed, names, options.norm_type >= 0)
     return by_group(seen, list(groups), of_place, max_norm, options)
 

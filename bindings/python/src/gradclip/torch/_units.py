@@ -54,7 +54,7 @@ def adaptive_clip_grad(
     (1, tensor([[1.5000, 2.0000]]))
     """
     options = Options(
-        float(norm_type), error_if_nonfinite, nonfinite=nonfinite, grad_scale=grad_scale
+        norm_type, error_if_nonfinite, nonfinite=nonfinite, grad_scale=grad_scale
     )
     listed, names = parameters_of(parameters, names)
     seen = look_at_all(listed, names)
