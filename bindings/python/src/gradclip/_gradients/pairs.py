@@ -24,11 +24,10 @@ class Pairs(Tensors):
                 f"minus must be as many as the arrays to subtract from: {self.places} "
                 f"(got {others.places})"
             )
-        place_of = matched("minus", self.places, self.keys, others.keys)
-        array_at = {others.place(i): i for i in range(len(others.arrays))}
-        if len(array_at) != len(self.arrays):
+        found = partners("minus", self, others)
+        if len(others.arrays) != len(self.arrays):
             raise ValueError("minus must have None where the arrays to subtract from have, only")
-        partner = [self._partner(i, array_at.get(place_of[self.place(i)])) for i in self._each()]
+        partner = [self._partner(i, k) for i, k in enumerate(found)]
         rows: dict[tuple[int, int], int] = {}
         keys = [(self.row(i), others.row(k)) for i, k in zip(self._each(), partner)]
         row_of = [rows.setdefault(key, len(rows)) for key in keys]
@@ -59,14 +58,15 @@ class Pairs(Tensors):
         return k
 
 
-def matched(
-    what: str, count: int, names: list[str] | None, others: list[str] | None
-) -> Sequence[int]:
-    """Which of the others belongs to each place: that of its name, where both have names."""
-    if names is None or others is None or names == others:
-        return range(count)
-    place = {name: i for i, name in enumerate(others)}
-    for name in names:
-        if name not in place:
-            raise ValueError(f"{what} has none for the gradient {name!r}")
-    return [place[name] for name in names]
+def partners(what: str, of: Tensors, others: Tensors) -> list[int | None]:
+    """Which of the other arrays belongs to each: that of its name, where both have names, else
+    that in its place; None where None stands there."""
+    places: Sequence[int] = range(of.places)
+    if of.keys is not None and others.keys is not None and of.keys != others.keys:
+        place = {name: i for i, name in enumerate(others.keys)}
+        for name in of.keys:
+            if name not in place:
+                raise ValueError(f"{what} has none for the gradient {name!r}")
+        places = [place[name] for name in of.keys]
+    array_at = {others.place(i): i for i in range(len(others.arrays))}
+    return [array_at.get(places[of.place(i)]) for i in range(len(of.arrays))]

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .._gradients.layout import Layout, c_order
-from .._gradients.pairs import matched
+from .._gradients.pairs import partners
 from .._gradients.rows import Rows, Table, Tensors
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
@@ -105,14 +105,13 @@ class _Weights:
     def __init__(self, tensors: Tensors, held: Tensors) -> None:
         self._tensors = tensors
         self._held = held
-        self._array_of_leaf = {held.place(i): i for i in range(len(held.arrays))}
-        self._leaf_of = matched("weights", tensors.places, tensors.keys, held.keys)
+        self._partners = partners("weights", tensors, held)
 
     def label(self, i: int) -> str:
         return self._tensors.label(i)
 
     def of(self, i: int) -> Weight:
-        weight = self._array_of_leaf.get(self._leaf_of[self._tensors.place(i)])
+        weight = self._partners[i]
         if weight is None:
             raise ValueError(f"{self.label(i)} has no weights: its entry in weights is None")
         memory, order = self._held.memory, self._held.order(weight)
