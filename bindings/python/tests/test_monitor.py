@@ -306,7 +306,7 @@ def test_a_resumed_run_goes_on_with_the_log(tmp_path, name):
         assert resumed.history["grad_norm"].tolist()[:2] == [1.0, 2.0]
         assert resumed.clip_(grads(3.0)).step == 4
     assert log.read_bytes().startswith(before)
-    found = list(StepLog(log).rows())
+    found = list(StepLog(log).entries())
     assert [row.step for row in found] == [1, 2, 3, 4] and found[3].grad_norm == 3.0
     assert (
         found[2].first_tensor == "b"
@@ -507,7 +507,7 @@ def test_the_log_says_what_a_chooser_decided(tmp_path, name):
             monitor.clip_(grads(norm))
         with pytest.warns(gradclip.MonitorWarning):
             monitor.clip_(grads(math.nan))
-    found = list(StepLog(log).rows())
+    found = list(StepLog(log).entries())
     decided = [(row.threshold, row.action) for row in found]
     assert decided[:3] == [(2.0, "pass"), (2.0, "clip"), (2.0, "skip")]
     assert found[3].action == "skip" and found[3].nonfinite_count == 1
@@ -540,7 +540,7 @@ def test_a_log_from_before_choosers_were_logged_keeps_its_columns(tmp_path, name
         assert text.splitlines()[2] == "2,10.0,0.5,,,0,,"
     else:
         assert ",".join(json.loads(text.splitlines()[1])) == OLDER
-    assert [row.grad_norm for row in StepLog(log).rows()] == [0.5, 10.0]
+    assert [entry.grad_norm for entry in StepLog(log).entries()] == [0.5, 10.0]
 
 
 def test_a_step_that_is_not_finite_is_skipped_whatever_the_chooser_says():

@@ -12,7 +12,7 @@ _FIELDS = ("grad_norm", "clip_coef", "learning_rate", "loss", "threshold")
 _NAN = float("nan")
 
 
-class Row(NamedTuple):
+class Entry(NamedTuple):
     """One step as a history and a log keep it. What is not known is None (NaN in a History).
 
     threshold and action ("pass", "clip" or "skip") are a chooser's.
@@ -55,11 +55,11 @@ class History(Mapping[str, "array[Any]"]):
         self._columns.update((name, array("d")) for name in _FIELDS)
         self._columns["skipped"] = array("b")
 
-    def add(self, row: Row) -> None:
+    def add(self, entry: Entry) -> None:
         self.total += 1
-        known = (*row[1:5], row.threshold)
-        values: list[Any] = [row.step, *(_NAN if value is None else value for value in known)]
-        values.append(row.action == "skip")
+        known = (*entry[1:5], entry.threshold)
+        values: list[Any] = [entry.step, *(_NAN if value is None else value for value in known)]
+        values.append(entry.action == "skip")
         if self.steps < self.limit:
             for column, value in zip(self._columns.values(), values):
                 column.append(value)

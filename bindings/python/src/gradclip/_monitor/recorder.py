@@ -15,7 +15,7 @@ from .._native.call import POLICIES, Options, number_of
 from .._native.errors import BadDataError
 from .._norm import NonFinite, Norm
 from .diagnosis import Culprit, Diagnosis, Trail
-from .history import History, Row
+from .history import Entry, History
 
 if TYPE_CHECKING:
     from .._advise.advice import Advice
@@ -114,9 +114,9 @@ class Recorder:
             from .steplog import StepLog
 
             self._log = StepLog(log)
-            for row in self._log.rows():
-                self.history.add(row)
-                self.step = row.step
+            for entry in self._log.entries():
+                self.history.add(entry)
+                self.step = entry.step
             self._log.open()
 
     @property
@@ -272,7 +272,7 @@ class Recorder:
         if self._chooser is not None:
             threshold = done.max_norm
             action = "skip" if done.skip else "clip" if done.clipped else "pass"
-        row = Row(
+        entry = Entry(
             done.step,
             float(done),
             done.clip_coef,
@@ -285,15 +285,15 @@ class Recorder:
             action,
         )
         self.step = done.step
-        self.history.add(row)
+        self.history.add(entry)
         self._steps += 1
         self.clipped += done.clipped
         self.skipped += done.skip
         if not found and done.tensor_norms is not None and math.isfinite(done):
             self._trail.add(done.step, float(done), done.loss, done.tensor_norms, names)
-        failed = self._write(row, done)
+        failed = self._write(entry, done)
         if failed is not None:
-            self._warn("log", f"step {row.step}: nothing more is logged: {failed}")
+            self._warn("log", f"step {entry.step}: nothing more is logged: {failed}")
         if found:
             return
         if done.loss is not None and not math.isfinite(done.loss):
@@ -315,12 +315,12 @@ class Recorder:
                 "rate is really learning_rate * max_norm / norm",
             )
 
-    def _write(self, row: Row, done: Step) -> str | None:
+    def _write(self, entry: Entry, done: Step) -> str | None:
         """What went wrong, if the log cannot be written: training goes on without it."""
         failed = None
         if self._log is not None:
             try:
-                self._log.write(row)
+                self._log.write(entry)
             except OSError as error:
                 failed = f"{self._log.path}: {error}"
                 self._log.close()
@@ -328,14 +328,14 @@ class Recorder:
         writer = self._tensorboard
         if writer is not None:
             for name, value in (
-                ("grad_norm", row.grad_norm),
-                ("clip_coef", row.clip_coef),
+                ("grad_norm", entry.grad_norm),
+                ("clip_coef", entry.clip_coef),
                 ("max_norm", done.max_norm),
-                ("nonfinite_count", row.nonfinite_count),
+                ("nonfinite_count", entry.nonfinite_count),
             ):
                 if name == "max_norm" and math.isinf(value):
                     continue  # no threshold, and no number that writers take
-                writer.add_scalar(self._tag + name, value, row.step)
+                writer.add_scalar(self._tag + name, value, entry.step)
         return failed
 
     def _warn(self, cause: Any, text: str) -> None:

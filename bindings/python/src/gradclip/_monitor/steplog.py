@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._json import plain
-from .history import Row
+from .history import Entry
 
-COLUMNS = Row._fields
+COLUMNS = Entry._fields
 _BEFORE_CHOOSERS = COLUMNS[:8]  # what logs had that are older than the columns of choosers
 
 
 class StepLog:
-    """Appends rows to a file: CSV, or JSON lines if its name ends in .jsonl or .ndjson.
+    """Appends lines to a file: CSV, or JSON lines if its name ends in .jsonl or .ndjson.
 
     Each line goes to the operating system in one write as soon as its step is over: a
     program that is killed loses none (a machine that loses power may). A file that is
-    there already must be such a log: `rows` reads back what it has, and after `open` the
+    there already must be such a log: `entries` reads back what it has, and after `open` the
     next ones follow, with the columns that the file has. A last line without an end, which only a
     crash leaves, is removed then.
     """
@@ -38,11 +38,11 @@ class StepLog:
         if self._is_there():
             self._check()
 
-    def rows(self) -> Iterator[Row]:
-        """The rows that the file has, oldest first.
+    def entries(self) -> Iterator[Entry]:
+        """The entries that the file has, oldest first.
 
         Raises:
-            ValueError: a line is no row.
+            ValueError: a line is none.
         """
         if not self._is_there():
             return
@@ -50,27 +50,27 @@ class StepLog:
             lines = (line for line in file if line.endswith("\n"))
             if self._json:
                 for number, line in enumerate(lines, 1):
-                    yield self._row(number, line, _of_json)
+                    yield self._entry(number, line, _of_json)
             else:
                 reader = csv.reader(lines)
                 next(reader, None)
                 for fields in reader:
-                    yield self._row(reader.line_num, fields, self._of_csv)
+                    yield self._entry(reader.line_num, fields, self._of_csv)
 
     def open(self) -> None:
-        """Makes the file ready for the next row; it is made if it is not there."""
+        """Makes the file ready for the next entry; it is made if it is not there."""
         self._file = open(self.path, "ab", buffering=0)
         complete = _complete(self.path)
         os.truncate(self.path, complete)
         if not complete and not self._json:
             self._write(_csv(self._columns))
 
-    def write(self, row: Row) -> None:
+    def write(self, entry: Entry) -> None:
         if self._json:
-            line = plain(dict(zip(self._columns, row)))
+            line = plain(dict(zip(self._columns, entry)))
             self._write(json.dumps(line, allow_nan=False) + "\n")
         else:
-            self._write(_csv(row[: len(self._columns)]))
+            self._write(_csv(entry[: len(self._columns)]))
 
     def close(self) -> None:
         if self._file is not None:
@@ -93,12 +93,12 @@ class StepLog:
     def _is_there(self) -> bool:
         return os.path.exists(self.path) and os.path.getsize(self.path) > 0
 
-    def _of_csv(self, fields: list[str]) -> Row:
+    def _of_csv(self, fields: list[str]) -> Entry:
         if len(fields) != len(self._columns):
             raise ValueError(f"it must have {len(self._columns)} fields, and has {len(fields)}")
         return _of_csv(fields)
 
-    def _row(self, number: int, line: Any, read: Callable[[Any], Row]) -> Row:
+    def _entry(self, number: int, line: Any, read: Callable[[Any], Entry]) -> Entry:
         try:
             return read(line)
         except (AttributeError, TypeError, ValueError) as error:
@@ -157,24 +157,24 @@ def _csv(fields: tuple[Any, ...]) -> str:
     return line.getvalue()
 
 
-def _of_json(line: str) -> Row:
+def _of_json(line: str) -> Entry:
     found = json.loads(line)
-    row = Row(*(found.get(name) for name in COLUMNS))
+    entry = Entry(*(found.get(name) for name in COLUMNS))
     known = ("learning_rate", "loss", "threshold")
-    optional = {name: _number(getattr(row, name)) for name in known}
-    norm, coef = float(row.grad_norm), float(row.clip_coef)  # which reads "NaN" too
-    changed: dict[str, Any] = {**optional, "step": int(row.step), "grad_norm": norm}
-    return row._replace(clip_coef=coef, **changed)
+    optional = {name: _number(getattr(entry, name)) for name in known}
+    norm, coef = float(entry.grad_norm), float(entry.clip_coef)  # which reads "NaN" too
+    changed: dict[str, Any] = {**optional, "step": int(entry.step), "grad_norm": norm}
+    return entry._replace(clip_coef=coef, **changed)
 
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _of_csv(fields: list[str]) -> Row:
+def _of_csv(fields: list[str]) -> Entry:
     step, norm, coef, rate, loss, count, tensor, element, *chosen = fields
     threshold, action = chosen or ("", "")
-    return Row(
+    return Entry(
         int(step),
         float(norm),
         float(coef),
