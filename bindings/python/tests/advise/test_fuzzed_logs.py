@@ -44,7 +44,7 @@ def advised(data, *options, is_measured=True):
             took = time.process_time() - began
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-    assert took < 10, f"{took} s for {len(data)} bytes"
+    assert took < 200, f"{took} s for {len(data)} bytes"  # for what never ends: none takes a second
     assert peak < 40e6 + 20 * len(data), f"{peak} bytes for {len(data)} of the file"
     assert status in (0, 1, 2)
     if status == 2:
