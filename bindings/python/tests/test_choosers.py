@@ -112,6 +112,25 @@ def test_adagc_tensor_by_tensor_lets_nothing_slip_through():
     assert adagc.feed_tensor(5, array("f")) == 1.0  # an empty one has no gradient
 
 
+@pytest.mark.parametrize(
+    "index, grad, kind, message",
+    [
+        (-1, np.ones(1), ValueError, r"index must be an integer >= 0 \(got -1\)"),
+        (10**6, np.ones(1), ValueError, r"index must be below 10\^6 \(got 1000000\)"),
+        (0, None, ValueError, r"grad must be one array \(got 0\)"),
+        (0, [np.zeros(2), np.zeros(2)], ValueError, r"grad must be one array \(got 2\)"),
+        (0, np.zeros(2, "i8"), TypeError, r"grad has the wrong dtype: .* \(got int64\)"),
+        (0, np.zeros(4)[::2], ValueError, "grad is not dense"),
+    ],
+)
+def test_adagc_tensor_by_tensor_refuses(index, grad, kind, message):
+    adagc = AdaGC()
+    state = adagc.to_bytes()
+    with pytest.raises(kind, match=message):
+        adagc.feed_tensor(index, grad)
+    assert adagc.to_bytes() == state
+
+
 def test_adagc_tensor_by_tensor_from_many_threads_and_resumed():
     one, other = AdaGC(warmup_steps=3), AdaGC(warmup_steps=3)
     for step in range(20):

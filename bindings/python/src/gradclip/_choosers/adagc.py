@@ -13,6 +13,15 @@ from .._native.call import Options, call, new_result
 from .chooser import Chooser, Decision, PerTensor, checked_count, new_decision
 
 
+class _Gradient(Tensors):
+    """The one that feed_tensor() is given."""
+
+    __slots__ = ()
+
+    def label(self, i: int) -> str:
+        return "grad"
+
+
 class AdaGC(Chooser):
     """Clips each gradient by the moving average of its own norm.
 
@@ -119,9 +128,9 @@ class AdaGC(Chooser):
         >>> print(adagc.feed_tensor(0, array.array("f", [float("nan")])))
         None
         """
-        rows = Tensors([grad], None, writable=False)
+        rows = _Gradient([grad], None, writable=False)
         if rows.places != 1 or rows.count != 1:
-            raise ValueError(f"grad must be one array (got {rows.places})")
+            raise ValueError(f"grad must be one array (got {rows.count})")
         index = checked_count("index", index)
         options = Options(norm_type, grad_scale=grad_scale, exact_f64=exact_f64)
         result = new_result()
