@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -80,3 +81,21 @@ def test_advising_again_loses_no_run_that_trained(advised):
     for one in again:
         if (one.task, one.optimizer, one.seed, one.times) in trained:
             assert one.trains, one
+
+
+def test_where_the_first_norms_dwarf_the_others_the_constant_comes_first(advised):
+    """Why the running median is the second recommendation there, and not the first."""
+    pilots = {
+        key[0]: log.norm
+        for key, log in sorted(advised.read_kept(EXAMPLES / "data" / "advised_logs.npz").items())
+        if key[3] == "pilot" and np.median(log.norm[: len(log.norm) // 20]) > 3 * np.median(log.norm)
+    }
+    tables = advised.Tables(advised.read_results(EXAMPLES / "data" / "advised.csv"))
+    pairs = [pair for pair in tables.by_pair if f"{pair[0]}-{pair[1]}" in pilots and not pair[1].startswith("adam")]
+    assert {pair[0] for pair in pairs} == {"residual", "tuning", "linear", "contrastive"}
+    trained = {
+        setting: sum(one.trains for pair in pairs for one in tables.by_pair[pair][setting])
+        for setting in ("advice", "own", "by-step")
+    }
+    assert trained == {"advice": 24, "own": 19, "by-step": 19}
+    assert "There the answer trained all 24 runs." in PAGE and "trained 19 of them" in PAGE
