@@ -3,8 +3,9 @@
 `file` is in the program's own repository, `statement` what to look for there; `line` is what
 comes out, shortened. MAE, DeiT, icefall's train.py, timm, PaddleNLP and Stable-Baselines print no norm of themselves:
 in their lines it is what users add. LLaMA-Factory's own trainer_log.jsonl has none: its norms are in what Transformers'
-Trainer prints. The lines of mmengine, mmdetection 2, timm, Stable-Baselines, NeMo 1, Lightning, Keras and the trackers' exports
-are from memory; the others were compared with the sources. A log is a run of EPOCHS epochs with a spike and a NaN that is stopped and resumed within the second
+Trainer prints. From memory are the lines of mmdetection 2, NeMo 1, Lightning, Keras, TRL and axolotl, the files of MaxText
+and RLlib (whose names of the norm were looked up), and the trackers' exports; the others were compared with the sources, or with logs that
+people have published. A log is a run of EPOCHS epochs with a spike and a NaN that is stopped and resumed within the second
 epoch: what was done again comes twice.
 """
 
@@ -158,7 +159,7 @@ PROGRAMS = [
             "[INFO] fairseq2 - Train Metrics (step {step}) - NLL Loss: 2.5 | Gradient Norm: {n} | Learning Rate: 5e-05", lambda x: f"{x:g}"),
     Program("fairseq 2's JSON", "src/fairseq2/metrics/recorder.py", "output[formatter.display_name] =",
             '{{"Time": "2025-01-01T00:00:00", "Step": {step}, "NLL Loss": 2.5, "Gradient Norm": {n}}}', as_json),
-    Program("timm", "train.py", "'Train: {} [{:>4d}/{} ",
+    Program("timm", "train.py", "f'Train: {epoch} [{update_idx:>4d}/{updates_per_epoch} '",
             "Train: {e0} [{i0:>4d}/{N} ( 10%)]  Loss: 6.95 (6.95)  Time: 0.5s, 200.0/s  LR: 1.000e-04  Data: 0.01 (0.01)  grad_norm: {n}"),
     Program("Stable-Baselines' tables", "stable_baselines3/common/logger.py", "class HumanOutputFormat",
             "-----\n| time/              |          |\n|    total_timesteps | {step}     |\n| train/             |          |\n"
