@@ -245,7 +245,7 @@ def float_sum(squares):
 
 
 def test_a_million_hostile_updates_and_none_above_the_limit(finding):
-    from test_flower import hostile
+    from hostile_updates import hostile
 
     rng = np.random.default_rng(20)
     count = int(os.environ.get("GRADCLIP_UPDATES", 1_000_000))
