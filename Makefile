@@ -23,17 +23,18 @@ endif
 
 BUILD    := build
 SCRATCH  := .build-embedded
-SOURCES  := Makefile Package.swift exports.map packaging/strip.sh $(wildcard include/*.h include/module.modulemap) \
+EXPORTS  := $(BUILD)/exports.map
+SOURCES  := Makefile Package.swift packaging/strip.sh $(wildcard include/*.h include/module.modulemap) \
 	$(shell find Sources -type f -o -type l)
 
 # Embedded Swift needs whole-module compilation; of the library only the C
-# functions leave (exports.map), and no path of the machine that builds it stays in it.
+# functions leave (packaging/exports.sh), and no path of the machine that builds it stays in it.
 # libpthread.so.0 is where glibc before 2.34 keeps pthread_create (posix.c).
 ifeq ($(SYSTEM),macos)
-LINKING := -Xlinker -dead_strip -Xlinker -exported_symbols_list -Xlinker "$$PWD/$(BUILD)/exports.txt" -Xlinker -install_name -Xlinker @rpath/$(SONAME)
+LINKING := -Xlinker -dead_strip -Xlinker -exported_symbols_list -Xlinker "$$PWD/$(EXPORTS)" -Xlinker -install_name -Xlinker @rpath/$(SONAME)
 else
 LINKING := -Xlinker --gc-sections -Xswiftc -use-ld=lld -Xlinker --icf=all \
-	-Xlinker "--version-script=$$PWD/exports.map" -Xlinker -soname=$(SONAME) \
+	-Xlinker "--version-script=$$PWD/$(EXPORTS)" -Xlinker -soname=$(SONAME) \
 	-Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
 	-Xlinker --no-as-needed -Xlinker -l:libpthread.so.0 -Xlinker --as-needed
 endif
@@ -45,10 +46,13 @@ SWIFT_BUILD := swift build --configuration release --traits Embedded --scratch-p
 
 lib: $(BUILD)/lib/$(FILE) ## build build/lib/libgradclip.so (the default)
 
-$(BUILD)/lib/$(FILE): $(SOURCES)
+$(EXPORTS): packaging/exports.sh include/gradclip.h
+	@mkdir -p $(BUILD)
+	packaging/exports.sh $(if $(filter macos,$(SYSTEM)),macos,map) >$@
+
+$(BUILD)/lib/$(FILE): $(SOURCES) $(EXPORTS)
 	@command -v swift >/dev/null || { echo "gradclip: building needs Swift 6.3 or newer (https://www.swift.org/install), and there is no swift in PATH" >&2; exit 1; }
 	@mkdir -p $(BUILD)/lib $(BUILD)/lib-unstripped
-	@sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/_\1/p' exports.map >$(BUILD)/exports.txt
 	$(SWIFT_BUILD)
 	cp $(SCRATCH)/release/$(LINK) $(BUILD)/lib-unstripped/$(FILE)
 	packaging/strip.sh $(BUILD)/lib-unstripped/$(FILE) $@
@@ -178,7 +182,7 @@ bench: lib ## measure all that is asked of the library's speed, and its peers (Q
 	@$(MAKE) --no-print-directory -C Benchmarks bench BUILD=../$(BUILD) PYTHON=$(PYTHON) QUICK=$(QUICK)
 
 .PHONY: skeletons
-skeletons: ## after gradclip.h declares FUNCTION=gradclip_...: its place in the exports, the ABI and every binding
+skeletons: ## after gradclip.h declares FUNCTION=gradclip_...: its place in the ABI and every binding
 	@$(PYTHON) packaging/skeletons.py $(FUNCTION)
 
 format: ## format the Swift code

@@ -45,7 +45,7 @@ let package = Package(
         .target(name: "CGradClipKernels"),
         .target(name: "GradClipKernels", dependencies: ["CGradClipKernels"], swiftSettings: baseline),
         .target(
-            name: "GradClip", dependencies: ["CGradClipSystem", "CGradClipKernels", "GradClipKernels"],
+            name: "GradClip", dependencies: ["CGradClip", "CGradClipSystem", "CGradClipKernels", "GradClipKernels"],
             swiftSettings: embedded),
         .target(
             name: "GradClipABI",

@@ -9,8 +9,10 @@ build_embedded() {
     scratch=$root/.build-$1 log=$2
     library=$scratch/release
     shift 2
+    mkdir -p "$scratch"
+    "$root/packaging/exports.sh" map >"$scratch/exports.map"
     swift build --package-path "$root" --configuration release --traits Embedded --scratch-path "$scratch" --product gradclip \
         --disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath -Xswiftc -wmo \
-        -Xlinker --version-script="$root/exports.map" -Xlinker -l:libpthread.so.0 "$@" \
+        -Xlinker --version-script="$scratch/exports.map" -Xlinker -l:libpthread.so.0 "$@" \
         >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
 }

@@ -66,6 +66,7 @@ TARGETS = [
            swift_flags=("-Xcc", "-ffreestanding", "-Xcc", "-mno-red-zone")),
 ]
 
+EXPORTS = ROOT / "packaging/exports.sh"
 C_TARGETS = ("CGradClipSystem", "CGradClipKernels")
 
 
@@ -121,7 +122,7 @@ class Builder:
         found = run(self.zig, "version").strip()
         if found != ZIG_VERSION:
             stop(f"zig {ZIG_VERSION} is wanted, {self.zig} is {found}")
-        self.functions = re.findall(r"^ *(gradclip_\w+);", (ROOT / "exports.map").read_text(), re.M)
+        self.functions = run(EXPORTS).split()
 
     def build(self, target: Target) -> Path:
         work = self.output / target.name / "objects"
@@ -135,7 +136,7 @@ class Builder:
         if target.static:
             tool(f"{target.binutils}ld", f"on Debian: apt-get install binutils{'-' * bool(target.binutils)}{target.binutils.rstrip('-')}")
             (work / "list").write_text("".join(f"{path}\n" for path in objects))
-            run("env", f"BINUTILS={target.binutils}", ROOT / "packaging/make-static.sh", work / "list", ROOT / "exports.map",
+            run("env", f"BINUTILS={target.binutils}", ROOT / "packaging/make-static.sh", work / "list",
                 library.parent / "libgradclip.a")
         return library
 
@@ -188,14 +189,15 @@ class Builder:
 
     def link(self, target: Target, objects: list[Path], library: Path, work: Path) -> None:
         if target.kind == "elf":
-            whole = work / library.name
+            whole, exports = work / library.name, work / "exports.map"
+            exports.write_text(run(EXPORTS, "map"))
             run(self.zig, "cc", "-target", target.zig, "-shared", "-o", whole, *objects, f"-Wl,-soname,{library.name}",
-                f"-Wl,--version-script={ROOT}/exports.map", "-Wl,--gc-sections", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,defs",
+                f"-Wl,--version-script={exports}", "-Wl,--gc-sections", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,defs",
                 *target.link_flags)
             run(self.tools / "llvm-objcopy", "--strip-unneeded", "-R", ".comment", whole, library)
         elif target.kind == "pe":
             names = work / "gradclip.def"
-            names.write_text("".join([f"LIBRARY {library.name}\nEXPORTS\n", *[f"    {name}\n" for name in self.functions]]))
+            names.write_text(run(EXPORTS, "windows"))
             run(self.zig, "cc", "-target", target.zig, "-shared", "-s", "-o", library, *objects, names, "-Wl,--gc-sections",
                 f"-Wl,--out-implib,{library.parent}/gradclip.lib", cwd=work)
             for extra in library.parent.glob("*.pdb"):

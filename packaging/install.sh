@@ -78,7 +78,7 @@ cmake=$LIBDIR/cmake/gradclip
 fill gradclipConfig.cmake "$cmake" "$cmake"
 fill gradclipConfigVersion.cmake "$cmake" "$cmake"
 # The manual pages: the whole header, and each function under its name.
-sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.map" >"$work/pages"
+"$root/packaging/exports.sh" >"$work/pages"
 echo gradclip >>"$work/pages"
 [ "$SYSTEM" = windows ] || while read -r page; do put 644 "$MANUAL/$page.3" "$DATADIR/man/man3/$page.3"; done <"$work/pages"
 put 644 "$root/LICENSE" "$DATADIR/doc/gradclip/LICENSE"

@@ -1,18 +1,17 @@
 #!/bin/sh
-# make-static.sh LIST MAP ARCHIVE: libgradclip.a from the objects that LIST names
-# (what the linker was given for libgradclip.so), with the functions of the version
-# script MAP as its only global symbols. BINUTILS is a prefix of their names, for another processor.
+# make-static.sh LIST ARCHIVE: libgradclip.a from the objects that LIST names (what the linker was
+# given for libgradclip.so), with the header's functions as its only global symbols. BINUTILS is a
+# prefix of their names, for another processor.
 #
 # Objects of Embedded Swift carry weak copies of the Swift runtime (swift_retain ...).
 # In an archive of plain objects those would take the place of the real ones in a
 # Swift program. So everything becomes one object, and all but the C functions local.
 set -eu
-list=${1:?usage: make-static.sh LIST MAP ARCHIVE} map=${2:?} archive=${3:?}
+list=${1:?usage: make-static.sh LIST ARCHIVE} archive=${2:?}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$map" >"$work/functions"
-[ -s "$work/functions" ] || { echo "make-static.sh: no function in $map" >&2; exit 1; }
+"$(dirname "$0")/exports.sh" >"$work/functions"
 # (SwiftPM quotes what has a space or a quote in it, as ld understands it.)
 # Of weak copies the first wins: not one that was compiled for a newer processor.
 { grep -v '/GradClipKernelsX86' "$list"; grep '/GradClipKernelsX86' "$list" || :; } | sed "/^'/!s/.*/\"&\"/" >"$work/objects"

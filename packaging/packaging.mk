@@ -19,9 +19,9 @@ no-static:
 	@echo "gradclip: make static needs GNU binutils, and an object format that they know: it is there for Linux only" >&2; exit 1
 
 # From the objects of the shared library; built again if only their product is there.
-$(BUILD)/lib/libgradclip.a: $(BUILD)/lib/$(FILE) exports.map packaging/make-static.sh
+$(BUILD)/lib/libgradclip.a: $(BUILD)/lib/$(FILE) $(EXPORTS) packaging/exports.sh packaging/make-static.sh
 	@[ -e $(OBJECTS) ] || { echo "$(SWIFT_BUILD)"; $(SWIFT_BUILD); }
-	packaging/make-static.sh $(OBJECTS) exports.map $@
+	packaging/make-static.sh $(OBJECTS) $@
 
 man: $(BUILD)/man/gradclip.3 ## make the manual pages from the header: gradclip(3), and one for each function
 

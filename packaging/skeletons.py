@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """skeletons.py gradclip_NAME: after gradclip.h has declared a new function, writes what every binding needs
-for it, so that nothing is forgotten and the types are right. What is mechanical is whole: exports.map, Rust's raw.rs,
+for it, so that nothing is forgotten and the types are right. What is mechanical is whole: Rust's raw.rs,
 Python's ctypes declaration, the row of the table of names. The rest is a function to be filled in: in the ABI, in
 C++, Rust, Go, Swift and Python, and a C test that fails. `git diff` shows all of it.
 
@@ -171,7 +171,6 @@ def member(function: Function) -> str:
 
 def write_mechanical(function: Function, functions: list[Function]) -> None:
     name = "gradclip_" + function.name
-    change(ROOT / "exports.map", rf"^ *{function.before};\n", f"        {name};\n")
     rust = learn(functions, rust_declarations())
     arguments = ", ".join(f"{one.name}: {type_of(rust, one, 'Rust')}" for one in function.arguments)
     returns = {"void": "", "gradclip_status": " -> gradclip_status"}.get(function.returns)
@@ -388,8 +387,8 @@ def main() -> None:
     function = next((one for one in functions if one.name == name), None)
     if not function:
         sys.exit(f"skeletons: include/gradclip.h does not declare gradclip_{name}: it, and its prose, come first")
-    if re.search(rf"\bgradclip_{name};", (ROOT / "exports.map").read_text()):
-        sys.exit(f"skeletons: gradclip_{name} is in exports.map already")
+    if f"gradclip_{name}" in rust_declarations():
+        sys.exit(f"skeletons: gradclip_{name} is in bindings/rust/src/raw.rs already")
     write_mechanical(function, functions)
     write_names(function)
     write_abi(function, functions)

@@ -60,7 +60,7 @@ public func gradclip_accumulator_add(
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
         let accumulator = try state(accumulator)
-        accumulator.pointee.add(try tensorList(grads, count, "grads"))
+        accumulator.pointee.add(try GivenList.tensors(grads, count).checked("grads"))
         return 0
     }
 }
@@ -72,8 +72,8 @@ public func gradclip_accumulator_add_difference(
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
         let accumulator = try state(accumulator)
-        let tensors = try tensorList(tensors, count, "tensors")
-        let minus = try tensorList(minus, count, "minus")
+        let tensors = try GivenList.tensors(tensors, count).checked("tensors")
+        let minus = try GivenList.tensors(minus, count).checked("minus")
         try check(minus: minus, of: tensors)
         accumulator.pointee.add(tensors, minus: minus)
         return 0
@@ -178,7 +178,7 @@ public func gradclip_accumulator_clip(
     _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
-        try finish(accumulator, max_norm, result, clipping: try tensorList(grads, count, "grads"))
+        try finish(accumulator, max_norm, result, clipping: try GivenList.tensors(grads, count).checked("grads"))
     }
 }
 
@@ -200,10 +200,7 @@ private func finish(
     let accumulator = try state(accumulator)
     try check(maxNorm: maxNorm)
     let slot = try ResultSlot(result)
-    if slot.tensorNorms != nil {
-        throw ArgumentError(
-            "result", "must be NULL: an accumulator keeps no tensors apart", .pointer, field: ".tensor_norms")
-    }
+    try slot.checkNoTensorNorms("must be NULL: an accumulator keeps no tensors apart")
     guard let grads else { return slot.store(accumulator.pointee.deferClip(maxNorm: maxNorm)) }
     return slot.store(accumulator.pointee.clip(grads, maxNorm: maxNorm))
 }

@@ -39,8 +39,8 @@ public func gradclip_chooser_create(
         var first = ChooserOptions(kind: 0)
         try read(options, &first, own: own, "options")
         var known = ChooserOptions(kind: first.kind)
-        try take(options, &known, own: own, "options")
-        known.structSize = UInt64(own)
+        try overlay(&known, by: options, own: own, "options")
+        known.struct_size = UInt64(own)
         try known.check()
         guard let made = Chooser.create(known) else {
             throw .noMemory("chooser", bytes: MemoryLayout<Chooser>.size)
@@ -67,7 +67,7 @@ public func gradclip_chooser_reset(_ chooser: OpaquePointer!) -> gradclip_status
 private struct DecisionSlot {
     private let destination: UnsafeMutableRawPointer?
     private let size: Int
-    var decision = ChooserDecision()
+    var decision = ChooserDecision.pass
 
     @inline(never)
     init(_ given: UnsafeMutablePointer<gradclip_decision>?) throws(ArgumentError) {
@@ -80,9 +80,9 @@ private struct DecisionSlot {
         var known = gradclip_decision()
         try read(given, &known, own: own, "decision")
         size = min(own, Int(known.struct_size))
-        decision.structSize = known.struct_size
-        decision.tensorThresholds = known.tensor_thresholds
-        decision.tensorCoefs = known.tensor_coefs
+        decision.struct_size = known.struct_size
+        decision.tensor_thresholds = known.tensor_thresholds
+        decision.tensor_coefs = known.tensor_coefs
     }
 
     mutating func store() { destination?.copyMemory(from: &decision, byteCount: size) }
@@ -136,17 +136,15 @@ public func gradclip_chooser_feed_tensor(
     call { () throws(ArgumentError) in
         let chooser = try state(chooser)
         guard let grad else { throw .null("grad") }
-        let grads = try tensorList(grad, 1, "grad")
+        let grads = try GivenList.tensors(grad, 1).checked("grad")
         if !grads[0].isCounted {
             throw ArgumentError("grad", "must be 0: ADAGC measures all", .integer(1), field: ".flags")
         }
         try check(normType: norm_type)
         let options = try GradClipABI.options(options)
-        guard let result else { throw .null("result") }
         let slot = try ResultSlot(result)
-        if slot.tensorNorms != nil {
-            throw ArgumentError("result", "must be NULL: there is one tensor", .pointer, field: ".tensor_norms")
-        }
+        try slot.checkIsThere()
+        try slot.checkNoTensorNorms("must be NULL: there is one tensor")
         var found = ClipResult()
         let verdict = try Chooser.feed(
             chooser, tensor: index, grads, normType: norm_type, options: options, into: &found)
@@ -163,7 +161,7 @@ public func gradclip_chooser_clip(
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
         let chooser = try state(chooser)
-        let given = try CallArguments(grads, count, options, result)
+        let given = try Given(grads, count, options, result).checked()
         if chooser.pointee.isPerTensor {
             for i in 0..<count where !given.grads[i].isCounted {
                 throw ArgumentError(

@@ -1,6 +1,5 @@
 // gradclip_clip_grad_norm and gradclip_clip_grad_norm_to.
 import CGradClip
-import CGradClipKernels
 import GradClip
 
 @_cdecl("gradclip_clip_grad_norm_f32") @implementation
@@ -9,9 +8,7 @@ public func gradclip_clip_grad_norm_f32(
     _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    clip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
-        max_norm, norm_type, options, result)
+    clip(Given(grads, lengths, count, options, result), max_norm, norm_type)
 }
 
 @_cdecl("gradclip_clip_grad_norm_f64") @implementation
@@ -20,9 +17,7 @@ public func gradclip_clip_grad_norm_f64(
     _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    clip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
-        max_norm, norm_type, options, result)
+    clip(Given(grads, lengths, count, options, result), max_norm, norm_type)
 }
 
 @_cdecl("gradclip_clip_grad_norm") @implementation
@@ -30,7 +25,7 @@ public func gradclip_clip_grad_norm(
     _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    clip({ () throws(ArgumentError) in try tensorList(grads, count, "grads") }, max_norm, norm_type, options, result)
+    clip(Given(grads, count, options, result), max_norm, norm_type)
 }
 
 @_cdecl("gradclip_clip_grad_norm_to_f32") @implementation
@@ -39,10 +34,7 @@ public func gradclip_clip_grad_norm_to_f32(
     _ lengths: UnsafePointer<Int>!, _ count: Int, _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    clip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
-        to: { _ throws(ArgumentError) in try typedList(outputs, lengths, count, .float32, "outputs") },
-        max_norm, norm_type, options, result)
+    clip(Given(grads, to: outputs, lengths, count, options, result), max_norm, norm_type)
 }
 
 @_cdecl("gradclip_clip_grad_norm_to_f64") @implementation
@@ -51,10 +43,7 @@ public func gradclip_clip_grad_norm_to_f64(
     _ lengths: UnsafePointer<Int>!, _ count: Int, _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    clip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
-        to: { _ throws(ArgumentError) in try typedList(outputs, lengths, count, .float64, "outputs") },
-        max_norm, norm_type, options, result)
+    clip(Given(grads, to: outputs, lengths, count, options, result), max_norm, norm_type)
 }
 
 @_cdecl("gradclip_clip_grad_norm_to") @implementation
@@ -64,7 +53,6 @@ public func gradclip_clip_grad_norm_to(
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     clip(
-        { () throws(ArgumentError) in try tensorList(grads, count, "grads") },
-        to: { list throws(ArgumentError) in try outputList(outputs, for: list) },
-        max_norm, norm_type, options, result)
+        Given(.tensors(grads, count), others: .tensors(outputs, count), named: "outputs", options, result), max_norm,
+        norm_type)
 }

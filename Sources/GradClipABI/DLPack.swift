@@ -2,12 +2,28 @@
 import CGradClip
 import GradClip
 
-/// DLPack's DLTensor, 48 bytes, in words: (data), (device_type, device_id), (ndim, dtype),
-/// (shape), (strides), (byte_offset). All machines it runs on are little-endian.
-private typealias DLTensor = (
-    data: UInt64, device: UInt64, kind: UInt64, shape: UnsafePointer<Int>?, strides: UnsafePointer<Int>?,
-    offset: UInt64
-)
+/// DLPack's DLTensor, field by field.
+private struct DLTensor {
+    var data: UInt64 = 0
+    var deviceType: Int32 = 0
+    var deviceID: Int32 = 0
+    var ndim: Int32 = 0
+    var dtype = DLDataType()
+    var shape: UnsafePointer<Int>?
+    var strides: UnsafePointer<Int>?
+    var byteOffset: UInt64 = 0
+}
+
+private struct DLDataType {
+    var code: UInt8 = 0
+    var bits: UInt8 = 0
+    var lanes: UInt16 = 0
+
+    static var float: UInt8 { 2 }
+    static var bfloat: UInt8 { 4 }
+
+    var number: Int { Int(code) | Int(bits) << 8 | Int(lanes) << 16 }
+}
 
 @_optimize(size)
 @_cdecl("gradclip_tensors_from_dlpack") @implementation
@@ -32,23 +48,23 @@ public func gradclip_tensors_from_dlpack(
 private func row(
     _ object: UnsafeMutableRawPointer?, _ i: Int, _ read: gradclip_dlpack_reader
 ) throws(ArgumentError) -> gradclip_tensor {
-    var given: DLTensor = (0, 0, 0, nil, nil, 0)
+    var given = DLTensor()
     let failure = Int(read(object, &given))
     if failure != 0 { throw unsupported("must be readable: read() must return 0", .integer(failure), i) }
-    let device = Int(Int32(truncatingIfNeeded: given.device))
-    if device != 1 { throw unsupported("must be 1 (CPU memory)", .integer(device), i, ".device_type") }
-    let kind = Int(given.kind >> 32)
+    if given.deviceType != 1 {
+        throw unsupported("must be 1 (CPU memory)", .integer(Int(given.deviceType)), i, ".device_type")
+    }
     let dtype: Int
-    switch kind {
-    case 0x12002: dtype = GRADCLIP_F32
-    case 0x14002: dtype = GRADCLIP_F64
-    case 0x11002: dtype = GRADCLIP_F16
-    case 0x11004: dtype = GRADCLIP_BF16
-    default: throw unsupported("must be one of gradclip's", .integer(kind), i, ".dtype")
+    switch (given.dtype.code, given.dtype.bits, given.dtype.lanes) {
+    case (DLDataType.float, 32, 1): dtype = GRADCLIP_F32
+    case (DLDataType.float, 64, 1): dtype = GRADCLIP_F64
+    case (DLDataType.float, 16, 1): dtype = GRADCLIP_F16
+    case (DLDataType.bfloat, 16, 1): dtype = GRADCLIP_BF16
+    default: throw unsupported("must be one of gradclip's", .integer(given.dtype.number), i, ".dtype")
     }
     var length = 1
     var stride = 1
-    var k = Int(Int32(truncatingIfNeeded: given.kind))
+    var k = Int(given.ndim)
     var isDense = given.data != 0
     if k < 0 { throw unsupported("must be >= 0", .integer(k), i, ".ndim") }
     while k > 0 {
@@ -66,12 +82,12 @@ private func row(
     }
     if length == 0 {
         given.data = 0
-        given.offset = 0
+        given.byteOffset = 0
     } else if !isDense {
         throw unsupported("must be row-major, and data not NULL", .integer(stride), i, ".strides")
     }
     return gradclip_tensor(
-        data: UnsafeMutableRawPointer(bitPattern: UInt(given.data &+ given.offset)),
+        data: UnsafeMutableRawPointer(bitPattern: UInt(given.data &+ given.byteOffset)),
         length: UInt64(bitPattern: Int64(length)), dtype: UInt32(dtype), flags: 0, device_type: 1, device_id: 0)
 }
 

@@ -9,18 +9,15 @@ public func gradclip_inspect(
     _ report_size: Int, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
-        let list = try tensorList(grads, count, "grads")
+        let given = try Given(grads, count, options, result).checked()
         try check(normType: norm_type)
-        let options = try GradClipABI.options(options)
         if count > 0 && reports == nil { throw .null("reports") }
         let size = try sharedSize(
-            UInt64(bitPattern: Int64(report_size)), own: MemoryLayout<TensorReport>.size, "report_size", field: "")
-        let slot = try ResultSlot(result)
-        if slot.tensorNorms != nil {
-            throw ArgumentError("result", "must be NULL: the reports hold the norms", .pointer, field: ".tensor_norms")
-        }
-        return slot.store(
+            UInt64(bitPattern: Int64(report_size)), own: MemoryLayout<gradclip_report>.size, "report_size", field: "")
+        try given.slot.checkNoTensorNorms("must be NULL: the reports hold the norms")
+        return given.slot.store(
             GradClip.inspect(
-                list, normType: norm_type, options: options, reports: reports, stride: report_size, size: size))
+                given.grads, normType: norm_type, options: given.options, reports: reports, stride: report_size,
+                size: size))
     }
 }

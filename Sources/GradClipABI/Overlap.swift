@@ -8,7 +8,7 @@ public func gradclip_find_overlap(
     _ second: UnsafeMutablePointer<Int>!
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
-        let list = try tensorList(grads, count, "grads")
+        let list = try GivenList.tensors(grads, count).checked("grads")
         guard let first else { throw .null("first") }
         guard let second else { throw .null("second") }
         guard let found = overlap(in: list) else { throw .noMemory("count", bytes: count &* 32) }

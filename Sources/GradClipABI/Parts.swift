@@ -13,7 +13,7 @@ private func clip(
     _ partNorms: UnsafeMutablePointer<Double>?, _ clipCoefs: UnsafeMutablePointer<Double>?
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
-        let given = try CallArguments(grads, count, options, result)
+        let given = try Given(grads, count, options, result).checked()
         try check(normType: normType)
         if kind == .norm && maxNormCount != 1 && maxNormCount != count {
             throw ArgumentError("max_norm_count", "must be 1 or count", .size(maxNormCount))
@@ -21,24 +21,13 @@ private func clip(
         try check(
             count: maxNormCount, size: 4096, isNull: maxNorms == nil, "max_norms",
             counted: kind == .group ? "group_count" : "max_norm_count")
-        for i in 0..<maxNormCount {
-            let limit = maxNorms.unsafelyUnwrapped[i]
-            if limit >= 0 { continue }
-            if kind == .rootMeanSquare { throw ArgumentError("threshold", "must be a number >= 0", .number(limit)) }
-            throw ArgumentError("max_norms", "must be a number >= 0", .number(limit), index: i)
-        }
-        if kind == .group {
-            if count > 0 && groups == nil { throw .null("groups") }
-            for i in 0..<count where Int(groups.unsafelyUnwrapped[i]) >= maxNormCount {
-                throw ArgumentError(
-                    "groups", "must be below group_count", .unsigned(UInt64(groups.unsafelyUnwrapped[i])), index: i)
-            }
-        }
+        if kind == .group && count > 0 && groups == nil { throw .null("groups") }
         // (Without tensors groups may be NULL, and is some address instead.)
         let parts = Parts(
             groups: kind == .group ? groups ?? UnsafePointer(bitPattern: 4) : nil,
             count: kind == .group ? maxNormCount : count, maxNorms: maxNorms, stride: maxNormCount == 1 ? 0 : 1,
             isRootMeanSquare: kind == .rootMeanSquare)
+        try parts.check(tensors: count)
         return given.slot.store(
             try clip(
                 given.grads, in: parts, normType: normType, options: given.options,

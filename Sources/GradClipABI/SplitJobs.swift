@@ -1,6 +1,5 @@
 // The job in separate steps: norm, coefficient, scale.
 import CGradClip
-import CGradClipKernels
 import GradClip
 
 @_cdecl("gradclip_get_total_norm_f32") @implementation
@@ -9,9 +8,7 @@ public func gradclip_get_total_norm_f32(
     _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    totalNorm(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
-        norm_type, options, result)
+    totalNorm(Given(grads, lengths, count, options, result), norm_type)
 }
 
 @_cdecl("gradclip_get_total_norm_f64") @implementation
@@ -20,9 +17,7 @@ public func gradclip_get_total_norm_f64(
     _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    totalNorm(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
-        norm_type, options, result)
+    totalNorm(Given(grads, lengths, count, options, result), norm_type)
 }
 
 @_cdecl("gradclip_get_total_norm") @implementation
@@ -30,7 +25,7 @@ public func gradclip_get_total_norm(
     _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    totalNorm({ () throws(ArgumentError) in try tensorList(grads, count, "grads") }, norm_type, options, result)
+    totalNorm(Given(grads, count, options, result), norm_type)
 }
 
 @_cdecl("gradclip_defer_clip_f32") @implementation
@@ -39,9 +34,7 @@ public func gradclip_defer_clip_f32(
     _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    deferClip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
-        max_norm, norm_type, options, result)
+    deferClip(Given(grads, lengths, count, options, result), max_norm, norm_type)
 }
 
 @_cdecl("gradclip_defer_clip_f64") @implementation
@@ -50,9 +43,7 @@ public func gradclip_defer_clip_f64(
     _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    deferClip(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
-        max_norm, norm_type, options, result)
+    deferClip(Given(grads, lengths, count, options, result), max_norm, norm_type)
 }
 
 @_cdecl("gradclip_defer_clip") @implementation
@@ -60,8 +51,7 @@ public func gradclip_defer_clip(
     _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ max_norm: Double, _ norm_type: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    deferClip(
-        { () throws(ArgumentError) in try tensorList(grads, count, "grads") }, max_norm, norm_type, options, result)
+    deferClip(Given(grads, count, options, result), max_norm, norm_type)
 }
 
 @_cdecl("gradclip_clip_grads_with_norm_f32") @implementation
@@ -70,9 +60,7 @@ public func gradclip_clip_grads_with_norm_f32(
     _ max_norm: Double, _ total_norm: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    clipWithNorm(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float32, "grads") },
-        max_norm, total_norm, options, result)
+    clip(Given(grads, lengths, count, options, result), max_norm, totalNorm: total_norm)
 }
 
 @_cdecl("gradclip_clip_grads_with_norm_f64") @implementation
@@ -81,9 +69,7 @@ public func gradclip_clip_grads_with_norm_f64(
     _ max_norm: Double, _ total_norm: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    clipWithNorm(
-        { () throws(ArgumentError) in try typedList(grads, lengths, count, .float64, "grads") },
-        max_norm, total_norm, options, result)
+    clip(Given(grads, lengths, count, options, result), max_norm, totalNorm: total_norm)
 }
 
 @_cdecl("gradclip_clip_grads_with_norm") @implementation
@@ -91,8 +77,7 @@ public func gradclip_clip_grads_with_norm(
     _ grads: UnsafePointer<gradclip_tensor>!, _ count: Int, _ max_norm: Double, _ total_norm: Double,
     _ options: UnsafePointer<gradclip_options>!, _ result: UnsafeMutablePointer<gradclip_result>!
 ) -> gradclip_status {
-    clipWithNorm(
-        { () throws(ArgumentError) in try tensorList(grads, count, "grads") }, max_norm, total_norm, options, result)
+    clip(Given(grads, count, options, result), max_norm, totalNorm: total_norm)
 }
 
 @_cdecl("gradclip_clip_coef") @implementation
@@ -116,7 +101,7 @@ public func gradclip_scale(
     _ options: UnsafePointer<gradclip_options>!
 ) -> gradclip_status {
     call { () throws(ArgumentError) in
-        let list = try tensorList(grads, count, "grads")
+        let list = try GivenList.tensors(grads, count).checked("grads")
         try check(factor: factor)
         let options = try GradClipABI.options(options)
         scale(list, to: nil, by: factor, zeroNonfinite: false, threads: options.threads)

@@ -25,8 +25,8 @@ func read(
 /// Overwrites defaults of `own` bytes with the fields of a given struct. What the
 /// library does not know of it must be 0.
 @inline(never) @_optimize(size)
-func take(
-    _ given: UnsafeRawPointer, _ known: UnsafeMutableRawPointer, own: Int, _ name: StaticString
+func overlay(
+    _ known: UnsafeMutableRawPointer, by given: UnsafeRawPointer, own: Int, _ name: StaticString
 ) throws(ArgumentError) {
     let stated = given.loadUnaligned(as: UInt64.self)
     known.copyMemory(from: given, byteCount: try sharedSize(stated, own: own, name))
@@ -53,7 +53,7 @@ func options(_ given: UnsafePointer<gradclip_options>?) throws(ArgumentError) ->
     var result = ClipOptions()
     guard let given else { return result }
     var known = defaults()
-    try take(given, &known, own: MemoryLayout<gradclip_options>.size, "options")
+    try overlay(&known, by: given, own: MemoryLayout<gradclip_options>.size, "options")
     try check(eps: known.eps)
     try check(gradScale: known.grad_scale)
     guard let policy = NonfinitePolicy(rawValue: known.nonfinite) else {
@@ -120,9 +120,6 @@ struct ResultSlot {
     private let size: Int
     let tensorNorms: UnsafeMutablePointer<Double>?
 
-    /// Nowhere.
-    init() { (destination, size, tensorNorms) = (nil, 0, nil) }
-
     init(_ given: UnsafeMutablePointer<gradclip_result>?) throws(ArgumentError) {
         guard let given else {
             (destination, size, tensorNorms) = (nil, 0, nil)
@@ -132,10 +129,20 @@ struct ResultSlot {
         let bytes = UnsafeMutableRawPointer(given)
         size = try sharedSize(bytes.loadUnaligned(as: UInt64.self), own: own, "result")
         destination = bytes
-        let offset = 64
-        tensorNorms =
-            size >= offset &+ 8
-            ? bytes.loadUnaligned(fromByteOffset: offset, as: UnsafeMutablePointer<Double>?.self) : nil
+        typealias Field = UnsafeMutablePointer<Double>?
+        let field = withUnsafeMutablePointer(to: &given.pointee.tensor_norms) { UnsafeRawPointer($0) }
+        let isThere = bytes + size >= field + MemoryLayout<Field>.size
+        tensorNorms = isThere ? field.loadUnaligned(as: Field.self) : nil
+    }
+
+    /// For functions that have nowhere else to say what they found.
+    func checkIsThere() throws(ArgumentError) {
+        if destination == nil { throw .null("result") }
+    }
+
+    /// For functions that measure no tensor of its own; `reason` says so.
+    func checkNoTensorNorms(_ reason: StaticString) throws(ArgumentError) {
+        if tensorNorms != nil { throw ArgumentError("result", reason, .pointer, field: ".tensor_norms") }
     }
 
     @inline(never) @_optimize(size)

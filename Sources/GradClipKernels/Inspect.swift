@@ -54,7 +54,7 @@ func inspectBlock<E: NarrowElement>(
     var zeros = ZeroVisitor()
     if small > 0 { visitInAnyOrder(E.self, data, count, &zeros) }
     let zero = UInt64(zeros.zeros.wrappedSum())
-    take(
+    noteFinite(
         Double(Float(bitPattern: largest)), zeros: zero, subnormals: small &- zero,
         sum: ordered(visitor.sum0 + visitor.sum1) * (1 / Double(GK_BLOCK)), count, statistics)
 }
@@ -112,7 +112,7 @@ func inspectBlock(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMu
         return note(found, negative: negative, statistics)
     }
     let zeros = visitor.zeros.wrappedSum()
-    take(
+    noteFinite(
         largestLane(visitor.largest), zeros: zeros, subnormals: visitor.subnormals.wrappedSum() &- zeros,
         sum: ordered(visitor.sum), count, statistics)
 }
@@ -127,7 +127,7 @@ func inspectBlock(_ data: UnsafeRawPointer, _ count: Int, _ statistics: UnsafeMu
 }
 
 /// What was found in a block of finite elements, zeros behind its last one included.
-@inline(never) private func take(
+@inline(never) private func noteFinite(
     _ largest: Double, zeros: UInt64, subnormals: UInt64, sum: Double, _ count: Int,
     _ statistics: UnsafeMutablePointer<gk_statistics>
 ) {

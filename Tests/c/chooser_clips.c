@@ -117,10 +117,29 @@ static void each_tensor_by_its_own(void)
     gradclip_chooser_free(chooser);
 }
 
+/* Where the smallest coefficient is grad_scale, the tensor that it clips stays as it is, and the others do not. */
+static void a_factor_of_one_among_others(void)
+{
+    gradclip_chooser_options o = defaults_of(GRADCLIP_ADAGC);
+    o.warmup_steps = 2, o.lambda_rel = 2, o.max_norm = 100, o.decay = 0.5, o.eps = 0;
+    gradclip_chooser *chooser = new_chooser(&o);
+    gradclip_decision d = new_decision();
+    gradclip_result r = new_result();
+    gradclip_options options = default_options();
+    options.grad_scale = 0.5;
+    float a[] = {1.5, 2}, b[] = {0.5};
+    CHECK_STATUS(clipped(chooser, a, b, NULL, &options, &r, &d), GRADCLIP_OK); /* gamma 5, 1 */
+    a[0] = 0, a[1] = 10, b[0] = 0.5;
+    CHECK_STATUS(clipped(chooser, a, b, NULL, &options, &r, &d), GRADCLIP_OK);
+    CHECK(r.clip_coef == 0.5 && r.factor == 1 && a[1] == 10 && b[0] == 1, "%g %g %g", r.factor, a[1], b[0]);
+    gradclip_chooser_free(chooser);
+}
+
 int main(void)
 {
     clips_by_its_threshold();
     skips_and_writes_nothing();
     each_tensor_by_its_own();
+    a_factor_of_one_among_others();
     return checks_summary("chooser_clips");
 }

@@ -68,7 +68,8 @@ module GradClipKernels -D GRADCLIP_HARDWARE_F16
 module GradClip
 module GradClipABI
 
-$cross-gcc -shared -o lib/libgradclip.so.1 ./*.o -Wl,-soname=libgradclip.so.1 -Wl,--version-script="$root/exports.map" \
+"$root/packaging/exports.sh" map >exports.map
+$cross-gcc -shared -o lib/libgradclip.so.1 ./*.o -Wl,-soname=libgradclip.so.1 -Wl,--version-script=exports.map \
     -Wl,--no-undefined -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,--no-as-needed -l:libpthread.so.0 -Wl,--as-needed
 ln -sf libgradclip.so.1 lib/libgradclip.so
 vector=$($cross-objdump -d lib/libgradclip.so | grep -cE '\bf(add|sub|mul|mla)\s+v[0-9]+\.(2d|4s)') || true

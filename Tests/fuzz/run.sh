@@ -28,7 +28,7 @@ done
 
 # Every function that leaves the library is called by some target.
 called=$(for target in $all; do "$toolchain/bin/llvm-nm" -D --undefined-only --just-symbol-name "$build/$target"; done | sed -n 's/^gradclip_/gradclip_/p' | sed 's/@.*//' | sort -u)
-for function in $(sed -n 's/^ *\(gradclip_[a-z0-9_]*\);.*/\1/p' "$root/exports.map"); do
+for function in $("$root/packaging/exports.sh"); do
     echo "$called" | grep -qx "$function" || { echo "no fuzz target calls $function" >&2; exit 1; }
 done
 

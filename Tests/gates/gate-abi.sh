@@ -9,7 +9,8 @@
 abi=$here/abi
 for tool in abidw abidiff; do command -v $tool >/dev/null || fail "$tool is missing: Debian's package abigail-tools has it"; done
 
-"$abi/stub.sh" "$header" "$root/exports.map" "$work/stub.so" "$work/facts.txt"
+"$root/packaging/exports.sh" map >"$work/exports.map"
+"$abi/stub.sh" "$header" "$work/exports.map" "$work/stub.so" "$work/facts.txt"
 # Of the stub only what it exports and the types that leads to, without the names of folders.
 abidw --exported-interfaces-only --no-show-locs --no-comp-dir-path --no-corpus-path "$work/stub.so" |
     sed "s|$root/||g" >"$work/abi.xml"

@@ -7,7 +7,7 @@ root=$(cd "$here/../.." && pwd)
 build=$(cd "${1:?usage: gate-skeletons.sh BUILD_DIR}" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-(cd "$root" && tar -cf - --exclude=target --exclude=__pycache__ exports.map include packaging Sources/GradClip Sources/GradClipABI Tests/c Tests/gates docs/bindings.md \
+(cd "$root" && tar -cf - --exclude=target --exclude=__pycache__ include packaging Sources/GradClip Sources/GradClipABI Tests/c Tests/gates docs/bindings.md \
     bindings/python/src bindings/rust bindings/go) | tar -C "$work" -xf -
 cd "$work"
 fail() {
@@ -28,7 +28,7 @@ awk '/^gradclip_status gradclip_chooser_export\(/ && !a { a = 1 } { print }
 mv header include/gradclip.h
 for function in chooser_look_back clip_for_test; do quietly python3 packaging/skeletons.py "gradclip_$function"; done
 
-grep -qx '        gradclip_clip_for_test;' exports.map || fail "exports.map lacks it"
+packaging/exports.sh map | grep -qx '        gradclip_clip_for_test;' || fail "the exports lack it"
 grep -q 'pub fn gradclip_clip_for_test(grads: \*const gradclip_tensor, count: usize, limit: f64, rule: u32, groups: \*const u32, options: \*const gradclip_options, result: \*mut gradclip_result) -> gradclip_status;' \
     bindings/rust/src/raw.rs || fail "raw.rs has it otherwise: $(grep clip_for_test bindings/rust/src/raw.rs)"
 grep -q '_ loss: UnsafePointer<Double>!' Sources/GradClipABI/*.swift || fail "the ABI has it otherwise"

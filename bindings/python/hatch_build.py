@@ -26,7 +26,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 BUILT = Path("build", "lib", "libgradclip.so")
 # What `make lib` needs, and Tests: the package manifest names the Swift tests, and
 # the Python tests use the oracle.
-SOURCES = ("Makefile", "Package.swift", "Sources", "Tests", "exports.map", "include", "packaging")
+SOURCES = ("Makefile", "Package.swift", "Sources", "Tests", "include", "packaging")
 CARRIED = "library"  # where the sdist has them
 # How platform tags begin, the system, the libc.
 SYSTEMS = (

@@ -50,7 +50,7 @@ static inline uint32_t gk_atomic_load(const uint32_t *word) { return __atomic_lo
 static inline void gk_atomic_store(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
 
 // Hands out numbers 0, 1, 2 ...
-static inline int64_t gk_take_number(int64_t *next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
+static inline int64_t gk_draw_number(int64_t *next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
 
 // ---------------------------------------------------------- memory, text --
 

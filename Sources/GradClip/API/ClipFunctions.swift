@@ -123,10 +123,7 @@ private func measured(
             return deferClip(
                 list, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: tensorNorms)
         }
-        var (found, _) = totalNorm(
-            list, maxNorm: .infinity, normType: normType, options: options, tensorNorms: tensorNorms)
-        found.factor = 1 / options.gradScale
-        return found
+        return totalNorm(list, normType: normType, options: options, tensorNorms: tensorNorms)
     }
 }
 

@@ -49,32 +49,28 @@ public func clipPerExample(
     if !sums.isEmpty && sums.count != grads.count {
         throw ArgumentError("sums", "must be as many as the gradients, or none", .integer(sums.count))
     }
-    for i in grads.indices {
-        if grads[i].flags != 0 { throw ArgumentError("grads", "must be counted", .none, index: i) }
-        if examples == 0 ? grads[i].length != 0 : grads[i].length % examples != 0 {
-            throw ArgumentError("grads", "must have a multiple of examples", .integer(grads[i].length), index: i)
-        }
-        if sums.isEmpty { continue }
-        if sums[i].dtype > Double._dtype { throw ArgumentError("sums", "must be float32 or float64", .none, index: i) }
-        if examples > 0 && sums[i].length != grads[i].length / examples {
-            throw ArgumentError("sums", "must have the length of one example", .integer(sums[i].length), index: i)
-        }
+    for i in grads.indices where !grads[i].isCounted {
+        throw ArgumentError("grads", "must be counted", .none, index: i)
     }
-    if maxNorms.count != 1 && maxNorms.count != grads.count {
-        throw ArgumentError("max_norms", "must be 1 or as many as the gradients", .integer(maxNorms.count))
-    }
-    for i in maxNorms.indices where !(maxNorms[i] == 0 || maxNorms[i].isNormal && maxNorms[i] > 0) {
-        throw ArgumentError("max_norms", "must be 0, or finite and normal", .number(maxNorms[i]), index: i)
+    try withList(grads, writes: false) { list throws(ArgumentError) in
+        try options.check()
+        try withList(sums, "sums", writes: true) { outputs throws(ArgumentError) in
+            try maxNorms.withUnsafeBufferPointer { limits throws(ArgumentError) in
+                try ExamplePass.check(
+                    grads: list, sums: sums.isEmpty ? nil : outputs, examples: examples, maxNorms: limits.baseAddress,
+                    layers: limits.count)
+            }
+        }
     }
     let (room, overflows) = examples.multipliedReportingOverflow(by: max(1, maxNorms.count))
     if overflows || room > 1 << 48 {
         throw ArgumentError("examples", "are more than memory can hold", .integer(examples))
     }
     var made = PerExampleResult()
-    made.norms = [Double](repeating: 0, count: room)
+    // (One more, so that there is an address.)
+    made.norms = [Double](repeating: 0, count: room + 1)
     made.factors = made.norms
     try withList(grads, writes: false) { list throws(ArgumentError) in
-        try options.check()
         try withList(sums, "sums", writes: true) { outputs in
             maxNorms.withUnsafeBufferPointer { limits in
                 made.norms.withUnsafeMutableBufferPointer { norms in
@@ -95,6 +91,8 @@ public func clipPerExample(
             }
         }
     }
+    made.norms.removeLast()
+    made.factors.removeLast()
     return made
 }
 
@@ -105,16 +103,7 @@ public func clipPerExample(
 public func adaptedMaxNorm(
     _ maxNorm: Double, unclipped: Double, examples: Double, quantile: Double = 0.5, rate: Double = 0.2
 ) throws(ArgumentError) -> Double {
-    func isProper(_ value: Double) -> Bool { value >= 0 && value < .infinity }
-    if !isProper(maxNorm) { throw ArgumentError("max_norm", "must be finite and >= 0", .number(maxNorm)) }
-    if !unclipped.isFinite { throw ArgumentError("unclipped", "must be finite", .number(unclipped)) }
-    if !isProper(examples) || examples == 0 {
-        throw ArgumentError("examples", "must be finite and > 0", .number(examples))
-    }
-    if !(quantile >= 0 && quantile <= 1) {
-        throw ArgumentError("quantile", "must be between 0 and 1", .number(quantile))
-    }
-    if !isProper(rate) { throw ArgumentError("rate", "must be finite and >= 0", .number(rate)) }
+    try checkAdapted(maxNorm: maxNorm, unclipped: unclipped, examples: examples, quantile: quantile, rate: rate)
     return try withList([], writes: false) { _ in
         adapted(maxNorm: maxNorm, unclipped: unclipped, examples: examples, quantile: quantile, rate: rate)
     }

@@ -1,6 +1,7 @@
 // Gradients as Swift values. (The Swift API is left out of the embedded library,
 // which has C callers only.)
 #if !hasFeature(Embedded)
+import CGradClip
 import CGradClipKernels
 
 /// A type that gradients may have as elements: `Float`, `Double` or `Float16`.
@@ -29,21 +30,21 @@ extension Float16: GradientElement {
 /// For gradients in arrays see the functions that take arrays, such as
 /// ``clipGradNorm(_:maxNorm:normType:options:)-(Memory,_,_,_)``.
 public struct Gradient {
-    // The layout that TensorList reads.
-    let data: UnsafeMutableRawPointer?
-    let length: Int
-    let dtype: UInt32
-    let flags: UInt32
+    // (First: a list of gradients is one of gradclip_tensor, with something between.)
+    private let tensor: gradclip_tensor
     let isWritable: Bool
+
+    var length: Int { Int(tensor.length) }
+    var dtype: UInt32 { tensor.dtype }
+    var isCounted: Bool { tensor.flags & UInt32(GRADCLIP_UNCOUNTED) == 0 }
 
     private init(
         _ data: UnsafeMutableRawPointer?, _ length: Int, _ dtype: UInt32, isCounted: Bool, isWritable: Bool = true
     ) {
-        self.data = data
-        self.length = length
-        self.dtype = dtype
+        tensor = gradclip_tensor(
+            data: data, length: UInt64(length), dtype: dtype, flags: isCounted ? 0 : UInt32(GRADCLIP_UNCOUNTED),
+            device_type: 0, device_id: 0)
         self.isWritable = isWritable
-        flags = isCounted ? 0 : 1
     }
 
     /// A gradient in memory that may be written.

@@ -1,5 +1,6 @@
 // The report on every gradient, for Swift callers.
 #if !hasFeature(Embedded)
+import CGradClip
 
 /// What ``inspect(_:normType:options:)-([Gradient],_,_)`` tells of one gradient.
 ///
@@ -22,17 +23,17 @@ public struct GradientReport: Sendable, Equatable {
     /// The index of the first NaN or infinity.
     public let firstNonfinite: Int?
 
-    init(_ report: TensorReport) {
+    init(_ report: gradclip_report) {
         norm = report.norm
-        maxAbs = report.maxAbs
+        maxAbs = report.max_abs
         mean = report.mean
         count = Int(report.length)
-        nanCount = Int(report.nanCount)
-        positiveInfinityCount = Int(report.positiveInfinityCount)
-        negativeInfinityCount = Int(report.negativeInfinityCount)
-        zeroCount = Int(report.zeroCount)
-        subnormalCount = Int(report.subnormalCount)
-        firstNonfinite = report.firstNonfinite == .max ? nil : Int(report.firstNonfinite)
+        nanCount = Int(report.nan_count)
+        positiveInfinityCount = Int(report.positive_infinity_count)
+        negativeInfinityCount = Int(report.negative_infinity_count)
+        zeroCount = Int(report.zero_count)
+        subnormalCount = Int(report.subnormal_count)
+        firstNonfinite = report.first_nonfinite == .max ? nil : Int(report.first_nonfinite)
     }
 }
 
@@ -49,16 +50,16 @@ public func inspect(
     _ grads: [Gradient], normType: Double = 2, options: ClipOptions = ClipOptions()
 ) throws(ArgumentError) -> (reports: [GradientReport], total: ClipResult) {
     let total = ClipResult()
-    let blank = [TensorReport](repeating: TensorReport(), count: grads.count)
+    let blank = [gradclip_report](repeating: gradclip_report(), count: grads.count)
     var found = (reports: blank, total: total)
     try withList(grads, writes: false) { list throws(ArgumentError) in
         try options.check()
         try check(normType: normType)
-        let stride = MemoryLayout<TensorReport>.stride
+        let stride = MemoryLayout<gradclip_report>.stride
         found.total = found.reports.withUnsafeMutableBytes { reports in
             inspect(
                 list, normType: normType, options: options, reports: reports.baseAddress, stride: stride,
-                size: MemoryLayout<TensorReport>.size)
+                size: MemoryLayout<gradclip_report>.size)
         }
     }
     return (found.reports.map(GradientReport.init), found.total)

@@ -1,124 +1,6 @@
 // Choosers of max_norm for Swift callers.
 #if !hasFeature(Embedded)
-
-/// What a ``MaxNormChooser`` goes by; `gradclip.h` has the formulas and the papers.
-public struct MaxNormRule: Sendable {
-    var options: ChooserOptions
-
-    private init(_ kind: UInt32, _ set: (inout ChooserOptions) -> Void) {
-        options = ChooserOptions(kind: kind)
-        set(&options)
-    }
-
-    /// AutoClip: a percentile of the norms so far.
-    ///
-    /// - Parameters:
-    ///   - percentile: 0 to 100.
-    ///   - window: of how many norms, up to 10^6; 0: of all.
-    ///   - includesCurrent: whether this step's norm is among them (the paper).
-    ///   - clipFactor: the threshold is this times the percentile; finite, `>= 0`.
-    public static func autoClip(
-        percentile: Double = 10, window: Int = 0, includesCurrent: Bool = true, clipFactor: Double = 1
-    ) -> MaxNormRule {
-        MaxNormRule(ChooserOptions.autoClip) {
-            $0.percentile = percentile
-            $0.window = number(window)
-            $0.mode = includesCurrent ? 0 : 1
-            $0.clipFactor = clipFactor
-        }
-    }
-
-    /// What ZClip makes of a spike.
-    public enum SpikeLimit: UInt32, Sendable {
-        /// The threshold falls as the spike grows.
-        case reciprocal = 0
-        /// The mean.
-        case mean = 1
-        /// The mean and zThreshold deviations, which is what a spike is above, too.
-        case deviations = 2
-    }
-
-    /// ZClip: spikes by their distance from the moving mean.
-    public static func zClip(
-        limit: SpikeLimit = .reciprocal, warmupSteps: Int = 25, decay: Double = 0.97, zThreshold: Double = 2.5,
-        clipFactor: Double = 1, maxNorm: Double = .infinity, eps: Double = 1e-6, skipsUpdateOnSpike: Bool = false
-    ) -> MaxNormRule {
-        MaxNormRule(ChooserOptions.zClip) {
-            $0.mode = limit.rawValue
-            $0.warmupSteps = number(warmupSteps)
-            $0.decay = decay
-            $0.zThreshold = zThreshold
-            $0.clipFactor = clipFactor
-            $0.maxNorm = maxNorm
-            $0.eps = eps
-            $0.skipUpdateOnSpike = skipsUpdateOnSpike ? 1 : 0
-        }
-    }
-
-    /// AdaGC: each gradient by its own moving norm.
-    public static func adaGC(
-        warmupSteps: Int = 100, decay: Double = 0.98, lambdaRel: Double = 1.05, maxNorm: Double = 1,
-        eps: Double = 1e-8
-    ) -> MaxNormRule {
-        MaxNormRule(ChooserOptions.adaGC) {
-            $0.warmupSteps = number(warmupSteps)
-            $0.decay = decay
-            $0.lambdaRel = lambdaRel
-            $0.maxNorm = maxNorm
-            $0.eps = eps
-        }
-    }
-
-    /// SkipStep: leaves out steps whose norm or loss is an outlier.
-    public static func skipStep(window: Int = 128, zThreshold: Double = 6) -> MaxNormRule {
-        MaxNormRule(ChooserOptions.skipStep) {
-            $0.window = number(window)
-            $0.zThreshold = zThreshold
-        }
-    }
-
-    /// A negative number is out of range, as the largest is.
-    private static func number(_ value: Int) -> UInt64 { value < 0 ? .max : UInt64(value) }
-}
-
-/// A chooser's decision about a step.
-public struct MaxNormDecision: Sendable, Equatable {
-    /// What is to be done with the step.
-    public enum Action: UInt32, Sendable {
-        /// Take the gradients as they are.
-        case pass = 0
-        /// Multiply them by ``MaxNormDecision/clipCoef``.
-        case clip = 1
-        /// Leave the step out.
-        case skip = 2
-    }
-
-    public let action: Action
-    /// The limit of this step; infinite if there is none.
-    public let threshold: Double
-    /// Between 0 and 1; of AdaGC's the smallest; 1 if the step is skipped.
-    public let clipCoef: Double
-    /// What ZClip and SkipStep went by.
-    public let mean: Double
-    public let deviation: Double
-    /// Norms that entered the history so far.
-    public let steps: Int
-    /// Whether this one did.
-    public let isRecorded: Bool
-    /// AdaGC's, of each gradient; otherwise empty.
-    public let tensorThresholds: [Double]
-    public let tensorCoefs: [Double]
-}
-
-/// A ``MaxNormChooser`` found the step an outlier. Nothing was written: skip the step.
-public struct SkipStepError: Error, Sendable, Equatable, CustomStringConvertible {
-    public let result: ClipResult
-    public let decision: MaxNormDecision
-
-    public var description: String {
-        "the step is an outlier: norm \(result.totalNorm), threshold \(decision.threshold)"
-    }
-}
+import CGradClip
 
 /// Picks the limit of every step from the norms of the steps before.
 ///
@@ -181,7 +63,7 @@ public final class MaxNormChooser: Codable {
     public func decide(
         index: Int, _ grad: Gradient, normType: Double = 2, options: ClipOptions = ClipOptions()
     ) throws -> ClipResult {
-        if grad.flags != 0 { throw ArgumentError("grad", "must be counted: AdaGC measures all", .none) }
+        if !grad.isCounted { throw ArgumentError("grad", "must be counted: AdaGC measures all", .none) }
         var result = ClipResult()
         let verdict = try withList([grad], writes: false) { list throws(ArgumentError) in
             try check(normType: normType)
@@ -189,8 +71,8 @@ public final class MaxNormChooser: Codable {
             return try Chooser.feed(
                 state, tensor: index, list, normType: normType, options: options, into: &result)
         }
-        var decision = ChooserDecision()
-        decision.action = verdict == .done ? 0 : ChooserDecision.skip
+        var decision = ChooserDecision.pass
+        if verdict != .done { decision.action = ChooserDecision.skip }
         return try settle(verdict, result, made(decision)).result
     }
 
@@ -218,7 +100,7 @@ public final class MaxNormChooser: Codable {
         _ grads: [Gradient], normType: Double = 2, loss: Double? = nil, options: ClipOptions = ClipOptions()
     ) throws -> (result: ClipResult, decision: MaxNormDecision) {
         if state.pointee.isPerTensor {
-            for i in grads.indices where grads[i].flags != 0 {
+            for i in grads.indices where !grads[i].isCounted {
                 throw ArgumentError("grads", "must be counted: AdaGC measures all", .none, index: i)
             }
         }
@@ -297,10 +179,10 @@ public final class MaxNormChooser: Codable {
         let room = UnsafeMutableBufferPointer<Double>.allocate(capacity: 2 * tensors)
         room.initialize(repeating: 1)
         defer { room.deallocate() }
-        var decision = ChooserDecision()
+        var decision = ChooserDecision.pass
         if tensors > 0 {
-            decision.tensorThresholds = room.baseAddress
-            decision.tensorCoefs = room.baseAddress.unsafelyUnwrapped + tensors
+            decision.tensor_thresholds = room.baseAddress
+            decision.tensor_coefs = room.baseAddress.unsafelyUnwrapped + tensors
         }
         let verdict = try body(&decision)
         return (made(decision, room[..<tensors], room[tensors...]), verdict)
@@ -312,7 +194,7 @@ public final class MaxNormChooser: Codable {
     ) -> MaxNormDecision {
         MaxNormDecision(
             action: MaxNormDecision.Action(rawValue: decision.action) ?? .skip, threshold: decision.threshold,
-            clipCoef: decision.clipCoef, mean: decision.mean, deviation: decision.deviation,
+            clipCoef: decision.clip_coef, mean: decision.mean, deviation: decision.deviation,
             steps: Int(clamping: decision.steps), isRecorded: decision.recorded != 0,
             tensorThresholds: thresholds.map(Array.init) ?? [], tensorCoefs: coefs.map(Array.init) ?? [])
     }

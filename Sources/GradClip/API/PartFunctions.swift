@@ -1,5 +1,6 @@
 // Clipping by tensor, by group, and by the units of the weights, for Swift callers.
 #if !hasFeature(Embedded)
+import CGradClip
 import CGradClipKernels
 import CGradClipSystem
 
@@ -47,8 +48,8 @@ public func clipByGroup(
     if groups.count != grads.count {
         throw ArgumentError("groups", "must be as many as the gradients", .integer(groups.count))
     }
-    for i in groups.indices where !maxNorms.indices.contains(groups[i]) || groups[i] > UInt32.max {
-        throw ArgumentError("groups", "must be below the number of max_norms", .integer(groups[i]), index: i)
+    for i in groups.indices where UInt32(exactly: groups[i]) == nil {
+        throw ArgumentError("groups", "must be below group_count", .integer(groups[i]), index: i)
     }
     return try clipParts(grads, groups: groups.map(UInt32.init), maxNorms, normType, options, isRootMeanSquare: false)
 }
@@ -59,7 +60,6 @@ public func clipByGroup(
 public func clipByBlockRMS(
     _ grads: [Gradient], threshold: Double, options: ClipOptions = ClipOptions()
 ) throws -> PartResult {
-    if !(threshold >= 0) { throw ArgumentError("threshold", "must be a number >= 0", .number(threshold)) }
     return try clipParts(grads, groups: nil, [threshold], 2, options, isRootMeanSquare: true)
 }
 
@@ -67,9 +67,6 @@ private func clipParts(
     _ grads: [Gradient], groups: [UInt32]?, _ maxNorms: [Double], _ normType: Double, _ options: ClipOptions,
     isRootMeanSquare: Bool
 ) throws -> PartResult {
-    for i in maxNorms.indices where !(maxNorms[i] >= 0) {
-        throw ArgumentError("max_norms", "must be a number >= 0", .number(maxNorms[i]), index: i)
-    }
     let count = groups == nil ? grads.count : maxNorms.count
     var made = PartResult()
     made.clipCoefs = [Double](repeating: 1, count: count)
@@ -84,13 +81,12 @@ private func clipParts(
             try withOptional(groups) { groups throws(ArgumentError) in
                 try made.clipCoefs.withUnsafeMutableBufferPointer { coefs throws(ArgumentError) in
                     try made.norms.withUnsafeMutableBufferPointer { norms throws(ArgumentError) in
-                        try clip(
-                            list,
-                            in: Parts(
-                                groups: groups, count: count, maxNorms: limits.baseAddress,
-                                stride: groups == nil && maxNorms.count == 1 ? 0 : 1,
-                                isRootMeanSquare: isRootMeanSquare),
-                            normType: normType, options: options,
+                        let parts = Parts(
+                            groups: groups, count: count, maxNorms: limits.baseAddress,
+                            stride: groups == nil && maxNorms.count == 1 ? 0 : 1, isRootMeanSquare: isRootMeanSquare)
+                        try parts.check(tensors: grads.count)
+                        return try clip(
+                            list, in: parts, normType: normType, options: options,
                             tensorNorms: groups == nil ? norms.baseAddress : nil,
                             partNorms: groups == nil ? nil : norms.baseAddress, clipCoefs: coefs.baseAddress)
                     }
@@ -122,14 +118,12 @@ public struct GradientUnits: Sendable, Hashable {
         self.inner = inner
     }
 
-    /// How many units a gradient of this length has; nil if they do not come to it. (An empty one has
-    /// none.)
-    func count(length: Int) -> Int? {
-        if outer < 0 || reduced < 0 || inner < 0 { return nil }
-        if length == 0 { return outer == 0 || reduced == 0 || inner == 0 ? 0 : nil }
-        let (units, overflows) = outer.multipliedReportingOverflow(by: inner)
-        let (all, overflow) = units.multipliedReportingOverflow(by: reduced)
-        return overflows || overflow || all != length ? nil : units
+    /// (Of an empty gradient there may be any number of units, which nobody asks for.)
+    func shape(length: Int) -> gradclip_units {
+        if length == 0 && (outer == 0 || reduced == 0 || inner == 0) { return gradclip_units() }
+        return gradclip_units(
+            outer: UInt64(bitPattern: Int64(outer)), reduced: UInt64(bitPattern: Int64(reduced)),
+            inner: UInt64(bitPattern: Int64(inner)))
     }
 }
 
@@ -158,49 +152,27 @@ public func adaptiveClipGrad(
     if units.count != grads.count {
         throw ArgumentError("units", "must be as many as the gradients", .integer(units.count))
     }
-    var shapes: [UnitShape] = []
-    var count = 0
-    for i in grads.indices {
-        if weights[i].length != grads[i].length {
-            throw ArgumentError(
-                "weights", "must have the length of the gradient", .integer(weights[i].length), index: i)
-        }
-        guard let own = units[i].count(length: grads[i].length) else {
-            throw ArgumentError(
-                "units", "must have outer * reduced * inner = the length of the gradient", .integer(grads[i].length),
-                index: i)
-        }
-        count += own
-        var shape = UnitShape()
-        // (Of an empty gradient there may be any number of units, which nobody asks for.)
-        if own > 0 { (shape.outer, shape.reduced, shape.inner) = (units[i].outer, units[i].reduced, units[i].inner) }
-        shapes.append(shape)
-    }
-    if !(clipFactor >= 0 && clipFactor < .infinity) {
-        throw ArgumentError("clip_factor", "must be finite and >= 0", .number(clipFactor))
-    }
-    if !(normType > 0) { throw ArgumentError("norm_type", "must be a number > 0", .number(normType)) }
+    // (One more, so that there is an address.)
+    let shapes = grads.indices.map { units[$0].shape(length: grads[$0].length) } + [gradclip_units()]
     var made = PartResult()
     made.total = try withList(grads, writes: true) { list throws(ArgumentError) in
         try options.check()
-        try check(eps: eps)
         return try withList(weights, "weights", writes: false) { others throws(ArgumentError) in
-            guard let memory = gk_allocate(UnitPass.size &+ count &* 8) else {
-                throw ArgumentError("units", "are too many for memory", .integer(count), reason: .outOfMemory())
-            }
-            defer { gk_release(memory) }
-            var found = ClipResult()
-            var bad = -1
-            shapes.append(UnitShape())
-            shapes.withUnsafeBufferPointer { shapes in
+            try shapes.withUnsafeBufferPointer { shapes throws(ArgumentError) in
+                let count = try UnitPass.check(
+                    grads: list, weights: others, shapes: shapes.baseAddress, clipFactor: clipFactor, eps: eps,
+                    normType: normType)
+                let bytes = UnitPass.size &+ min(count, Int.max / 64) &* MemoryLayout<Double>.stride
+                guard let memory = gk_allocate(bytes) else { throw .noMemory("units", bytes: bytes) }
+                defer { gk_release(memory) }
+                var found = ClipResult()
                 var pass = UnitPass(
                     grads: list, weights: others, shapes: shapes.baseAddress.unsafelyUnwrapped, clipFactor: clipFactor,
                     eps: eps, normType: normType, options: options, memory: memory)
-                bad = pass.run(count, &found)
+                try pass.run(count, &found)
                 made.clipCoefs = Array(UnsafeBufferPointer(start: pass.coefs, count: count))
+                return found
             }
-            if bad >= 0 { throw ArgumentError("weights", "must be finite", .none, index: bad) }
-            return found
         }
     }.checked()
     return made

@@ -9,28 +9,25 @@ import GradClipKernels
 package struct Accumulator {
     let type: NormType
     package let options: ClipOptions
-    var total: Partial
+    var total: Total
     /// The number of the next tensor: how many were added, empty and uncounted ones included, unless
     /// the caller numbers them.
     var tensors: UInt64 = 0
     /// Whether the caller numbers the tensors. Then the first of two is the one with the lower number.
     var isNumbered = false
-    var nonzeroTensors: UInt64 = 0
-    var firstTensor = UInt64.max
-    var firstElement = UInt64.max
 
     private static var ownSize: Int { (MemoryLayout<Accumulator>.size &+ 63) & ~63 }
-    package static var byteCount: Int { ownSize &+ Int(GK_WIDE_LIMBS) &* 8 }
+    package static var byteCount: Int { ownSize &+ MemoryLayout<gk_wide_limbs>.size }
 
     package static func create(normType: Double, options: ClipOptions) -> UnsafeMutablePointer<Accumulator>? {
         guard let memory = gk_allocate(byteCount) else { return nil }
-        let wide = (memory + ownSize).assumingMemoryBound(to: Int64.self)
+        let wide = (memory + ownSize).assumingMemoryBound(to: gk_wide_limbs.self)
         let type = NormType(normType)
         let accumulator = memory.assumingMemoryBound(to: Accumulator.self)
         accumulator.initialize(
             to: Accumulator(
                 type: type, options: options,
-                total: Partial(type, scratch: nil, wide: options.exactFloat64 ? wide : nil)))
+                total: Total(type, wide: options.exactFloat64 ? wide : nil)))
         return accumulator
     }
 
@@ -38,17 +35,18 @@ package struct Accumulator {
 
     /// Forgets everything that was added.
     @inline(never) @_optimize(size) package mutating func reset() {
-        total.wide?.clear()
-        self = Accumulator(type: type, options: options, total: Partial(type, scratch: nil, wide: total.wide?.limbs))
+        total.sums.wide?.clear()
+        self = Accumulator(type: type, options: options, total: Total(type, limbs: total.sums.wide?.limbs))
     }
 
     /// Adds tensors, or their differences from others, which come after all that were added before.
     @inline(never) @_optimize(size) package mutating func add(_ grads: TensorList, minus: TensorList? = nil) {
-        var pass = NormPass(grads, type, options)
-        pass.minus = minus
-        pass.run(into: &total)
-        noteFirst(pass.firstTensor, pass.firstElement)
-        nonzeroTensors &+= pass.nonzeroTensors
+        let before = total.first
+        total.first = .none
+        NormPass.run(grads, minus: minus, into: &total, options)
+        let found = total.first
+        total.first = before
+        noteFirst(found)
         tensors &+= UInt64(grads.count)
     }
 
@@ -80,24 +78,22 @@ package struct Accumulator {
     }
 
     private mutating func merge(_ other: inout Accumulator) {
+        let (before, found) = (total.first, other.total.first)
         total.merge(&other.total)
+        total.first = before
         let base = tensors
         if other.isNumbered {
             isNumbered = true
             tensors = 0  // their numbers are the caller's
         }
-        noteFirst(other.firstTensor, other.firstElement)
-        nonzeroTensors &+= other.nonzeroTensors
+        noteFirst(found)
         tensors = other.isNumbered ? max(base, other.tensors) : base &+ other.tensors
     }
 
-    private mutating func noteFirst(_ tensor: UInt64, _ element: UInt64) {
-        if tensor == .max { return }
-        let number = tensors &+ tensor
-        let isBefore = number < firstTensor || number == firstTensor && element < firstElement
-        if firstTensor == .max || isNumbered && isBefore {
-            firstTensor = number
-            firstElement = element
+    private mutating func noteFirst(_ found: Place) {
+        if found.isNone { return }
+        if total.first.isNone || isNumbered {
+            total.first.note(Place(tensor: tensors &+ found.tensor, element: found.element))
         }
     }
 
@@ -112,8 +108,7 @@ package struct Accumulator {
         let result = finish(maxNorm: maxNorm)
         if result.nonfiniteCount > 0 && grads.isEmpty { return result.deferred(options) }
         if !result.isNonfinite {
-            let zeroes = options.nonfinite == .zero && result.nonfiniteCount > 0
-            scale(grads, to: nil, by: result.factor, zeroNonfinite: zeroes, threads: options.threads)
+            scale(grads, to: nil, as: result, options)
         }
         return result
     }
@@ -123,27 +118,13 @@ package struct Accumulator {
 
     /// The norm of all that was added, and the coefficient that belongs to it.
     @inline(never) mutating func finish(maxNorm: Double) -> ClipResult {
-        // A copy: more may be added afterwards. The limbs of `wide` only gain the narrow part.
-        var norm = NormValue.zero
-        if type.power == 0 {
-            norm = .count(nonzeroTensors)
-        } else if total.wide != nil {
-            norm = total.norm(omitsNonfinite: options.nonfinite == .zero)
-        } else {
-            var copy = total
-            norm = copy.norm(omitsNonfinite: options.nonfinite == .zero)
+        let omits = options.nonfinite == .zero
+        // More may be added afterwards, so as a rule to a copy's sums a norm is done. The limbs of `wide`, which a
+        // copy shares, only gain the narrow part.
+        if total.sums.wide != nil {
+            return ClipResult(total.finding(omitsNonfinite: omits), clippedTo: maxNorm, options)
         }
-        var result = ClipResult()
-        result.totalNorm = norm.divided(by: options.gradScale).double
-        result.nonfiniteCount = total.nonfinite
-        result.nanCount = total.nan
-        result.firstTensor = firstTensor
-        result.firstElement = firstElement
-        result.isNonfinite = total.nonfinite > 0 && options.nonfinite == .leave
-        if !result.isNonfinite {
-            result.clipCoef = clipCoefficient(maxNorm: maxNorm, norm: norm, options: options)
-            result.factor = result.clipCoef / options.gradScale
-        }
-        return result
+        var copy = total
+        return ClipResult(copy.finding(omitsNonfinite: omits), clippedTo: maxNorm, options)
     }
 }

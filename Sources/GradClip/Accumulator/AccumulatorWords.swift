@@ -49,23 +49,23 @@ package enum AccumulatorWords {
         words[hashSquared] = agreed &* agreed
         if a.type.term == .nothing {
             if a.type.power != 0 {
-                words[0] = Int64(bitPattern: a.total.largest)
-                words[1] = Int64.max &- Int64(clamping: a.total.smallest)
+                words[0] = Int64(bitPattern: a.total.sums.largest)
+                words[1] = Int64.max &- Int64(clamping: a.total.sums.smallest)
                 words[kind] = -1
             }
-            words[2] = Int64(bitPattern: a.total.nonzero)
-            words[3] = Int64(bitPattern: a.nonzeroTensors)
-            words[4] = Int64(a.total.elements)
-        } else if !a.type.hasExactSum || a.total.wide != nil || a.total.rounded.base != GK_EMPTY {
+            words[2] = Int64(bitPattern: a.total.sums.nonzero)
+            words[3] = Int64(bitPattern: a.total.nonzeroTensors)
+            words[4] = Int64(a.total.sums.elements)
+        } else if !a.type.hasExactSum || a.total.sums.wide != nil || a.total.sums.rounded.base != GK_EMPTY {
             words[kind] = 1
         } else {
-            ExactSum.propagate(&a.total.exact)
-            let limbs = ExactSum.limbs(&a.total.exact)
+            ExactSum.propagate(&a.total.sums.exact)
+            let limbs = ExactSum.limbs(&a.total.sums.exact)
             for i in 0..<Int(GK_LIMBS) { words[i] = limbs[i] }
         }
         words[tensors] = Int64(bitPattern: a.tensors)
-        words[nonfinite] = Int64(bitPattern: a.total.nonfinite)
-        words[nan] = Int64(bitPattern: a.total.nan)
+        words[nonfinite] = Int64(bitPattern: a.total.sums.nonfinite)
+        words[nan] = Int64(bitPattern: a.total.sums.nan)
     }
 
     @inline(never) @_optimize(size)
@@ -91,19 +91,19 @@ package enum AccumulatorWords {
         a.reset()
         if words[kind] > 0 { return }
         if a.type.hasExactSum {
-            let limbs = ExactSum.limbs(&a.total.exact)
+            let limbs = ExactSum.limbs(&a.total.sums.exact)
             for i in 0..<Int(GK_LIMBS) { limbs[i] = words[i] }
-            ExactSum.propagate(&a.total.exact)
+            ExactSum.propagate(&a.total.sums.exact)
         } else {
-            a.total.largest = UInt64(bitPattern: words[0])
-            a.total.smallest = words[1] == 0 ? .max : UInt64(bitPattern: Int64.max &- words[1])
-            a.total.nonzero = UInt64(bitPattern: words[2])
-            a.nonzeroTensors = UInt64(bitPattern: words[3])
-            a.total.elements = Int(words[4])
+            a.total.sums.largest = UInt64(bitPattern: words[0])
+            a.total.sums.smallest = words[1] == 0 ? .max : UInt64(bitPattern: Int64.max &- words[1])
+            a.total.sums.nonzero = UInt64(bitPattern: words[2])
+            a.total.nonzeroTensors = UInt64(bitPattern: words[3])
+            a.total.sums.elements = Int(words[4])
         }
         a.tensors = UInt64(bitPattern: words[tensors])
-        a.total.nonfinite = UInt64(bitPattern: words[nonfinite])
-        a.total.nan = UInt64(bitPattern: words[nan])
+        a.total.sums.nonfinite = UInt64(bitPattern: words[nonfinite])
+        a.total.sums.nan = UInt64(bitPattern: words[nan])
     }
 
     /// 20 bits over all that the ranks must agree on: their squares, too, can be
@@ -117,7 +117,7 @@ package enum AccumulatorWords {
             a.pointee.type.power.bitPattern,
             UInt64(options.nonfinite.rawValue) | (options.exactFloat64 ? 8 : 0) | AccumulatorBytes.version << 8
         )
-        let hash = checksum(&settings, words: 5)
+        let hash = checksum(&settings, fields: 5)
         return Int64((hash ^ hash >> 20 ^ hash >> 40) & 0xfffff)
     }
 }

@@ -1,11 +1,12 @@
 // AdaGC: each tensor by its own history. The step's tensors come together, or each when it
 // has its gradient.
+import CGradClip
 import CGradClipSystem
 
 extension Chooser {
     /// Notes how many tensors there are, at the first call.
     @inline(never) @_optimize(size)
-    mutating func take(count: Int) throws(ArgumentError) {
+    mutating func check(count: Int) throws(ArgumentError) {
         if norms.count == 0 && count > 0 {
             if !norms.allocate(count) { throw Self.noMemory }
             norms.count = count
@@ -25,16 +26,16 @@ extension Chooser {
     ) -> ChooserVerdict {
         var records = isHistory && isUsable && total.isFinite
         for i in 0..<count where !tensors[i].isFinite { records = false }
-        let isWarm = steps &+ 1 < options.warmupSteps
+        let isWarm = steps &+ 1 < options.warmup_steps
         let eps = options.eps
-        let common = clipCoefficient(maxNorm: options.maxNorm, totalNorm: total, eps: eps)
+        let common = clipCoefficient(maxNorm: options.max_norm, totalNorm: total, eps: eps)
         hasMarks = false
         for i in 0..<count {
             let (norm, gamma) = (tensors[i], norms.values[i])
             var (threshold, coefficient, next) = (Double.infinity, 1.0, gamma)
             if norm < 0 {
             } else if isWarm || gamma < 0 {
-                decision.threshold = options.maxNorm
+                decision.threshold = options.max_norm
                 (coefficient, next) = Self.together(norm, gamma, common)
             } else {
                 (threshold, coefficient, next) = apart(norm, gamma)
@@ -42,9 +43,9 @@ extension Chooser {
             if records { norms.values[i] = next }
             if !isUsable { coefficient = 1 }
             norms.scratch[i] = coefficient
-            decision.tensorThresholds?[i] = threshold
-            decision.tensorCoefs?[i] = coefficient
-            if !(coefficient >= decision.clipCoef) { decision.multiply(by: coefficient) }
+            decision.tensor_thresholds?[i] = threshold
+            decision.tensor_coefs?[i] = coefficient
+            if !(coefficient >= decision.clip_coef) { decision.multiply(by: coefficient) }
         }
         return note(records, isUsable: isUsable, isSpike: false, &decision)
     }
@@ -57,7 +58,7 @@ extension Chooser {
     /// Threshold, coefficient and the next gamma of a tensor that has a history.
     private func apart(_ norm: Double, _ gamma: Double) -> (Double, Double, Double) {
         let eps = options.eps
-        let threshold = options.lambdaRel * max(gamma, eps)
+        let threshold = options.lambda_rel * max(gamma, eps)
         let coefficient = clipCoefficient(maxNorm: threshold, totalNorm: norm <= eps ? eps : norm, eps: 0)
         return (threshold, coefficient, gamma + (1 - options.decay) * (coefficient * norm - gamma))
     }
@@ -77,18 +78,19 @@ extension Chooser {
         if index < 0 || index >= History.limit { throw ArgumentError("index", "must be below 10^6", .size(index)) }
         var options = options
         options.nonfinite = .leave
-        result = measure(grad, normType: normType, options: options, tensorNorms: nil).result(options)
+        result = ClipResult(measure(grad, normType: normType, options: options, tensorNorms: nil), options)
         if result.isNonfinite {
             result.firstTensor = UInt64(index)
             return .nonfinite
         }
         if !result.totalNorm.isFinite { return .skip }
+        var coefficient = 1.0
         if !grad.isEmpty {
             ThreadPool.lock(ifShared: true)
             defer { ThreadPool.unlock(ifShared: true) }
-            result.clipCoef = try chooser.pointee.decide(tensor: index, result.totalNorm)
+            coefficient = try chooser.pointee.decide(tensor: index, result.totalNorm)
         }
-        result.factor = result.clipCoef / options.gradScale
+        result.clip(by: coefficient, options)
         return .done
     }
 
@@ -106,8 +108,8 @@ extension Chooser {
         marks[index] = Double(steps)
         let gamma = norms.values[index]
         var (coefficient, next) = (1.0, gamma)
-        if steps < options.warmupSteps || gamma < 0 {
-            let own = clipCoefficient(maxNorm: options.maxNorm, totalNorm: norm, eps: options.eps)
+        if steps < options.warmup_steps || gamma < 0 {
+            let own = clipCoefficient(maxNorm: options.max_norm, totalNorm: norm, eps: options.eps)
             (coefficient, next) = Self.together(norm, gamma, own)
         } else {
             (_, coefficient, next) = apart(norm, gamma)

@@ -1,19 +1,20 @@
-// A chooser as bytes: words (Words.swift).
+// A chooser as bytes: fields (Fields.swift).
 //
 //   0  "GCLC" (32 bits), version (32 bits)
-//   1  the options, as in memory: 12 words, of which the first says how many bytes they are
+//   1  the options, as in memory: 12 fields, of which the first says how many bytes they are
 //      steps, mean, variance
 //      how many values and how many bins of `norms` follow, how many values of `losses`
 //      the values of `norms` in the order of time, or its bins in use in rising order,
 //      each with its count; the values of `losses`
 //      the checksum
+import CGradClip
 import CGradClipSystem
 
 extension Chooser {
     private static var magic: UInt64 { 0x434c_4347 | 1 << 32 }
-    private static var optionWords: Int { MemoryLayout<ChooserOptions>.size / 8 }
+    private static var optionFields: Int { MemoryLayout<ChooserOptions>.size / fieldSize }
     /// All but options and history: magic, statistics, counts, checksum.
-    private static var fixedWords: Int { 8 }
+    private static var fixedFields: Int { 8 }
 
     /// Bins in use.
     private var usedBins: Int {
@@ -25,14 +26,14 @@ extension Chooser {
     }
 
     package var byteCount: Int {
-        (Self.optionWords &+ Self.fixedWords &+ norms.count &+ 2 &* usedBins &+ losses.count) &* 8
+        (Self.optionFields &+ Self.fixedFields &+ norms.count &+ 2 &* usedBins &+ losses.count) &* fieldSize
     }
 
     /// Writes byteCount bytes.
     @inline(never) @_optimize(size) package mutating func write(to bytes: UnsafeMutableRawPointer) {
-        var out = WordWriter(bytes)
+        var out = FieldWriter(bytes)
         out.put(Self.magic)
-        out.put(&options, Self.optionWords)
+        out.put(&options, Self.optionFields)
         out.put(steps)
         out.put(mean)
         out.put(variance)
@@ -56,7 +57,7 @@ extension Chooser {
         // (A fresh one on the heap: zeroed memory is an empty history.)
         guard let fresh = Chooser.create(options) else { throw Self.noMemory }
         do throws(ArgumentError) {
-            try fresh.pointee.take(bytes, count)
+            try fresh.pointee.decode(bytes, count)
         } catch {
             Chooser.destroy(fresh)
             throw error
@@ -71,37 +72,37 @@ extension Chooser {
     }
 
     @inline(never) @_optimize(size)
-    private mutating func take(_ bytes: UnsafeRawPointer, _ count: Int) throws(ArgumentError) {
-        let words = count / 8
-        if count & 7 != 0 || words < Self.fixedWords &+ 1 { throw Self.badData }
-        var input = WordReader(bytes)
-        if input.next() != Self.magic || !input.hasChecksum(words) { throw Self.badData }
-        // As many words of options as the library has that wrote them: what is missing has its
+    private mutating func decode(_ bytes: UnsafeRawPointer, _ count: Int) throws(ArgumentError) {
+        let fields = count / fieldSize
+        if count % fieldSize != 0 || fields < Self.fixedFields &+ 1 { throw Self.badData }
+        var input = FieldReader(bytes)
+        if input.next() != Self.magic || !input.hasChecksum(fields) { throw Self.badData }
+        // As many fields of options as the library has that wrote them: what is missing has its
         // default, and what this one does not know must be 0.
         let stated = input.peek
-        if stated % 8 != 0 || stated < 16 || stated / 8 > UInt64(words &- Self.fixedWords) { throw Self.badData }
+        if stated % 8 != 0 || stated < 16 || stated / 8 > UInt64(fields &- Self.fixedFields) { throw Self.badData }
         let given = Int(stated / 8)
         let kind = options.kind
         options = ChooserOptions(kind: kind)
-        input.get(&options, min(given, Self.optionWords))
-        for _ in Self.optionWords..<max(given, Self.optionWords) where input.next() != 0 { throw Self.badData }
-        options.structSize = UInt64(MemoryLayout<ChooserOptions>.size)
+        input.get(&options, min(given, Self.optionFields))
+        for _ in Self.optionFields..<max(given, Self.optionFields) where input.next() != 0 { throw Self.badData }
+        options.struct_size = UInt64(MemoryLayout<ChooserOptions>.size)
         if options.kind != kind { throw Self.badData }
         do throws(ArgumentError) { try options.check() } catch { throw Self.badData }
-        let fixed = given &+ Self.fixedWords
+        let fixed = given &+ Self.fixedFields
         steps = input.next()
         mean = Double(bitPattern: input.next())
         variance = Double(bitPattern: input.next())
         let (normCount, binCount, lossCount) = (input.next(), input.next(), input.next())
         if !(mean.isFinite && variance.isFinite && variance >= 0) { throw Self.badData }
-        // So many words there are, and no others.
-        let rest = UInt64(words &- fixed)
+        // So many fields there are, and no others.
+        let rest = UInt64(fields &- fixed)
         if normCount > rest || binCount > rest || lossCount > rest { throw Self.badData }
         if normCount &+ 2 &* binCount &+ lossCount != rest { throw Self.badData }
         if isPerTensor {
             if normCount != rest { throw Self.badData }
             if normCount == 0 { return }
-            try take(count: Int(normCount))
+            try check(count: Int(normCount))
             for i in 0..<norms.count {
                 norms.values[i] = Double(bitPattern: input.next())
                 if !norms.values[i].isFinite { throw Self.badData }

@@ -42,7 +42,8 @@ struct History {
 
     /// An empty history; false for lack of memory.
     mutating func allocate(_ capacity: Int) -> Bool {
-        guard let memory = gk_allocate(capacity &* 16) else { return false }
+        guard let memory = gk_allocate(capacity &* (MemoryLayout<Double>.stride &+ 2 &* MemoryLayout<Int32>.stride))
+        else { return false }
         self = History()
         self.memory = memory
         self.capacity = capacity
@@ -84,7 +85,7 @@ struct History {
     /// Goes on with a histogram of the values.
     @inline(never) @_optimize(size)
     mutating func allocateBins() -> Bool {
-        guard let memory = gk_allocate(Self.binCount &* 8) else { return false }
+        guard let memory = gk_allocate(Self.binCount &* MemoryLayout<UInt64>.stride) else { return false }
         let bins = memory.assumingMemoryBound(to: UInt64.self)
         for i in 0..<count { bins[Self.bin(value(i))] &+= 1 }
         let binned = UInt64(count)

@@ -11,28 +11,21 @@ package func clip(
     _ grads: TensorList, to outputs: TensorList?, maxNorm: Double, normType: Double, options: ClipOptions,
     tensorNorms: UnsafeMutablePointer<Double>?
 ) -> ClipResult {
-    var (result, coefficient) = totalNorm(
-        grads, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: tensorNorms)
-    if result.isNonfinite { return result }
-    result.clipCoef = coefficient
-    result.factor = coefficient / options.gradScale
-    let zeroes = options.nonfinite == .zero && result.nonfiniteCount > 0
-    scale(grads, to: outputs, by: result.factor, zeroNonfinite: zeroes, threads: options.threads)
+    let found = measure(grads, normType: normType, options: options, tensorNorms: tensorNorms)
+    let result = ClipResult(found, clippedTo: maxNorm, options)
+    if !result.isNonfinite { scale(grads, to: outputs, as: result, options) }
     return result
 }
 
-/// The norm and the coefficient that belongs to it; writes nothing but `tensorNorms`.
-///
-/// `coefficient` is what clipping by maxNorm would multiply by (times 1 / gradScale).
+/// The norm; writes nothing but `tensorNorms`.
 @inline(never)
 package func totalNorm(
-    _ grads: TensorList, maxNorm: Double, normType: Double, options: ClipOptions,
-    tensorNorms: UnsafeMutablePointer<Double>?, parts: UnsafeMutableRawPointer? = nil
-) -> (ClipResult, coefficient: Double) {
-    let found = measure(
-        grads, normType: normType, options: options, tensorNorms: tensorNorms,
-        parts: parts?.assumingMemoryBound(to: Parts.self))
-    return (found.result(options), clipCoefficient(maxNorm: maxNorm, norm: found.norm, options: options))
+    _ grads: TensorList, normType: Double, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?
+) -> ClipResult {
+    var result = ClipResult(
+        measure(grads, normType: normType, options: options, tensorNorms: tensorNorms), options)
+    result.clip(by: 1, options)
+    return result
 }
 
 /// Everything but the write, for whoever multiplies by `factor` later.
@@ -41,22 +34,8 @@ package func deferClip(
     _ grads: TensorList, maxNorm: Double, normType: Double, options: ClipOptions,
     tensorNorms: UnsafeMutablePointer<Double>?
 ) -> ClipResult {
-    var (result, coefficient) = totalNorm(
-        grads, maxNorm: maxNorm, normType: normType, options: options, tensorNorms: tensorNorms)
-    if result.isNonfinite { return result }
-    result.clipCoef = coefficient
-    result.factor = coefficient / options.gradScale
-    return result.deferred(options)
-}
-
-extension ClipResult {
-    /// The result where nothing is written: what the policy `zero` would replace is still
-    /// there, and the optimizer would read it.
-    func deferred(_ options: ClipOptions) -> ClipResult {
-        var result = self
-        if options.nonfinite == .zero && nonfiniteCount > 0 { result.isNonfinite = true }
-        return result
-    }
+    let found = measure(grads, normType: normType, options: options, tensorNorms: tensorNorms)
+    return ClipResult(found, clippedTo: maxNorm, options).deferred(options)
 }
 
 /// Clips in place by a norm that is known already.
@@ -68,8 +47,8 @@ package func clip(_ grads: TensorList, maxNorm: Double, totalNorm: Double, optio
         result.isNonfinite = true
         return result
     }
-    result.clipCoef = clipCoefficient(maxNorm: maxNorm, totalNorm: totalNorm, eps: options.eps)
-    result.factor = result.clipCoef / options.gradScale
+    result.clip(by: clipCoefficient(maxNorm: maxNorm, totalNorm: totalNorm, eps: options.eps), options)
+    // (Nothing was looked for, so there may be something to replace.)
     scale(
         grads, to: nil, by: result.factor, zeroNonfinite: options.nonfinite == .zero, threads: options.threads)
     return result

@@ -16,8 +16,8 @@ package struct Parts {
     let isRootMeanSquare: Bool
     /// What each part is to be multiplied by, apart from 1 / gradScale.
     var coefs: UnsafeMutablePointer<Double>?
-    /// What is known of each group; its `offset` counts tensors whose norm is not 0.
-    var partials: UnsafeMutablePointer<Partial>?
+    /// What each group adds up to.
+    var totals: UnsafeMutablePointer<Total>?
 
     package init(
         groups: UnsafePointer<UInt32>?, count: Int, maxNorms: UnsafePointer<Double>?, stride: Int,
@@ -30,29 +30,29 @@ package struct Parts {
         self.isRootMeanSquare = isRootMeanSquare
     }
 
-    /// Notes what a tensor came to; from any thread of a pass.
+    /// Adds what a tensor came to to its group; from any thread of a pass.
     @inline(never)
-    func take(_ index: Int, _ own: inout Partial, _ norm: NormValue, _ options: ClipOptions, isShared: Bool) {
-        if own.elements == 0 { return }
-        if let groups {
-            ThreadPool.lock(ifShared: isShared)
-            let sum = partials.unsafelyUnwrapped + Int(groups[index])
-            sum.pointee.merge(&own)
-            if !norm.isZero { sum.pointee.offset &+= 1 }
-            ThreadPool.unlock(ifShared: isShared)
-        } else {
-            var (options, norm) = (options, norm)
-            var limit = maxNorms.unsafelyUnwrapped[index &* stride]
-            if isRootMeanSquare {
-                options.eps = 0
-                // Both by the same power of two, so that limits at the ends lose nothing.
-                if limit > 0 && limit < .infinity {
-                    norm.exponent &-= Int(limit.exponent)
-                    limit = limit.significand * gk_square_root(Double(own.elements))
-                }
+    func add(_ index: Int, _ own: inout Partial, isZero: Bool, isShared: Bool) {
+        ThreadPool.lock(ifShared: isShared)
+        let total = totals.unsafelyUnwrapped + Int(groups.unsafelyUnwrapped[index])
+        total.pointee.sums.merge(&own)
+        if !isZero { total.pointee.nonzeroTensors &+= 1 }
+        ThreadPool.unlock(ifShared: isShared)
+    }
+
+    /// Notes the coefficient of a tensor that is a part.
+    func note(_ index: Int, _ norm: NormValue, elements: Int, _ options: ClipOptions) {
+        var (options, norm) = (options, norm)
+        var limit = maxNorms.unsafelyUnwrapped[index &* stride]
+        if isRootMeanSquare {
+            options.eps = 0
+            // Both by the same power of two, so that limits at the ends lose nothing.
+            if limit > 0 && limit < .infinity {
+                norm.exponent &-= Int(limit.exponent)
+                limit = limit.significand * gk_square_root(Double(elements))
             }
-            coefs.unsafelyUnwrapped[index] = clipCoefficient(maxNorm: limit, norm: norm, options: options)
         }
+        coefs.unsafelyUnwrapped[index] = clipCoefficient(maxNorm: limit, norm: norm, options: options)
     }
 }
 
@@ -67,10 +67,10 @@ package func clip(
     var parts = given
     let type = NormType(normType)
     let isGrouped = parts.groups != nil
-    let coefBytes = (parts.count &* 8 &+ 63) & ~63
-    let sumBytes = isGrouped ? parts.count &* MemoryLayout<Partial>.stride : 0
-    let limbBytes = isGrouped && options.exactFloat64 ? parts.count &* Int(GK_WIDE_LIMBS) &* 8 : 0
-    let factorBytes = (grads.count &* 8 &+ 63) & ~63
+    let coefBytes = (parts.count &* MemoryLayout<Double>.stride &+ 63) & ~63
+    let sumBytes = isGrouped ? parts.count &* MemoryLayout<Total>.stride : 0
+    let limbBytes = isGrouped && options.exactFloat64 ? parts.count &* MemoryLayout<gk_wide_limbs>.size : 0
+    let factorBytes = (grads.count &* MemoryLayout<Double>.stride &+ 63) & ~63
     let bytes = coefBytes &+ factorBytes &+ limbBytes &+ sumBytes
     guard let memory = gk_allocate(bytes) else { throw .noMemory(isGrouped ? "group_count" : "count", bytes: bytes) }
     defer { gk_release(memory) }
@@ -78,32 +78,27 @@ package func clip(
     parts.coefs = coefs
     let factors = (memory + coefBytes).assumingMemoryBound(to: Double.self)
     let limbs = (memory + coefBytes + factorBytes).assumingMemoryBound(to: Int64.self)
-    let partials = (memory + coefBytes + factorBytes + limbBytes).assumingMemoryBound(to: Partial.self)
-    parts.partials = partials
+    let totals = (memory + coefBytes + factorBytes + limbBytes).assumingMemoryBound(to: Total.self)
+    parts.totals = totals
     for i in 0..<parts.count {
         coefs[i] = 1
         if isGrouped {
             let wide = options.exactFloat64 ? limbs + i &* Int(GK_WIDE_LIMBS) : nil
-            Partial.prepare(partials + i, type, scratch: nil, wide: wide)
+            (totals + i).initialize(to: Total(type, limbs: wide))
         }
     }
-    var (result, _) = totalNorm(
-        grads, maxNorm: .infinity, normType: normType, options: options, tensorNorms: tensorNorms, parts: &parts)
+    var result = ClipResult(
+        measure(grads, normType: normType, options: options, tensorNorms: tensorNorms, parts: &parts), options)
     if isGrouped {
         for i in 0..<parts.count {
-            let norm: NormValue =
-                type.power == 0
-                ? .count(partials[i].offset)
-                : partials[i].norm(omitsNonfinite: options.nonfinite == .zero)
-            partNorms?[i] = norm.divided(by: options.gradScale).double
+            let norm = totals[i].finding(omitsNonfinite: options.nonfinite == .zero).norm
+            partNorms?[i] = norm.double(dividedBy: options.gradScale)
             coefs[i] = clipCoefficient(maxNorm: parts.maxNorms.unsafelyUnwrapped[i], norm: norm, options: options)
         }
     }
-    if settle(coefs, parts.count, &result, options) {
-        let zeroes = options.nonfinite == .zero && result.nonfiniteCount > 0
-        for i in 0..<grads.count { factors[i] = coefs[parts.groups.map { Int($0[i]) } ?? i] / options.gradScale }
-        // (No factor for all: NaN is not 1.)
-        scale(grads, to: nil, by: .nan, each: factors, zeroNonfinite: zeroes, threads: options.threads)
-    }
+    result.settle(coefs, parts.count, options)
+    if result.isNonfinite || !result.writes(options) { return result }
+    for i in 0..<grads.count { factors[i] = options.factor(of: coefs[parts.groups.map { Int($0[i]) } ?? i]) }
+    scale(grads, to: nil, as: result, each: factors, options)
     return result
 }

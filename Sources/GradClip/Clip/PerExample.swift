@@ -10,7 +10,7 @@ import CGradClipKernels
 import CGradClipSystem
 import GradClipKernels
 
-package struct ExamplePass {
+package struct ExamplePass: Pass {
     let grads: TensorList
     let sums: TensorList?
     let examples: Int
@@ -24,15 +24,16 @@ package struct ExamplePass {
     let norms: UnsafeMutablePointer<Double>
     let factors: UnsafeMutablePointer<Double>
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    var numbers: Int64 = 0
-    /// Columns that a thread sums at a time.
-    var columns = 0
+    var next: Int64 = 0
     // What came of it.
     package var clipped: UInt64 = 0
     package var nonfinite: UInt64 = 0
     package var firstNonfinite = UInt64.max
     package var sensitivity = 0.0
     package var rounding = 0.0
+
+    /// Threads draw one example after the other.
+    var pieces: Range<Int>.Iterator { (0..<examples).makeIterator() }
 
     @inline(never)
     package init(
@@ -52,84 +53,18 @@ package struct ExamplePass {
 
     @inline(never) package mutating func run() {
         let threads = grads.threadCount(allowed: options.threads)
-        ThreadPool.run(min(threads, examples), &self) { context, workspace, isShared in
-            let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
-            Partial.prepare(Self.guesses(workspace.unsafelyUnwrapped), NormType(2), scratch: nil, wide: nil)
-            while true {
-                let example = Int(gk_take_number(&pass.pointee.numbers))
-                if example >= pass.pointee.examples { return }
-                let outcome = pass.pointee.measure(example, workspace.unsafelyUnwrapped)
-                if outcome == .kept { continue }
-                ThreadPool.lock(ifShared: isShared)
-                if outcome == .clipped {
-                    pass.pointee.clipped &+= 1
-                } else {
-                    pass.pointee.nonfinite &+= 1
-                    pass.pointee.firstNonfinite = min(pass.pointee.firstNonfinite, UInt64(example))
-                }
-                ThreadPool.unlock(ifShared: isShared)
-            }
-        }
+        ThreadPool.run(min(threads, examples), &self) { ExampleShare.run($0, $1, isShared: $2) }
         bound()
         guard let sums else { return }
-        var all = 0
-        for i in 0..<sums.count { all &+= sums[i].length }
-        columns = max(Int(GK_COLUMNS), min(Int(GK_MOST_COLUMNS), all / (threads &* 8) & ~15))
-        numbers = 0
-        ThreadPool.run(threads, &self) { context, workspace, _ in
-            let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: ExamplePass.self)
-            pass.pointee.sum(drawing: &pass.pointee.numbers, workspace.unsafelyUnwrapped)
+        withUnsafePointer(to: &self) { examples in
+            var pass = ExampleSums(examples, sums, threads: threads)
+            ThreadPool.run(threads, &pass) { ExampleSumsShare.run($0, $1, isShared: $2) }
         }
     }
 
-    // ----------------------------------------------------------------- norms --
-
-    /// What a thread expects the next example to be like; behind it there is room for what
-    /// is known of one.
-    private static func guesses(_ workspace: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Partial> {
-        (workspace + Int(GK_WORKSPACE) - Int(GK_GATHERED)).assumingMemoryBound(to: Partial.self)
-    }
-
-    private enum Outcome { case kept, clipped, dropped }
-
-    // What threads run together does not mutate the pass: that would be an access to all of it.
-
-    /// The norms of an example and its factors: all 0 if an element is not finite.
+    /// One example's row of a tensor.
     @inline(never)
-    private func measure(_ example: Int, _ workspace: UnsafeMutableRawPointer) -> Outcome {
-        let type = NormType(2)
-        let guesses = Self.guesses(workspace)
-        let own = guesses + 1
-        let start = example &* layers
-        var (isDropped, isClipped) = (false, false)
-        for layer in 0..<layers {
-            Partial.prepare(
-                own, type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
-            own.pointee.guess = guesses.pointee.guess
-            for i in layers == 1 ? 0..<grads.count : layer..<layer &+ 1 {
-                let row = row(i, example)
-                if row.length > 0 {
-                    own.pointee.add(kernels, row.dtype, row.data.unsafelyUnwrapped, row.length)
-                }
-            }
-            guesses.pointee.guess = own.pointee.guess
-            var norm = own.pointee.norm(omitsNonfinite: false)
-            let maxNorm = maxNorms.unsafelyUnwrapped[layer]
-            norms[start &+ layer] = norm.divided(by: options.gradScale).double
-            if norms[start &+ layer] > maxNorm { isClipped = true }
-            if own.pointee.nonfinite > 0 { isDropped = true }
-            norm.roundUp(isExact: own.pointee.rounded.base == GK_EMPTY)
-            gk_round_towards_zero(true)
-            factors[start &+ layer] = factor(norm, maxNorm)
-            gk_round_towards_zero(false)
-        }
-        if isDropped { for layer in 0..<layers { factors[start &+ layer] = 0 } }
-        return isDropped ? .dropped : isClipped ? .clipped : .kept
-    }
-
-    /// One example's part of a tensor.
-    @inline(never)
-    private func row(_ index: Int, _ example: Int) -> Tensor {
+    func row(_ index: Int, _ example: Int) -> Tensor {
         var tensor = grads[index]
         tensor.length = tensor.length / max(1, examples)
         tensor.data = tensor.data.map { $0 + example &* tensor.length &* tensor.dtype.size }
@@ -138,7 +73,7 @@ package struct ExamplePass {
 
     /// A factor whose product with `norm`, in exact arithmetic, is at most maxNorm. Rounds
     /// towards zero (and is not inlined, so that no arithmetic moves out of it).
-    @inline(never) private func factor(_ norm: NormValue, _ maxNorm: Double) -> Double {
+    @inline(never) fileprivate func factor(_ norm: NormValue, _ maxNorm: Double) -> Double {
         var options = options
         if rule == 2 { options.eps = 0 }
         var coefficient =
@@ -171,120 +106,64 @@ package struct ExamplePass {
             if total > Double(Float.greatestFiniteMagnitude) { rounding = .infinity }
         }
     }
+}
 
-    // ------------------------------------------------------------------ sums --
+/// What one thread does of it: the norms and the factors of examples.
+private struct ExampleShare: Share {
+    let pass: UnsafeMutablePointer<ExamplePass>
+    let workspace: Workspace
+    let type = NormType(2)
+    /// What an example is expected to be like: as the one before.
+    var guess = Guess()
+    var clipped: UInt64 = 0
+    var nonfinite: UInt64 = 0
+    var firstNonfinite = UInt64.max
 
-    /// Some columns of a tensor at a time, over all examples.
-    private func sum(drawing numbers: UnsafeMutablePointer<Int64>, _ workspace: UnsafeMutableRawPointer) {
-        let sums = sums.unsafelyUnwrapped
-        // Without memory for many columns the workspace has some.
-        let memory = gk_allocate(columns &* 8)
-        let most = memory == nil ? Int(GK_COLUMNS) : columns
-        let totals = (memory ?? workspace).assumingMemoryBound(to: Double.self)
-        var index = 0
-        var before = 0
-        while true {
-            let number = Int(gk_take_number(numbers))
-            var portions = 0
-            while index < sums.count {
-                portions = (sums[index].length &+ columns &- 1) / columns
-                if number < before &+ portions { break }
-                before &+= portions
-                index &+= 1
-            }
-            if index >= sums.count { return gk_release(memory) }
-            let output = sums[index]
-            let size = output.dtype.size
-            var start = (number &- before) &* columns
-            let end = min(start &+ columns, output.length)
-            while start < end {
-                let count = min(most, end &- start)
-                gk_round_towards_zero(true)
-                add(index, start, count, totals, workspace + Int(GK_COLUMNS) &* 8)
-                gk_round_towards_zero(false)
-                if output.dtype == .float32 { narrow(totals, count) }
-                (output.data.unsafelyUnwrapped + start &* size).copyMemory(from: totals, byteCount: count &* size)
-                start &+= count
-            }
+    init(_ pass: UnsafeMutablePointer<ExamplePass>, _ workspace: Workspace, isShared: Bool) {
+        self.pass = pass
+        self.workspace = workspace
+    }
+
+    /// The norms of an example and its factors: all 0 if an element is not finite.
+    mutating func work(on example: Int) {
+        let (layers, factors) = (pass.pointee.layers, pass.pointee.factors + example &* pass.pointee.layers)
+        var (isDropped, isClipped) = (false, false)
+        for layer in 0..<layers { measure(example, layer, &isDropped, &isClipped) }
+        if isDropped {
+            for layer in 0..<layers { factors[layer] = 0 }
+            nonfinite &+= 1
+            firstNonfinite = min(firstNonfinite, UInt64(example))
+        } else if isClipped {
+            clipped &+= 1
         }
     }
 
-    /// Four examples at a time; the last ones with a factor of 0 for company.
+    func handIn() {
+        pass.pointee.clipped &+= clipped
+        pass.pointee.nonfinite &+= nonfinite
+        pass.pointee.firstNonfinite = min(pass.pointee.firstNonfinite, firstNonfinite)
+    }
+
     @inline(never)
-    private func add(
-        _ index: Int, _ start: Int, _ count: Int, _ totals: UnsafeMutablePointer<Double>,
-        _ scratch: UnsafeMutableRawPointer
-    ) {
-        UnsafeMutableRawPointer(totals).initializeMemory(as: UInt8.self, repeating: 0, count: (count &+ 15 & ~15) &* 8)
-        var rows: (UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?) = (nil, nil, nil, nil)
-        var four = (0.0, 0.0, 0.0, 0.0)
-        withUnsafeMutableBytes(of: &four) { four in
-            let four = four.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Double.self)
-            withUnsafeMutableBytes(of: &rows) { rows in
-                let rows = rows.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UnsafeRawPointer?.self)
-                var filled = 0
-                for example in 0..<examples {
-                    let factor = factors[example &* layers &+ (layers == 1 ? 0 : index)]
-                    if factor != 0 {
-                        let row = row(index, example)
-                        for i in filled..<4 {
-                            rows[i] = UnsafeRawPointer(row.data.unsafelyUnwrapped) + start &* row.dtype.size
-                            four[i] = 0
-                        }
-                        four[filled] = factor
-                        filled &+= 1
-                    }
-                    if filled == 4 || filled > 0 && example &+ 1 == examples {
-                        kernels.pointee.accumulate(grads[index].dtype, rows, Int64(count), four, totals, scratch)
-                        filled = 0
-                    }
-                }
-            }
+    private mutating func measure(_ example: Int, _ layer: Int, _ isDropped: inout Bool, _ isClipped: inout Bool) {
+        let (options, layers) = (pass.pointee.options, pass.pointee.layers)
+        let place = example &* layers &+ layer
+        var own = Partial(
+            type, scratch: workspace.start, wide: options.exactFloat64 ? workspace.wideLimbs(0) : nil)
+        own.guess = guess
+        for i in layers == 1 ? 0..<pass.pointee.grads.count : layer..<layer &+ 1 {
+            let row = pass.pointee.row(i, example)
+            if row.length > 0 { own.add(pass.pointee.kernels, row.dtype, row.data.unsafelyUnwrapped, row.length) }
         }
+        guess = own.guess
+        var norm = own.norm(omitsNonfinite: false)
+        let maxNorm = pass.pointee.maxNorms.unsafelyUnwrapped[layer]
+        pass.pointee.norms[place] = norm.double(dividedBy: options.gradScale)
+        if pass.pointee.norms[place] > maxNorm { isClipped = true }
+        if own.nonfinite > 0 { isDropped = true }
+        norm.roundUp(isExact: own.rounded.base == GK_EMPTY)
+        gk_round_towards_zero(true)
+        pass.pointee.factors[place] = pass.pointee.factor(norm, maxNorm)
+        gk_round_towards_zero(false)
     }
-
-    /// Float64 becomes float32 in place.
-    private func narrow(_ totals: UnsafeMutablePointer<Double>, _ count: Int) {
-        let totals = UnsafeMutableRawPointer(totals)
-        for i in 0..<(count &+ 7) / 8 {
-            let values = (totals + i &* 64).loadUnaligned(as: SIMD8<Double>.self)
-            (totals + i &* 32).storeBytes(of: gk_f32_from_f64(values), as: SIMD8<Float>.self)
-        }
-    }
-}
-
-extension NormValue {
-    /// The next float64 at or above, subnormal ones included; two more places if the value
-    /// itself is not exact.
-    @inline(never) mutating func roundUp(isExact: Bool) {
-        let rest: UInt64 = (1 << UInt64(min(63, 11 &+ max(0, -1022 &- exponent)))) &- 1
-        if significand == 0 || isExact && significand & rest == 0 && !sticky { return }
-        let (more, carries) = significand.addingReportingOverflow(isExact ? 0 : 0x1000)
-        let (sum, carriesToo) = (more | rest).addingReportingOverflow(1)
-        significand = sum & ~rest
-        if carries || carriesToo {
-            significand = isExact ? 1 << 63 : 1 << 63 | 0x1000
-            exponent &+= 1
-        }
-        sticky = false
-    }
-}
-
-/// max_norm after a step towards the norm that a share `quantile` of the examples stays
-/// below: max_norm * exp(-rate * (unclipped / examples - quantile)), arXiv 1905.03871.
-@inline(never)
-package func adapted(maxNorm: Double, unclipped: Double, examples: Double, quantile: Double, rate: Double) -> Double {
-    let power = rate * (quantile - unclipped / examples)
-    if power.magnitude > 1500 { return power < 0 ? 0 : .infinity }
-    // 2^(power / ln 2) in fixed point: 53 bits of power times 64 of 1 / ln 2.
-    let bits = NormValue(power.magnitude)
-    let reciprocal: UInt64 = 0xb8aa_3b29_5c17_f0bc  // 2^63 / ln 2
-    let product = bits.significand.multipliedFullWidth(by: reciprocal).high
-    let shift = bits.exponent &+ 2
-    let fixed = shift >= 0 ? Int128(product) &<< Int128(shift) : Int128(product >> UInt64(0 &- shift))
-    let signed = power < 0 ? 0 &- fixed : fixed
-    let value = NormValue(
-        significand: NormValue.exponential(UInt64(truncatingIfNeeded: signed)),
-        exponent: Int(truncatingIfNeeded: signed >> 64), sticky: true)
-    return maxNorm * value.double
 }

@@ -1,94 +1,73 @@
-// One thread's part of adaptive gradient clipping.
+// What one thread does of adaptive gradient clipping.
+import CGradClip
 import CGradClipKernels
 import CGradClipSystem
 import GradClipKernels
 
-struct UnitShare {
+struct UnitShare: Share {
     let pass: UnsafeMutablePointer<UnitPass>
-    let workspace: UnsafeMutableRawPointer
-    let isShared: Bool
-    /// Where columns become rows.
-    let tile: UnsafeMutableRawPointer
-    /// One for each unit of a block; behind them the sum of all gradients, and what is
-    /// expected of weights.
+    let workspace: Workspace
+    /// One for each unit of a block.
     let partials: UnsafeMutablePointer<Partial>
-    let sum: UnsafeMutablePointer<Partial>
+    let total: UnsafeMutablePointer<Total>
     /// For exact sums of float64 terms of each unit of a block; without them, or the memory
     /// for them, a block is one unit.
     let limbs: UnsafeMutablePointer<Int64>?
-    var first = (tensor: UInt64.max, element: UInt64.max)
+    /// What is expected of weights.
+    var weights = Guess()
+    /// The first tensor whose weights are not finite.
+    var firstWeights = Int.max
+    var waiting = WaitingSums()
     // The tensor at hand, and in it a block of units: its place, and how many they are.
     var index = -1
-    var shape = UnitShape()
+    var reduced = 0
+    var inner = 0
     var element = 0
     var width = 0
 
-    init(_ pass: UnsafeMutablePointer<UnitPass>, _ workspace: UnsafeMutableRawPointer, isShared: Bool) {
+    init(_ pass: UnsafeMutablePointer<UnitPass>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
-        self.isShared = isShared
-        tile = workspace + Int(GK_SCRATCH - GK_TILE)
-        partials = (workspace + Int(GK_WORKSPACE - GK_PARTIALS)).assumingMemoryBound(to: Partial.self)
-        sum = partials + Int(GK_TILE_COLUMNS)
+        partials = workspace.partials
+        total = UnsafeMutableRawPointer(partials + Int(GK_TILE_COLUMNS)).assumingMemoryBound(to: Total.self)
         let (isExact, type) = (pass.pointee.options.exactFloat64, pass.pointee.type)
-        if type.term == .power { preparePowerTables(workspace, power: type.power) }
+        if type.term == .power { preparePowerTables(workspace.start, power: type.power) }
         limbs =
-            isExact ? gk_allocate(Int(GK_TILE_COLUMNS * GK_WIDE_LIMBS) &* 8)?.assumingMemoryBound(to: Int64.self) : nil
-        prepare(sum, isExact ? wideLimbs(workspace, 0) : nil)
-        prepare(sum + 1, nil)
+            isExact
+            ? gk_allocate(Int(GK_TILE_COLUMNS) &* MemoryLayout<gk_wide_limbs>.size)?.assumingMemoryBound(to: Int64.self)
+            : nil
+        total.initialize(to: Total(type, limbs: isExact ? workspace.wideLimbs(0) : nil, scratch: workspace.start))
     }
 
-    private func prepare(_ partial: UnsafeMutablePointer<Partial>, _ wide: UnsafeMutablePointer<Int64>?) {
-        Partial.prepare(partial, pass.pointee.type, scratch: workspace, wide: wide)
-    }
-
-    /// Tensors are cut into portions of some blocks each, which threads draw by number.
-    mutating func run() {
-        // (Portions are the same for every thread, whatever memory it has.)
+    mutating func work(on portion: UnitPortion) {
+        index = portion.index
+        reduced = Int(pass.pointee.shapes[index].reduced)
+        inner = Int(pass.pointee.shapes[index].inner)
+        let coefs = pass.pointee.coefs + portion.firstUnit
         let most = Int(GK_TILE_COLUMNS)
         let step = pass.pointee.options.exactFloat64 && limbs == nil ? 1 : most
-        var coefs = pass.pointee.coefs
-        var before = 0
-        var portions = 0
-        var blocksAtOnce = 1
-        var across = 1
-        while true {
-            let number = Int(gk_take_number(&pass.pointee.numbers))
-            while number >= before &+ portions {
-                coefs += shape.units
-                before &+= portions
-                index &+= 1
-                if index >= pass.pointee.grads.count { return hand() }
-                shape = pass.pointee.shapes[index]
-                across = (shape.inner &+ most &- 1) / most
-                blocksAtOnce = 1 &+ 32768 / max(1, shape.reduced &* min(shape.inner, most))
-                portions = (shape.outer &* across &+ blocksAtOnce &- 1) / blocksAtOnce
-            }
-            let start = (number &- before) &* blocksAtOnce
-            for block in start..<min(start &+ blocksAtOnce, shape.outer &* across) {
-                let row = block / across
-                let first = block % across &* most
-                for column in stride(from: first, to: min(first &+ most, shape.inner), by: step) {
-                    element = row &* shape.reduced &* shape.inner &+ column
-                    width = min(step, shape.inner &- column)
-                    work(coefs + row &* shape.inner + column)
-                }
+        for block in portion.blocks {
+            let row = block / portion.across
+            let first = block % portion.across &* most
+            for column in stride(from: first, to: min(first &+ most, inner), by: step) {
+                element = row &* reduced &* inner &+ column
+                width = min(step, inner &- column)
+                clip(coefs + row &* inner + column)
             }
         }
     }
 
-    private func hand() {
-        ThreadPool.lock(ifShared: isShared)
-        pass.pointee.total.pointee.merge(&sum.pointee)
-        if first < (pass.pointee.firstTensor, pass.pointee.firstElement) {
-            (pass.pointee.firstTensor, pass.pointee.firstElement) = first
-        }
-        ThreadPool.unlock(ifShared: isShared)
-        gk_release(limbs)
+    mutating func handIn() {
+        waiting.flush(to: &total.pointee.sums.exact)
+        pass.pointee.total.pointee.merge(&total.pointee)
+        pass.pointee.firstWeights = min(pass.pointee.firstWeights, firstWeights)
     }
 
+    func close() { gk_release(limbs) }
+
+    /// The coefficients of the units of a block, or the units times them.
     @inline(never)
-    private mutating func work(_ coefs: UnsafeMutablePointer<Double>) {
+    private mutating func clip(_ coefs: UnsafeMutablePointer<Double>) {
         let options = pass.pointee.options
         let grad = pass.pointee.grads[index]
         if pass.pointee.isWriting {
@@ -99,73 +78,99 @@ struct UnitShare {
         }
         for c in 0..<width { coefs[c] = 1 }
         if !grad.isCounted { return }
-        reduce(pass.pointee.weights[index], sum + 1)
-        for c in 0..<width {
-            if partials[c].nonfinite > 0 {
-                ThreadPool.lock(ifShared: isShared)
-                pass.pointee.firstWeights = min(pass.pointee.firstWeights, index)
-                ThreadPool.unlock(ifShared: isShared)
-            }
-            let norm = partials[c].norm(omitsNonfinite: false).double
-            // (Not max(), which would lose a NaN.)
-            coefs[c] = pass.pointee.clipFactor * (norm < pass.pointee.eps ? pass.pointee.eps : norm)
+        limits(pass.pointee.weights[index], coefs)
+        if let block = oneBlock(grad, &total.pointee.sums.guess.exponent) {
+            waiting.add(block, to: &total.pointee.sums.exact)
+            total.pointee.sums.count(reduced)
+            coefs[0] = coefficient(block.norm(pass.pointee.type.term), limit: coefs[0], options)
+            return
         }
-        reduce(grad, sum)
+        reduce(grad, &total.pointee.sums.guess)
         for c in 0..<width {
             if partials[c].first != GK_NOWHERE {
-                let place = UInt64(element &+ c &+ Int(partials[c].first) &* shape.inner)
-                if (UInt64(index), place) < first { first = (UInt64(index), place) }
+                let place = UInt64(element &+ c &+ Int(partials[c].first) &* inner)
+                total.pointee.first.note(Place(tensor: UInt64(index), element: place))
             }
-            sum.pointee.merge(&partials[c])
+            total.pointee.sums.merge(&partials[c])
             let norm = partials[c].norm(omitsNonfinite: options.nonfinite == .zero)
             coefs[c] = coefficient(norm, limit: coefs[c], options)
         }
+    }
+
+    /// What the norms of the units of a block may be at most, by the weights.
+    private mutating func limits(_ tensor: Tensor, _ limits: UnsafeMutablePointer<Double>) {
+        if let block = oneBlock(tensor, &weights.exponent) {
+            limits[0] = limit(block.norm(pass.pointee.type.term))
+            return
+        }
+        reduce(tensor, &weights)
+        for c in 0..<width {
+            if partials[c].nonfinite > 0 { firstWeights = min(firstWeights, index) }
+            limits[c] = limit(partials[c].norm(omitsNonfinite: false))
+        }
+    }
+
+    private func limit(_ norm: NormValue) -> Double {
+        let norm = norm.double
+        // (Not max(), which would lose a NaN.)
+        return pass.pointee.clipFactor * (norm < pass.pointee.eps ? pass.pointee.eps : norm)
+    }
+
+    /// The sum of a unit that lies in one piece and is one block; nil if it takes more.
+    private func oneBlock(_ tensor: Tensor, _ exponent: inout Int32) -> gk_block? {
+        if inner != 1 { return nil }
+        let data = tensor.data.map { $0 + element &* tensor.dtype.size }
+        let unit = Tensor(data: data, length: reduced, dtype: tensor.dtype, isCounted: true)
+        if !unit.isOneBlock(pass.pointee.type) { return nil }
+        return gk_block(
+            pass.pointee.kernels, pass.pointee.type.term, unit.dtype, unit.data.unsafelyUnwrapped, reduced,
+            expecting: &exponent)
     }
 
     /// As timm and optax have it: nothing happens below the limit, and a norm below 1e-6
     /// divides as 1e-6.
     private func coefficient(_ norm: NormValue, limit: Double, _ given: ClipOptions) -> Double {
         if limit != limit { return limit }
-        let rounded = norm.divided(by: given.gradScale).double
+        let rounded = norm.double(dividedBy: given.gradScale)
         if rounded < 1e-6 { return rounded < limit ? 1 : limit / 1e-6 }
         var options = given
         options.eps = 0
         return clipCoefficient(maxNorm: limit, norm: norm, options: options)
     }
 
-    /// The units of the block into the partials. `guesses` knows what others were like.
+    /// The units of the block into the partials. `guess` is what others were like.
     @inline(never)
-    private func reduce(_ tensor: Tensor, _ guesses: UnsafeMutablePointer<Partial>) {
+    private func reduce(_ tensor: Tensor, _ guess: inout Guess) {
         for c in 0..<width {
             var wide = limbs.map { $0 + c &* Int(GK_WIDE_LIMBS) }
-            if pass.pointee.options.exactFloat64 && wide == nil { wide = wideLimbs(workspace, 1) }
+            if pass.pointee.options.exactFloat64 && wide == nil { wide = workspace.wideLimbs(1) }
             wide?.update(repeating: 0, count: Int(GK_WIDE_LIMBS))
-            prepare(partials + c, wide)
-            partials[c].guess = guesses.pointee.guess
-            partials[c].elements = shape.reduced
+            Partial.prepare(partials + c, pass.pointee.type, scratch: workspace.start, wide: wide)
+            partials[c].guess = guess
+            partials[c].elements = reduced
         }
         visit(tensor, nil)
-        guesses.pointee.guess = partials.pointee.guess
+        guess = partials.pointee.guess
     }
 
     /// Reduces the units of the block to their partials, or multiplies them by `coefs`.
     @inline(never)
     private func visit(_ tensor: Tensor, _ coefs: UnsafeMutablePointer<Double>?) {
         let size = tensor.dtype.size
-        let isColumns = shape.inner > 1
-        let stride = shape.inner &* size
+        let isColumns = inner > 1
+        let stride = inner &* size
         var row = 0
-        while row < shape.reduced {
+        while row < reduced {
             let data = tensor.data.unsafelyUnwrapped + element &* size + row &* stride
             let count =
-                isColumns ? min(Int(GK_TILE) / Int(GK_TILE_COLUMNS) / size, shape.reduced &- row) : shape.reduced
+                isColumns ? min(Int(GK_TILE) / Int(GK_TILE_COLUMNS) / size, reduced &- row) : reduced
             let pitch = count &* size
-            if isColumns { transpose(data, stride, tile, pitch, count, width, size) }
+            if isColumns { transpose(data, stride, workspace.tile, pitch, count, width, size) }
             for c in 0..<width {
-                let unit = isColumns ? tile + c &* pitch : data
+                let unit = isColumns ? workspace.tile + c &* pitch : data
                 if let coefs {
                     var scaling = gk_scaling(
-                        factor: coefs[c] / pass.pointee.options.gradScale,
+                        factor: pass.pointee.options.factor(of: coefs[c]),
                         zero_nonfinite: pass.pointee.zeroes && tensor.isCounted)
                     pass.pointee.kernels.pointee.scale(tensor.dtype, unit, unit, Int64(count), &scaling)
                 } else {
@@ -173,7 +178,7 @@ struct UnitShare {
                     partials[c].add(pass.pointee.kernels, tensor.dtype, unit, count)
                 }
             }
-            if isColumns && coefs != nil { transpose(tile, pitch, data, stride, width, count, size) }
+            if isColumns && coefs != nil { transpose(workspace.tile, pitch, data, stride, width, count, size) }
             row &+= count
         }
     }

@@ -1,48 +1,43 @@
 // Adaptive gradient clipping (arXiv 2102.06171): each unit of a gradient by its norm
 // against that of the same unit of the weights.
+import CGradClip
 import CGradClipKernels
 import GradClipKernels
 
-/// How a tensor is divided: as an array [outer, reduced, inner], whose unit (o, i) is
-/// all elements (o, ..., i).
-package struct UnitShape {
-    package var outer = 0
-    package var reduced = 0
-    package var inner = 0
-
-    package init() {}
-
-    package var units: Int { outer &* inner }
+extension gradclip_units {
+    /// How many units there are: of [outer, reduced, inner], whose unit (o, i) is all elements (o, ..., i).
+    var count: Int { Int(outer) &* Int(inner) }
 }
 
-package struct UnitPass {
+package struct UnitPass: Pass {
     let grads: TensorList
     let weights: TensorList
-    let shapes: UnsafePointer<UnitShape>
+    let shapes: UnsafePointer<gradclip_units>
     let clipFactor: Double
     let eps: Double
-    let type: NormType
     let options: ClipOptions
     /// One for each unit, tensor by tensor.
     package let coefs: UnsafeMutablePointer<Double>
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    var numbers: Int64 = 0
+    var next: Int64 = 0
     var isWriting = false
     var zeroes = false
-    /// The sum of all gradients, with room behind it for an exact one of float64 terms.
-    let total: UnsafeMutablePointer<Partial>
-    var firstTensor = UInt64.max
-    var firstElement = UInt64.max
+    /// What all gradients add up to, with room behind it for an exact sum of float64 terms.
+    let total: UnsafeMutablePointer<Total>
     /// The first tensor whose weights are not finite.
     var firstWeights = Int.max
 
+    var pieces: UnitPortions { UnitPortions(grads.count, shapes) }
+    var type: NormType { total.pointee.sums.type }
+
+    private static var totalSize: Int { (MemoryLayout<Total>.stride &+ 63) & ~63 }
     /// What `memory` must hold besides a coefficient a unit.
-    package static var size: Int { 512 &+ Int(GK_WIDE_LIMBS) &* 8 }
+    package static var size: Int { totalSize &+ MemoryLayout<gk_wide_limbs>.size }
 
     /// `memory` is zeroed. The coefficients lie there too.
     @inline(never)
     package init(
-        grads: TensorList, weights: TensorList, shapes: UnsafePointer<UnitShape>, clipFactor: Double, eps: Double,
+        grads: TensorList, weights: TensorList, shapes: UnsafePointer<gradclip_units>, clipFactor: Double, eps: Double,
         normType: Double, options: ClipOptions, memory: UnsafeMutableRawPointer
     ) {
         self.grads = grads
@@ -50,48 +45,71 @@ package struct UnitPass {
         self.shapes = shapes
         self.clipFactor = clipFactor
         self.eps = eps
-        type = NormType(normType)
         self.options = options
         coefs = (memory + Self.size).assumingMemoryBound(to: Double.self)
-        total = memory.assumingMemoryBound(to: Partial.self)
-        let wide = options.exactFloat64 ? (memory + 512).assumingMemoryBound(to: Int64.self) : nil
-        Partial.prepare(total, type, scratch: nil, wide: wide)
+        total = memory.assumingMemoryBound(to: Total.self)
+        let wide = (memory + Self.totalSize).assumingMemoryBound(to: gk_wide_limbs.self)
+        total.initialize(to: Total(NormType(normType), wide: options.exactFloat64 ? wide : nil))
     }
 
-    /// - Returns: the first tensor whose weights are not finite, where that is an error
-    ///   (then nothing was written); otherwise -1.
-    @inline(never) package mutating func run(_ units: Int, _ result: inout ClipResult) -> Int {
-        pass()
-        result = ClipResult(&total.pointee, type, options, firstTensor, firstElement)
-        if firstWeights != Int.max && !(options.nonfinite == .propagate) { return firstWeights }
-        isWriting = settle(coefs, units, &result, options)
-        zeroes = options.nonfinite == .zero && result.nonfiniteCount > 0
-        if isWriting { pass() }
-        return -1
-    }
-
-    private mutating func pass() {
-        numbers = 0
-        ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { context, workspace, isShared in
-            var share = UnitShare(
-                context.unsafelyUnwrapped.assumingMemoryBound(to: UnitPass.self), workspace.unsafelyUnwrapped,
-                isShared: isShared)
-            share.run()
+    /// Throws, with nothing written, for weights that are not finite, where that is an error.
+    @inline(never) package mutating func run(_ units: Int, _ result: inout ClipResult) throws(ArgumentError) {
+        run()
+        result = ClipResult(total.pointee.finding(omitsNonfinite: options.nonfinite == .zero), options)
+        if firstWeights != Int.max && !(options.nonfinite == .propagate) {
+            throw ArgumentError("weights", "must be finite, and has a NaN or an infinity", .none, index: firstWeights)
         }
+        result.settle(coefs, units, options)
+        zeroes = result.zeroes(options)
+        isWriting = !result.isNonfinite && result.writes(options)
+        if isWriting { run() }
+    }
+
+    private mutating func run() {
+        next = 0
+        ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { UnitShare.run($0, $1, isShared: $2) }
     }
 }
 
-/// What coefficients of parts or units come to: the smallest into the result. All become
-/// 1 where non-finite gradients are left alone. True if something is to be written.
-@inline(never)
-func settle(
-    _ coefs: UnsafeMutablePointer<Double>, _ count: Int, _ result: inout ClipResult, _ options: ClipOptions
-) -> Bool {
-    for i in 0..<count {
-        if result.isNonfinite { coefs[i] = 1 }
-        if coefs[i] < result.clipCoef || coefs[i] != coefs[i] { result.clipCoef = coefs[i] }
+/// Some blocks of units of a tensor. A block is up to GK_TILE_COLUMNS units that lie side by side.
+struct UnitPortion {
+    var index: Int
+    var blocks: Range<Int>
+    /// How many blocks lie side by side.
+    var across: Int
+    /// The number of the tensor's first unit.
+    var firstUnit: Int
+}
+
+/// The units of a list, cut into portions of about 32768 elements, tensor by tensor.
+struct UnitPortions: IteratorProtocol {
+    private let count: Int
+    private let shapes: UnsafePointer<gradclip_units>
+    private var index = 0
+    private var block = 0
+    private var firstUnit = 0
+
+    init(_ count: Int, _ shapes: UnsafePointer<gradclip_units>) {
+        self.count = count
+        self.shapes = shapes
     }
-    if result.isNonfinite { return false }
-    result.factor = result.clipCoef / options.gradScale
-    return result.clipCoef != 1 || options.gradScale != 1 || options.nonfinite == .zero && result.nonfiniteCount > 0
+
+    mutating func next() -> UnitPortion? {
+        while index < count {
+            let shape = shapes[index]
+            let (outer, reduced, inner) = (Int(shape.outer), Int(shape.reduced), Int(shape.inner))
+            let across = (inner &+ Int(GK_TILE_COLUMNS) &- 1) / Int(GK_TILE_COLUMNS)
+            let blocks = outer &* across
+            if block < blocks {
+                let start = block
+                let atOnce = 1 &+ 32768 / max(1, reduced &* min(inner, Int(GK_TILE_COLUMNS)))
+                block = min(block &+ atOnce, blocks)
+                return UnitPortion(index: index, blocks: start..<block, across: across, firstUnit: firstUnit)
+            }
+            firstUnit &+= shape.count
+            block = 0
+            index &+= 1
+        }
+        return nil
+    }
 }

@@ -1,16 +1,27 @@
 // The passes that write: scaling and clamping, over all threads.
 import CGradClipKernels
 
-/// Multiplies all tensors, or `each` by its own factor. In place, a factor of 1 writes
-/// nothing but zeros over non-finite elements, if asked to.
+/// Multiplies all tensors as a result says, or `each` by its own factor, of which the result's is the smallest
+/// coefficient's.
+func scale(
+    _ grads: TensorList, to outputs: TensorList?, as result: ClipResult, each factors: UnsafePointer<Double>? = nil,
+    _ options: ClipOptions
+) {
+    if outputs == nil && !result.writes(options) { return }
+    scale(
+        grads, to: outputs, by: result.factor, each: factors, zeroNonfinite: result.zeroes(options),
+        threads: options.threads)
+}
+
+/// Multiplies all tensors by a factor. In place, a factor of 1 writes nothing but zeros over non-finite elements,
+/// if asked to.
 @inline(never)
 package func scale(
     _ grads: TensorList, to outputs: TensorList?, by factor: Double, each factors: UnsafePointer<Double>? = nil,
     zeroNonfinite: Bool, threads: Int
 ) {
-    if factor == 1 && outputs == nil && !zeroNonfinite { return }
-    var pass = WritePass(
-        grads: grads, outputs: outputs, factor: factor, factors: factors, zeroNonfinite: zeroNonfinite)
+    if factors == nil && factor == 1 && outputs == nil && !zeroNonfinite { return }
+    var pass = WritePass(grads: grads, outputs: outputs, factor: factor, factors: factors, zeroNonfinite: zeroNonfinite)
     pass.run(threads)
 }
 
@@ -21,7 +32,7 @@ package func clamp(_ grads: TensorList, to limit: Double, threads: Int) {
     pass.run(threads)
 }
 
-private struct WritePass {
+private struct WritePass: Pass {
     let grads: TensorList
     var outputs: TensorList?
     var factor = 1.0
@@ -30,21 +41,29 @@ private struct WritePass {
     /// Clamp to this instead, if it is not negative.
     var limit = -1.0
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    var numbers: Int64 = 0
+    var next: Int64 = 0
+
+    var pieces: Segments { Segments(grads) }
 
     mutating func run(_ threads: Int) {
-        ThreadPool.run(grads.threadCount(allowed: threads), &self) { context, _, _ in
-            let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: WritePass.self)
-            var draw = SegmentDraw(pass.pointee.grads, &pass.pointee.numbers)
-            while let segment = draw.next() {
-                for i in segment.tensors { pass.pointee.write(segment, i) }
-            }
-        }
+        ThreadPool.run(grads.threadCount(allowed: threads), &self) { WriteShare.run($0, $1, isShared: $2) }
     }
+}
 
-    private func write(_ segment: Segment, _ index: Int) {
+private struct WriteShare: Share {
+    let pass: UnsafeMutablePointer<WritePass>
+
+    init(_ pass: UnsafeMutablePointer<WritePass>, _ workspace: Workspace, isShared: Bool) { self.pass = pass }
+
+    func work(on segment: Segment) {
+        for i in segment.tensors { pass.pointee.write(segment, i) }
+    }
+}
+
+extension WritePass {
+    fileprivate func write(_ segment: Segment, _ index: Int) {
         let tensor = grads[index]
-        let length = segment.isPart ? segment.length : tensor.length
+        let length = segment.isCut ? segment.length : tensor.length
         if length == 0 { return }
         let offset = segment.start &* tensor.dtype.size
         let source = tensor.data.unsafelyUnwrapped + offset

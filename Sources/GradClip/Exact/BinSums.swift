@@ -58,7 +58,7 @@ extension WideSum {
     mutating func add(bins: UnsafeRawPointer, order: Int) -> BinRange {
         var range = BinRange()
         for k in 0..<Int(GK_BINS_WIDE) &- 1 {
-            let (low, high) = ((bins + k &* 16).load(as: UInt64.self), (bins + (k &* 16 &+ 8)).load(as: UInt64.self))
+            let (low, high) = bins.load(fromByteOffset: k &* MemoryLayout<UInt128>.size, as: (UInt64, UInt64).self)
             if low | high == 0 { continue }
             // In units of the lowest of its four exponents: fields 4k - 1 and on. 124 bits in parts of 62 at most.
             let exponent = order &* (4 &* k &- 1076)

@@ -39,6 +39,9 @@ struct Scaled {
 }
 
 extension NormValue {
+    /// self / s for a finite s > 0, rounded once; 0 or infinite outside the range of float64.
+    func double(dividedBy s: Double) -> Double { s == 1 ? double : divided(by: s).double }
+
     /// self / s for a finite s > 0.
     @inline(never) func divided(by s: Double) -> Scaled {
         if !isFinite || significand == 0 || s == 1 || isCount {
@@ -73,12 +76,12 @@ package func clipCoefficient(maxNorm: Double, totalNorm: Double, eps: Double, mo
 
 @inline(never)
 func clipCoefficient(maxNorm: Double, norm: NormValue, options: ClipOptions, most: Double = 1) -> Double {
-    let total = norm.divided(by: options.gradScale)
-    let rounded = total.double
+    let rounded = norm.double(dividedBy: options.gradScale)
     let isRepresentable = rounded >= .leastNormalMagnitude && rounded < 0x1p1023
     if !norm.isFinite || norm.isZero || isRepresentable || maxNorm == 0 || maxNorm == .infinity {
         return clipCoefficient(maxNorm: maxNorm, totalNorm: rounded, eps: options.eps, most: most)
     }
+    let total = norm.divided(by: options.gradScale)
     // Numerator and denominator scaled alike, by the larger exponent of norm and eps.
     let scale = options.eps > 0 ? max(total.exponent, Int(options.eps.exponent)) : total.exponent
     let numerator = Scaled.shift(maxNorm, by: 0 &- scale)

@@ -1,20 +1,7 @@
 // The report on every tensor: who is large, who is not finite.
+import CGradClip
 import CGradClipKernels
 import GradClipKernels
-
-/// What is told of one tensor.
-package struct TensorReport {
-    package var norm = 0.0
-    package var maxAbs = 0.0
-    package var mean = 0.0
-    package var length: UInt64 = 0
-    package var nanCount: UInt64 = 0
-    package var positiveInfinityCount: UInt64 = 0
-    package var negativeInfinityCount: UInt64 = 0
-    package var zeroCount: UInt64 = 0
-    package var subnormalCount: UInt64 = 0
-    package var firstNonfinite = UInt64.max
-}
 
 /// Reports on all tensors, each written `stride` bytes behind the one before, as
 /// many bytes of it as `size` says.
@@ -25,113 +12,79 @@ package func inspect(
 ) -> ClipResult {
     var limbs = gk_wide_limbs()
     return withUnsafeMutablePointer(to: &limbs) { limbs in
-        let wide = UnsafeMutableRawPointer(limbs).assumingMemoryBound(to: Int64.self)
         var pass = InspectPass(
-            grads: grads, type: NormType(normType), options: options, reports: reports, stride: stride, size: size,
-            total: Partial(NormType(normType), scratch: nil, wide: options.exactFloat64 ? wide : nil))
-        ThreadPool.run(grads.threadCount(allowed: options.threads), &pass) { context, workspace, isShared in
-            var share = InspectShare(
-                context.unsafelyUnwrapped.assumingMemoryBound(to: InspectPass.self), workspace.unsafelyUnwrapped,
-                isShared: isShared)
-            share.run()
-        }
-        return pass.finish()
+            grads: grads, options: options, reports: reports, stride: stride, size: size,
+            total: Total(NormType(normType), wide: options.exactFloat64 ? limbs : nil))
+        ThreadPool.run(grads.threadCount(allowed: options.threads), &pass) { InspectShare.run($0, $1, isShared: $2) }
+        var result = ClipResult(pass.total.finding(omitsNonfinite: true), options)
+        result.clip(by: 1, options)
+        result.isNonfinite = false
+        return result
     }
 }
 
 /// A report on a list, and what all its threads found.
-private struct InspectPass {
+private struct InspectPass: Pass {
     let grads: TensorList
-    let type: NormType
     let options: ClipOptions
     let reports: UnsafeMutableRawPointer?
     let stride: Int
     let size: Int
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    /// What threads draw segments from.
-    var numbers: Int64 = 0
-    var total: Partial
-    var firstTensor = UInt64.max
-    var firstElement = UInt64.max
-    var nonzeroTensors: UInt64 = 0
+    var total: Total
+    var next: Int64 = 0
 
-    mutating func finish() -> ClipResult {
-        var result = ClipResult()
-        let norm = type.power == 0 ? NormValue.count(nonzeroTensors) : total.norm(omitsNonfinite: true)
-        result.totalNorm = norm.divided(by: options.gradScale).double
-        result.factor = 1 / options.gradScale
-        result.nonfiniteCount = total.nonfinite
-        result.nanCount = total.nan
-        result.firstTensor = firstTensor
-        result.firstElement = firstElement
-        return result
-    }
+    var pieces: Segments { Segments(grads) }
 }
 
 /// What one thread does of a report: whole tensors, since a mean depends on the order
 /// of its blocks.
-private struct InspectShare {
+private struct InspectShare: Share {
     let pass: UnsafeMutablePointer<InspectPass>
-    let workspace: UnsafeMutableRawPointer
-    let isShared: Bool
+    let workspace: Workspace
     let type: NormType
     let options: ClipOptions
-    var partial: Partial
-    var firstTensor = UInt64.max
-    var firstElement = UInt64.max
-    var nonzeroTensors: UInt64 = 0
+    var total: Total
 
-    init(_ pass: UnsafeMutablePointer<InspectPass>, _ workspace: UnsafeMutableRawPointer, isShared: Bool) {
+    init(_ pass: UnsafeMutablePointer<InspectPass>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
-        self.isShared = isShared
-        type = pass.pointee.type
+        type = pass.pointee.total.sums.type
         options = pass.pointee.options
-        if type.term == .power { preparePowerTables(workspace, power: type.power) }
-        partial = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 0) : nil)
+        if type.term == .power { preparePowerTables(workspace.start, power: type.power) }
+        total = Total(type, limbs: options.exactFloat64 ? workspace.wideLimbs(0) : nil, scratch: workspace.start)
     }
 
-    mutating func run() {
-        var draw = SegmentDraw(pass.pointee.grads, &pass.pointee.numbers)
-        while let segment = draw.next() {
-            // Of a tensor in several parts, who draws the first does all.
-            if segment.start > 0 { continue }
-            for i in segment.tensors { report(on: i) }
-        }
-        ThreadPool.lock(ifShared: isShared)
-        pass.pointee.total.merge(&partial)
-        if (firstTensor, firstElement) < (pass.pointee.firstTensor, pass.pointee.firstElement) {
-            pass.pointee.firstTensor = firstTensor
-            pass.pointee.firstElement = firstElement
-        }
-        pass.pointee.nonzeroTensors &+= nonzeroTensors
-        ThreadPool.unlock(ifShared: isShared)
+    mutating func work(on segment: Segment) {
+        // Of a tensor in several segments, who draws the first does all.
+        if segment.start > 0 { return }
+        for i in segment.tensors { report(on: i) }
     }
+
+    mutating func handIn() { pass.pointee.total.merge(&total) }
 
     private mutating func report(on index: Int) {
         let tensor = pass.pointee.grads[index]
-        var own = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
-        own.guess = partial.guess
+        var own = Partial(
+            type, scratch: workspace.start, wide: options.exactFloat64 ? workspace.wideLimbs(1) : nil)
+        own.guess = total.sums.guess
         var report = look(at: tensor, &own)
         if tensor.isCounted && tensor.length > 0 {
-            if own.first != GK_NOWHERE && firstTensor == .max {
-                firstTensor = UInt64(index)
-                firstElement = own.first
-            }
-            partial.merge(&own)
+            if own.first != GK_NOWHERE { total.first.note(Place(tensor: UInt64(index), element: own.first)) }
+            total.sums.merge(&own)
         }
-        partial.guess = own.guess
+        total.sums.guess = own.guess
         let norm = own.norm(omitsNonfinite: true)
-        if tensor.isCounted && !norm.isZero { nonzeroTensors &+= 1 }
-        report.norm = norm.divided(by: options.gradScale).double
+        if tensor.isCounted && !norm.isZero { total.nonzeroTensors &+= 1 }
+        report.norm = norm.double(dividedBy: options.gradScale)
         let place = pass.pointee.reports.unsafelyUnwrapped + index &* pass.pointee.stride
         place.copyMemory(from: &report, byteCount: pass.pointee.size)
     }
 
     /// Block by block, so that the second look at a block finds it in the cache.
-    private func look(at tensor: Tensor, _ own: inout Partial) -> TensorReport {
+    private func look(at tensor: Tensor, _ own: inout Partial) -> gradclip_report {
         var statistics = gk_statistics()
-        statistics.scratch = workspace
+        statistics.scratch = workspace.start
         var sum = BlockSums()
         let size = tensor.dtype.size
         let kernels = pass.pointee.kernels
@@ -147,15 +100,15 @@ private struct InspectShare {
             start &+= count
         }
         own.elements = tensor.length
-        var report = TensorReport()
+        var report = gradclip_report()
         report.length = UInt64(tensor.length)
-        report.nanCount = own.nan
-        report.positiveInfinityCount = statistics.positive_infinity
-        report.negativeInfinityCount = statistics.negative_infinity
-        report.zeroCount = statistics.zero
-        report.subnormalCount = statistics.subnormal
-        report.firstNonfinite = own.first
-        report.maxAbs = NormValue(Double(bitPattern: statistics.largest)).divided(by: options.gradScale).double
+        report.nan_count = own.nan
+        report.positive_infinity_count = statistics.positive_infinity
+        report.negative_infinity_count = statistics.negative_infinity
+        report.zero_count = statistics.zero
+        report.subnormal_count = statistics.subnormal
+        report.first_nonfinite = own.first
+        report.max_abs = NormValue(Double(bitPattern: statistics.largest)).double(dividedBy: options.gradScale)
         let finite = UInt64(tensor.length) &- own.nonfinite
         if finite > 0 {
             report.mean = sum.mean(of: finite, gradScale: options.gradScale)

@@ -18,7 +18,7 @@ package func overlap(in list: TensorList) -> Overlap? {
     typealias Start = (address: UInt, index: Int)
     let count = list.count
     let bytes = count &* MemoryLayout<Start>.stride
-    guard let memory = gk_allocate(2 &* bytes &+ 256 &* 8) else { return nil }
+    guard let memory = gk_allocate(2 &* bytes &+ 256 &* MemoryLayout<Int>.stride) else { return nil }
     defer { gk_release(memory) }
     var starts = memory.assumingMemoryBound(to: Start.self)
     var sorted = (memory + bytes).assumingMemoryBound(to: Start.self)

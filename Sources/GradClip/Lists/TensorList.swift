@@ -1,4 +1,5 @@
 // The tensors of a call, in whichever form the caller holds them.
+import CGradClip
 import CGradClipKernels
 
 /// One gradient: memory, elements, element type.
@@ -8,45 +9,41 @@ package struct Tensor {
     package var dtype: DType
     /// Scaled with the others, but left out of the norm.
     package var isCounted: Bool
+
+    /// Whether it counts, and is one block whose terms are exact and its elements narrow.
+    @inline(__always)
+    func isOneBlock(_ type: NormType) -> Bool {
+        type.hasExactSum && dtype.isNarrow && isCounted && length > 0 && length <= Int(GK_BLOCK)
+    }
 }
 
-/// A list read in place: each property of tensor i lies at a base address plus i
-/// times a stride. This covers an array of pointers beside an array of lengths as
-/// well as an array of records, without a copy.
+/// A list read in place, without a copy: an array of pointers beside an array of lengths, all of one dtype, or an
+/// array of records.
 package struct TensorList {
     package var count: Int
-    var data: UnsafeRawPointer?
-    var dataStride: Int
-    var lengths: UnsafeRawPointer?
-    var lengthStride: Int
-    /// Dtype and flags as two UInt32; nil: `dtype` for all, no flags.
-    var types: UnsafeRawPointer?
-    var typeStride: Int
-    var dtype: DType
+    private var pointers: UnsafePointer<UnsafeMutableRawPointer?>?
+    private var lengths: UnsafePointer<Int>?
+    private let dtype: DType
+    /// Each begins with a gradclip_tensor, and they lie `stride` bytes apart; nil: pointers and lengths.
+    private var records: UnsafeRawPointer?
+    private let stride: Int
 
-    /// Pointers and lengths, one dtype.
     package init(pointers: UnsafeRawPointer?, lengths: UnsafePointer<Int>?, count: Int, dtype: DType) {
         self.count = count
-        data = pointers
-        dataStride = 8
-        self.lengths = UnsafeRawPointer(lengths)
-        lengthStride = 8
-        types = nil
-        typeStride = 0
+        self.pointers = pointers?.assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
+        self.lengths = lengths
         self.dtype = dtype
+        records = nil
+        stride = 0
     }
 
-    /// Records of `stride` bytes that hold, from the start, the data pointer, the
-    /// length, the dtype and the flags, the last two as UInt32.
     package init(records: UnsafeRawPointer?, stride: Int, count: Int) {
         self.count = count
-        data = records
-        dataStride = stride
-        lengths = records.map { $0 + 8 }
-        lengthStride = stride
-        types = records.map { $0 + 16 }
-        typeStride = stride
+        pointers = nil
+        lengths = nil
         dtype = .float32
+        self.records = records
+        self.stride = stride
     }
 
     /// Whether there is no element in any tensor.
@@ -57,22 +54,25 @@ package struct TensorList {
     }
 
     package subscript(i: Int) -> Tensor {
-        let data = data.unsafelyUnwrapped.load(fromByteOffset: i &* dataStride, as: UnsafeMutableRawPointer?.self)
-        let length = lengths.unsafelyUnwrapped.load(fromByteOffset: i &* lengthStride, as: Int.self)
-        guard let types else { return Tensor(data: data, length: length, dtype: dtype, isCounted: true) }
-        let type = types.load(fromByteOffset: i &* typeStride, as: UInt32.self)
-        let flags = types.load(fromByteOffset: i &* typeStride &+ 4, as: UInt32.self)
+        guard let records else {
+            return Tensor(
+                data: pointers.unsafelyUnwrapped[i], length: lengths.unsafelyUnwrapped[i], dtype: dtype,
+                isCounted: true)
+        }
+        let record = records.load(fromByteOffset: i &* stride, as: gradclip_tensor.self)
         return Tensor(
-            data: data, length: length, dtype: DType(rawValue: type).unsafelyUnwrapped, isCounted: flags & 1 == 0)
+            data: record.data, length: Int(truncatingIfNeeded: record.length),
+            dtype: DType(rawValue: record.dtype).unsafelyUnwrapped,
+            isCounted: record.flags & UInt32(GRADCLIP_UNCOUNTED) == 0)
     }
 
     /// The list of one of its tensors.
     func only(_ i: Int) -> TensorList {
         var one = self
         one.count = 1
-        one.data = data.map { $0 + i &* dataStride }
-        one.lengths = lengths.map { $0 + i &* lengthStride }
-        one.types = types.map { $0 + i &* typeStride }
+        one.pointers = pointers.map { $0 + i }
+        one.lengths = lengths.map { $0 + i }
+        one.records = records.map { $0 + i &* stride }
         return one
     }
 }

@@ -1,123 +1,87 @@
-// One thread's part of a norm pass.
+// What one thread does of a norm pass.
 import CGradClipKernels
 import GradClipKernels
 
-/// What one thread does of a pass.
-struct NormShare {
+struct NormShare: Share {
     let pass: UnsafeMutablePointer<NormPass>
-    let workspace: UnsafeMutableRawPointer
+    let workspace: Workspace
     let isShared: Bool
     let grads: TensorList
     let type: NormType
     let isDifference: Bool
-    /// Where it adds.
-    let partial: UnsafeMutablePointer<Partial>
-    var firstTensor = UInt64.max
-    var firstElement = UInt64.max
-    var nonzeroTensors: UInt64 = 0
+    /// Where it adds: a thread alone to the pass's total, one of several to its own.
+    let total: UnsafeMutablePointer<Total>
     var gathered: Gathered
+    var waiting = WaitingSums()
 
-    init(
-        _ pass: UnsafeMutablePointer<NormPass>, _ workspace: UnsafeMutableRawPointer,
-        _ partial: UnsafeMutablePointer<Partial>, isShared: Bool
-    ) {
+    init(_ pass: UnsafeMutablePointer<NormPass>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
         self.isShared = isShared
-        self.partial = partial
         grads = pass.pointee.grads
+        gathered = Gathered(workspace)
         type = pass.pointee.type
         isDifference = pass.pointee.minus != nil
-        gathered = Gathered(workspace)
-    }
-
-    mutating func run() {
-        let isPerTensor = pass.pointee.isPerTensor
-        var draw = SegmentDraw(grads, &pass.pointee.numbers)
-        while let segment = draw.next() {
-            if !isPerTensor {
-                for i in segment.tensors where !gather(segment, i) { noteFirst(i, Self.add(pass, segment, i, partial)) }
-                flush()
-            } else if !segment.isPart {
-                for i in segment.tensors { addApart(i) }
-            } else if segment.start == 0 {
-                // A norm of its own: the thread that draws the first part does the whole tensor.
-                let index = segment.tensors.lowerBound
-                if !(pass.pointee.lacksLarge && pass.pointee.isLarge(index)) { addApart(index) }
-            }
-        }
-        hand()
-    }
-
-    /// Adds a segment of a tensor; returns the index of its first non-finite element.
-    @inline(__always)
-    private static func add(
-        _ pass: UnsafeMutablePointer<NormPass>, _ segment: Segment, _ index: Int,
-        _ partial: UnsafeMutablePointer<Partial>
-    ) -> UInt64 {
-        let tensor = pass.pointee.grads[index]
-        let length = segment.isPart ? segment.length : tensor.length
-        if length == 0 || !tensor.isCounted { return GK_NOWHERE }
-        partial.pointee.offset = UInt64(segment.start)
-        partial.pointee.first = GK_NOWHERE
-        let kernels = pass.pointee.kernels
-        if let minus = pass.pointee.minus {
-            partial.pointee.addDifference(kernels, tensor, minus[index], from: segment.start, length)
+        if type.term == .power { preparePowerTables(workspace.start, power: type.power) }
+        if isShared {
+            total = workspace.total
+            total.initialize(
+                to: Total(
+                    type, limbs: pass.pointee.options.exactFloat64 ? workspace.wideLimbs(0) : nil,
+                    scratch: workspace.start))
+            // (What others write there meanwhile is no guess.)
+            total.pointee.sums.guess = pass.pointee.total.pointee.sums.guess
         } else {
-            let data = tensor.data.unsafelyUnwrapped + segment.start &* tensor.dtype.size
-            partial.pointee.add(kernels, tensor.dtype, data, length)
+            total = pass.pointee.total
+            total.pointee.sums.scratch = workspace.start
         }
-        partial.pointee.elements &+= length
-        return partial.pointee.first
     }
 
-    /// Segments come in order, but small tensors may wait while a later one is added.
-    private mutating func noteFirst(_ index: Int, _ element: UInt64) {
-        if element != GK_NOWHERE && UInt64(index) < firstTensor {
-            firstTensor = UInt64(index)
-            firstElement = element
+    mutating func work(on segment: Segment) {
+        if !pass.pointee.isPerTensor {
+            for i in segment.tensors where !gather(segment, i) { add(segment, i) }
+            flush()
+        } else if !segment.isCut {
+            for i in segment.tensors { addApart(i) }
+        } else if segment.start == 0 {
+            // A norm of its own: the thread that draws the first piece does the whole tensor.
+            let index = segment.tensors.lowerBound
+            if !(pass.pointee.lacksLarge && pass.pointee.isLarge(index)) { addApart(index) }
         }
+    }
+
+    mutating func handIn() {
+        waiting.flush(to: &total.pointee.sums.exact)
+        if isShared { pass.pointee.total.pointee.merge(&total.pointee) }
+        total.pointee.sums.scratch = nil
+    }
+
+    /// Adds a segment of a tensor. (Segments come in order, but small tensors may wait while a later one is added.)
+    private func add(_ segment: Segment, _ index: Int) {
+        let tensor = grads[index]
+        let length = segment.isCut ? segment.length : tensor.length
+        pass.pointee.add(tensor, at: index, segment.start, length, to: total)
     }
 
     /// Adds a tensor and notes its own norm.
     private mutating func addApart(_ index: Int) {
         let tensor = grads[index]
-        let parts = pass.pointee.parts
-        // Most small tensors need no sums of their own.
-        if parts == nil && !isDifference && tensor.isCounted && tensor.length > 0 && tensor.length <= Int(GK_BLOCK),
-            let norm = partial.pointee.addWithNorm(
-                pass.pointee.kernels, tensor.dtype, tensor.data.unsafelyUnwrapped, tensor.length)
-        {
-            partial.pointee.elements &+= tensor.length
-            return note(index, norm)
-        }
         let options = pass.pointee.options
-        var own = Partial(type, scratch: workspace, wide: options.exactFloat64 ? wideLimbs(workspace, 1) : nil)
-        own.guess = partial.pointee.guess
-        withUnsafeMutablePointer(to: &own) { own in
-            noteFirst(index, Self.add(pass, Segment(tensors: index..<index &+ 1), index, own))
-            partial.pointee.merge(&own.pointee)
-            partial.pointee.guess = own.pointee.guess
-            let norm = own.pointee.elements == 0 ? .zero : own.pointee.norm(omitsNonfinite: options.nonfinite == .zero)
-            note(index, norm)
-            parts?.pointee.take(index, &own.pointee, norm, options, isShared: isShared)
+        // Most small tensors need no sums of their own.
+        if !pass.pointee.hasGroups && !isDifference && tensor.isOneBlock(type) && total.pointee.sums.guess.levels <= 2,
+            let block = gk_block(
+                pass.pointee.kernels, type.term, tensor.dtype, tensor.data.unsafelyUnwrapped, tensor.length,
+                expecting: &total.pointee.sums.guess.exponent)
+        {
+            waiting.add(block, to: &total.pointee.sums.exact)
+            total.pointee.sums.elements &+= tensor.length
+            return pass.pointee.note(index, block.norm(type.term), elements: tensor.length, in: total)
         }
-    }
-
-    private mutating func note(_ index: Int, _ norm: NormValue) {
-        if !norm.isZero { nonzeroTensors &+= 1 }
-        pass.pointee.tensorNorms?[index] = norm.divided(by: pass.pointee.options.gradScale).double
-    }
-
-    /// Tells the others what it found besides sums.
-    private func hand() {
-        ThreadPool.lock(ifShared: isShared)
-        if (firstTensor, firstElement) < (pass.pointee.firstTensor, pass.pointee.firstElement) {
-            pass.pointee.firstTensor = firstTensor
-            pass.pointee.firstElement = firstElement
-        }
-        pass.pointee.nonzeroTensors &+= nonzeroTensors
-        ThreadPool.unlock(ifShared: isShared)
+        var own = Total(
+            type, limbs: options.exactFloat64 ? workspace.wideLimbs(1) : nil, scratch: workspace.start)
+        own.sums.guess = total.pointee.sums.guess
+        withUnsafeMutablePointer(to: &own) { pass.pointee.add(tensor, at: index, 0, tensor.length, to: $0) }
+        pass.pointee.add(index, &own, to: total, isShared: isShared)
     }
 
     // ---------------------------------------------------------- small tensors --
@@ -127,19 +91,13 @@ struct NormShare {
     /// False if the tensor is not for that.
     @inline(__always)
     private mutating func gather(_ segment: Segment, _ index: Int) -> Bool {
-        let tensor = grads[index]
-        if !type.hasExactSum || !tensor.dtype.isNarrow || !tensor.isCounted || segment.isPart { return false }
         if isDifference { return false }
+        let tensor = grads[index]
+        if !type.hasExactSum || !tensor.dtype.isNarrow || !tensor.isCounted || segment.isCut { return false }
         let bytes = tensor.length &* tensor.dtype.size
         if bytes > Gathered.mostBytes || tensor.length == 0 { return false }
         if gathered.bytes &+ bytes > Int(GK_GATHERED) || gathered.dtype != tensor.dtype { flush() }
-        if gathered.bytes == 0 {
-            gathered.first = index
-            gathered.dtype = tensor.dtype
-        }
-        (gathered.buffer + gathered.bytes).copyMemory(from: tensor.data.unsafelyUnwrapped, byteCount: bytes)
-        gathered.bytes &+= bytes
-        gathered.last = index
+        gathered.append(tensor, index, bytes)
         return true
     }
 
@@ -147,39 +105,44 @@ struct NormShare {
     private mutating func flush() {
         if gathered.bytes == 0 { return }
         let length = gathered.bytes / gathered.dtype.size
-        partial.pointee.first = GK_NOWHERE
-        partial.pointee.add(pass.pointee.kernels, gathered.dtype, gathered.buffer, length)
-        partial.pointee.elements &+= length
+        total.pointee.sums.first = GK_NOWHERE
+        total.pointee.sums.add(pass.pointee.kernels, gathered.dtype, gathered.buffer, length)
+        total.pointee.sums.elements &+= length
         gathered.bytes = 0
-        if partial.pointee.first != GK_NOWHERE && UInt64(gathered.first) < firstTensor { findFirst() }
+        let isFirst = UInt64(gathered.first) < total.pointee.first.tensor
+        if isFirst && total.pointee.sums.first != GK_NOWHERE { findFirst() }
     }
 
     /// Which of the gathered tensors the first non-finite element is in.
-    @inline(never) private mutating func findFirst() {
+    @inline(never) private func findFirst() {
         for i in gathered.first...gathered.last {
             let tensor = grads[i]
             if tensor.length == 0 || !tensor.isCounted { continue }
             // (Small tensors: one block each.)
             let found = pass.pointee.kernels.pointee.nonfinite(
                 tensor.dtype, tensor.data.unsafelyUnwrapped, Int64(min(tensor.length, Int(GK_BLOCK))))
-            if found.count > 0 { return noteFirst(i, found.first) }
+            if found.count > 0 { return total.pointee.first.note(Place(tensor: UInt64(i), element: found.first)) }
         }
     }
 }
 
-/// Small tensors of one dtype, one behind the other.
-struct Gathered {
-    let buffer: UnsafeMutableRawPointer
-    var bytes = 0
-    var dtype = DType.float32
-    /// The first and the last of them in the list.
-    var first = 0
-    var last = 0
-
-    /// What counts as small.
-    static var mostBytes: Int { 1024 }
-
-    init(_ workspace: UnsafeMutableRawPointer) {
-        buffer = workspace + Int(GK_WORKSPACE) - Int(GK_GATHERED)
+extension NormPass {
+    /// Adds elements of a tensor, if they count.
+    @inline(__always)
+    fileprivate func add(
+        _ tensor: Tensor, at index: Int, _ start: Int, _ length: Int, to total: UnsafeMutablePointer<Total>
+    ) {
+        if length == 0 || !tensor.isCounted { return }
+        total.pointee.sums.offset = UInt64(start)
+        total.pointee.sums.first = GK_NOWHERE
+        if let minus {
+            total.pointee.sums.addDifference(kernels, tensor, minus[index], from: start, length)
+        } else {
+            let data = tensor.data.unsafelyUnwrapped + start &* tensor.dtype.size
+            total.pointee.sums.add(kernels, tensor.dtype, data, length)
+        }
+        total.pointee.sums.elements &+= length
+        let first = total.pointee.sums.first
+        if first != GK_NOWHERE { total.pointee.first.note(Place(tensor: UInt64(index), element: first)) }
     }
 }

@@ -123,4 +123,11 @@ struct Guess {
     var hasNonfinite = false
     /// T of a sum that is rounded.
     var bound: Int32 = 0
+
+    /// What to expect after a block whose largest element has this exponent: what was, while it is not far too
+    /// large.
+    @inline(__always)
+    static func exponent(after kept: Int, _ found: Int) -> Int32 {
+        Int32(truncatingIfNeeded: found <= kept && kept < found &+ 4 ? kept : found)
+    }
 }

@@ -111,7 +111,7 @@ package enum ThreadPool {
             gk_pool_register({ ThreadPool.forget() }, { ThreadPool.stop() })
         }
         if state.threads == nil {
-            state.threads = gk_allocate(most &* 8)?.assumingMemoryBound(to: UInt64.self)
+            state.threads = gk_allocate(most &* MemoryLayout<UInt64>.stride)?.assumingMemoryBound(to: UInt64.self)
         }
         guard let threads = state.threads else { return }
         while state.count < count {

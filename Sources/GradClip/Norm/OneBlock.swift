@@ -1,0 +1,61 @@
+// Tensors of one block: the integers of two accumulators are all that the norm of most of them takes.
+import CGradClipKernels
+import GradClipKernels
+
+extension gk_block {
+    /// The sum of a block of narrow elements, whose terms are exact, by two accumulators; nil if they do not hold
+    /// it. `exponent` is what is expected, and then what to expect of the next one.
+    @inline(__always)
+    init?(
+        _ kernels: Kernels, _ term: TermKind, _ dtype: DType, _ data: UnsafeRawPointer, _ count: Int,
+        expecting exponent: inout Int32
+    ) {
+        self.init()
+        kernels.pointee.exact(dtype, term, data, Int64(count), exponent, 2, &self)
+        if !holds {
+            let largest = Double(bitPattern: largest)
+            if !(largest < .infinity) { return nil }
+            exponent = Int32(truncatingIfNeeded: exponentAbove(largest))
+            self = gk_block()
+            kernels.pointee.exact(dtype, term, data, Int64(count), exponent, 2, &self)
+            if !holds { return nil }
+        }
+        if largest == 0 { return }
+        exponent = Guess.exponent(after: Int(exponent), exponentAbove(Double(bitPattern: largest)))
+    }
+
+    /// The norm of what two accumulators hold.
+    func norm(_ term: TermKind) -> NormValue {
+        if largest == 0 { return .zero }
+        // (Of both together: the second may be negative.)
+        let sum = UInt128(bitPattern: Int128(sums.0)) << 44 &+ UInt128(bitPattern: Int128(sums.1))
+        return NormValue.root(of: sum, exponent: Int(bound) &- unitDepth(2), isSquare: term == .square)
+    }
+}
+
+/// Sums of blocks by two accumulators with the same bound, which are added to the limbs together.
+struct WaitingSums {
+    private var bound: Int32 = 0
+    private var sums: (Int64, Int64) = (0, 0)
+    private var count = 0
+
+    /// Each is below 2^55, so that 64 are below the 2^62 of ExactSum.
+    private static var most: Int { 64 }
+
+    @inline(__always)
+    mutating func add(_ block: gk_block, to total: ExactSum.Sum) {
+        if count == Self.most || bound != block.bound { flush(to: total) }
+        bound = block.bound
+        sums.0 &+= block.sums.0
+        sums.1 &+= block.sums.1
+        count &+= 1
+    }
+
+    @inline(never)
+    mutating func flush(to total: ExactSum.Sum) {
+        ExactSum.add(total, sums.0, exponent: Int(bound) &- unitDepth(1))
+        ExactSum.add(total, sums.1, exponent: Int(bound) &- unitDepth(2))
+        sums = (0, 0)
+        count = 0
+    }
+}
