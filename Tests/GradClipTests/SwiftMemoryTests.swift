@@ -48,6 +48,11 @@ private func checkParts<Memory: MutableGradientMemory & ~Copyable & ~Escapable>(
     #expect(try sum.clip(&grad, maxNorm: 2.5).totalNorm == 5)
     #expect(values(grad) == [1.5, 0, 2])
     try scale(&grad, by: 2)
+    sum.reset()
+    try sum.addDifference(grad, minus: [0, 0, 0] as [Double])
+    #expect(try sum.finish().totalNorm == 5)
+    let adaGC = try MaxNormChooser(.adaGC(warmupSteps: 2, maxNorm: 100))
+    #expect(try adaGC.decide(index: 0, grad).totalNorm == 5)
     var sums: [Double] = [9]
     let found = try clipPerExample(grad, into: &sums, examples: 3, maxNorm: 5, options: plain)
     #expect(abs(found.norms[0] - 3) < 1e-14 && found.norms[1] == 0 && abs(sums[0] - 7) < 1e-13)
@@ -105,6 +110,9 @@ private func checkParts<Memory: MutableGradientMemory & ~Copyable & ~Escapable>(
         let sum = try NormAccumulator(options: plain)
         sum.add(layers)
         #expect(try sum.clip(&layers, maxNorm: 2.5).factor == 0.5)
+        sum.reset()
+        try sum.addDifference(layers, minus: [[0, 0], [0]] as [[Double]])
+        #expect(try sum.finish().totalNorm == 2.5)
     }
     try halved {
         let units = [GradientUnits(outer: 1, reduced: 2), GradientUnits(outer: 1, reduced: 1)]

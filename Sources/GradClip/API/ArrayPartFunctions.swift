@@ -163,6 +163,26 @@ extension NormAccumulator {
         for grad in grads { add(grad) }
     }
 
+    /// Adds the differences of the elements of two arrays, slices, spans ...; see ``addDifference(_:minus:)-([Gradient],_)``.
+    public func addDifference<
+        Memory: GradientMemory & ~Copyable & ~Escapable, Other: GradientMemory & ~Copyable & ~Escapable
+    >(
+        _ grad: borrowing Memory, minus other: borrowing Other
+    ) throws {
+        try grad.withGradient { grad in
+            try withGradients(reading: other) { try addDifference([grad], minus: $0) }
+        }
+    }
+
+    /// The same for gradients in several arrays or slices.
+    public func addDifference<Memory: GradientMemory, Other: GradientMemory>(
+        _ grads: [Memory], minus others: [Other]
+    ) throws {
+        try withGradients(reading: grads) { grads in
+            try withGradients(reading: others) { try addDifference(grads, minus: $0) }
+        }
+    }
+
     /// Clips a gradient in an array, a slice, a span ... by the norm of all that was added; see
     /// ``clip(_:maxNorm:)-([Gradient],_)``.
     public func clip<Memory: MutableGradientMemory & ~Copyable & ~Escapable>(
@@ -174,6 +194,16 @@ extension NormAccumulator {
     /// The same for gradients in several arrays or slices.
     public func clip<Memory: MutableGradientMemory>(_ grads: inout [Memory], maxNorm: Double) throws -> ClipResult {
         try withGradients(&grads) { try clip($0, maxNorm: maxNorm) }
+    }
+}
+
+extension MaxNormChooser {
+    /// Measures one gradient in an array, a slice, a span ... and decides about it; see
+    /// ``decide(index:_:normType:options:)-(Int,Gradient,_,_)``.
+    public func decide<Memory: GradientMemory & ~Copyable & ~Escapable>(
+        index: Int, _ grad: borrowing Memory, normType: Double = 2, options: ClipOptions = ClipOptions()
+    ) throws -> ClipResult {
+        try grad.withGradient { try decide(index: index, $0, normType: normType, options: options) }
     }
 }
 #endif
