@@ -27,19 +27,23 @@ def _measure(arguments, announce) -> dict[str, Any]:
     from .arena import Arena
     from .rounds import Effort
 
-    announce("loading the peers")
-    loaded, missing = peers.load(arguments.quick)
-    for name, reason in missing.items():
-        announce(f"without {name}: {reason}")
-    announce("looking for the best plain loops")
-    variants = roof.best_variants(Arena(shapes.equal(1, 64_000_000), "float32"), arguments.threads)
-    batch = 0.01 if arguments.quick else 0.04
-    effort = Effort(arguments.rounds, arguments.seconds, batch, arguments.least_gain)
     described = machine.describe()
 
     def chosen(rows: list) -> list:
         return [row for row in rows if any(text in row.name for text in arguments.only)]
 
+    lists = chosen(cases.table(described["AVX-512 IFMA"]))
+    own = chosen([] if arguments.quick else [*pairs.table(), *values.table()])
+    loaded, missing, variants = [], {}, {}
+    if lists or not arguments.no_growth:
+        announce("loading the peers")
+        loaded, missing = peers.load(arguments.quick)
+        for name, reason in missing.items():
+            announce(f"without {name}: {reason}")
+        announce("looking for the best plain loops")
+        variants = roof.best_variants(Arena(shapes.equal(1, 64_000_000), "float32"), arguments.threads)
+    batch = 0.01 if arguments.quick else 0.04
+    effort = Effort(arguments.rounds, arguments.seconds, batch, arguments.least_gain)
     results: dict[str, Any] = {
         "machine": described,
         "threads": arguments.threads,
@@ -48,14 +52,16 @@ def _measure(arguments, announce) -> dict[str, Any]:
         "versions": {peer.NAME: peer.version() for peer in loaded},
         "missing": missing,
         "roof loops": {kind: driver.roof_names()[v] for kind, v in variants.items()},
-        "cases": list(
-            run_cases.run(
-                chosen(cases.table(described["AVX-512 IFMA"])), loaded, effort, arguments.threads, variants, announce
-            )
-        ),
+        "cases": [],
     }
-    own = chosen([] if arguments.quick else [*pairs.table(), *values.table()])
-    results["cases"] += run_cases.run_rows(own, effort, arguments.threads, announce)
+    try:
+        for row in run_cases.run(lists, loaded, effort, arguments.threads, variants, announce):
+            results["cases"].append(row)
+        for row in run_cases.run_rows(own, effort, arguments.threads, announce):
+            results["cases"].append(row)
+    except KeyboardInterrupt:
+        announce("interrupted: what was measured until now follows")
+        return results
     if not arguments.no_growth:
         few = replace(effort, rounds=max(1, arguments.rounds // 2), seconds=arguments.seconds / 3, batch=batch / 2)
         results["growth"] = growth.run(loaded, few, arguments.threads, variants, arguments.quick, announce)

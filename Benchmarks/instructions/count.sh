@@ -1,27 +1,28 @@
 #!/bin/bash
-# count.sh BUILD_DIR: instructions an element, of whole calls, as an emulator counts them: what a call over 12 blocks takes
+# count.sh BUILD_DIR [v3|neon]: instructions an element, of whole calls, as an emulator counts them: what a call over 12 blocks takes
 # beyond one over 4, divided by the elements of 8. x86-64-v3 from BUILD_DIR/lib, and arm64 from what
 # Tests/emulate/aarch64.sh leaves in BUILD_DIR/tests/aarch64, where that was run.
 # Debian packages: qemu-user; for arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross.
 set -euo pipefail
-build=$(cd "${1:?usage: count.sh BUILD_DIR}" && pwd)
+build=$(cd "${1:?usage: count.sh BUILD_DIR [v3|neon]}" && pwd)
+only=${2:-}
 here=$(cd "$(dirname "$0")" && pwd)
 work=$build/bench/instructions
 mkdir -p "$work"
 
 instructions() { # COMMAND...: one line of the log is one instruction
     local single=-singlestep
-    qemu-x86_64 -help | grep -q one-insn-per-tb && single=-one-insn-per-tb
+    "$1" -help | grep -q one-insn-per-tb && single=-one-insn-per-tb
     "$1" "$single" -d exec,nochain -D /dev/stdout "${@:2}" | grep -c '^Trace'
 }
 
 levels=()
-if [ "$(uname -m)" = x86_64 ]; then
+if [ "$only" != neon ] && [ "$(uname -m)" = x86_64 ]; then
     gcc -std=gnu11 -O1 -Wall -Wextra -I"$here/../../include" "$here/count.c" -o "$work/v3" -L"$build/lib" \
         -Wl,-rpath,"$build/lib" -lgradclip -lm
     levels+=(v3)
 fi
-if [ -e "$build/tests/aarch64/lib/libgradclip.so" ]; then
+if [ "$only" != v3 ] && [ -e "$build/tests/aarch64/lib/libgradclip.so" ]; then
     aarch64-linux-gnu-gcc -std=gnu11 -O1 -Wall -Wextra -I"$here/../../include" "$here/count.c" -o "$work/neon" \
         -L"$build/tests/aarch64/lib" -Wl,-rpath,"$build/tests/aarch64/lib" -lgradclip -lm
     levels+=(neon)

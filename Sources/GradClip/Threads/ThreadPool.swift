@@ -8,7 +8,8 @@
 // A worker that has begun and loses its processor to another program holds up the call: its
 // caller cannot take the work back, half of which may be written, and must not return while
 // memory is read. So where a job waited longer than it gained, the next one does without
-// workers; if they are late again after that, the next two do, then four, and so on.
+// workers; if they are late again after that, the next two do, then four, and so on, but none for longer than a quarter of
+// a second: by then the processor may be back.
 //
 // The lock is there for jobs that several threads do, and a call that does its work alone
 // never takes it; nor is a call cancelled while others work for it.
@@ -31,6 +32,8 @@ package enum ThreadPool {
         /// How many jobs are still to do without workers, and how many the next time.
         var alone = 0
         var nextAlone = 1
+        /// When that ends at the latest.
+        var aloneUntil: Int64 = 0
         var isRegistered = false
         var isStopping = false
     }
@@ -40,6 +43,7 @@ package enum ThreadPool {
 
     private static var most: Int { 256 }
     private static var mostAlone: Int { 64 }
+    private static var longestAlone: Int64 { 250_000_000 }
 
     /// Runs the body on up to `count` threads, this one included, and returns when all
     /// that took part are done. The body is told whether others may take part.
@@ -69,6 +73,7 @@ package enum ThreadPool {
             state.nextAlone = 1
         } else {
             state.alone = state.nextAlone
+            state.aloneUntil = gk_nanoseconds() &+ longestAlone
             state.nextAlone = min(state.nextAlone &* 2, mostAlone)
         }
     }
@@ -84,10 +89,11 @@ package enum ThreadPool {
         gk_pool_lock()
         defer { gk_pool_unlock() }
         if state.isBusy || state.isStopping { return false }
-        if state.alone > 0 {
+        if state.alone > 0 && gk_nanoseconds() < state.aloneUntil {
             state.alone &-= 1
             return false
         }
+        state.alone = 0
         grow(to: min(workers, most))
         if state.count == 0 { return false }
         state.isBusy = true
