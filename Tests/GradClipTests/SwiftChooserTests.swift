@@ -102,9 +102,12 @@ func aChooserToldANormGivesAnOptimizerTheSameFactor(scale: Double) throws {
     }
     #expect(try adaptive(GradientUnits(outer: 2, reduced: 2)).clipCoefs == [0.01 * 50 / 5, 0.05 / 0.25])
     #expect(grad[0] == 0.3)
-    for wrong in [GradientUnits(outer: 2, reduced: 3), GradientUnits(outer: .max, reduced: 2, inner: .max)] {
+    for (wrong, says) in [
+        (GradientUnits(outer: 2, reduced: 3), "units[0] must have as product"),
+        (GradientUnits(outer: .max, reduced: 2, inner: .max), "units[0].outer is too many with the others"),
+    ] {
         let error = #expect(throws: ArgumentError.self) { try adaptive(wrong) }
-        #expect("\(error!)".hasPrefix("units[0] must have"))
+        #expect("\(error!)".hasPrefix(says))
     }
 }
 
