@@ -1,5 +1,7 @@
 # Sourced by the gates, with BUILD_DIR in $1.
 set -eu
+# A make that a gate calls speaks as one that a person calls.
+unset MAKEFLAGS MFLAGS MAKELEVEL
 LC_ALL=C
 export LC_ALL
 here=$(cd "$(dirname "$0")" && pwd)
