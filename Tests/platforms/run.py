@@ -61,6 +61,7 @@ class Runner:
     tests: tuple[str, ...] = C_TESTS + GOLDEN
     emulated: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+    python: str = ""  # the script that runs the wheel in a Python for the machine
 
 
 MUSL = "/lib/ld-musl-x86_64.so.1"
@@ -77,6 +78,7 @@ RUNNERS = {
         "qemu-user libc6-arm64-cross",
         tests=C_TESTS + GOLDEN + POSIX,
         emulated=True,
+        python="arm64_python.py",
     ),
     "linux-aarch64-musl": Runner(
         QEMU, ("qemu-aarch64",), "", "qemu-user", static=True, tests=C_TESTS + GOLDEN + POSIX, emulated=True
@@ -190,6 +192,20 @@ def c_test(place: Place, row: Row, name: str, golden: Path) -> None:
         row.failure = f"{name}: status {done.returncode}\n{(done.stdout + done.stderr).decode(errors='replace')}"
 
 
+def wheel(cross: Path, row: Row, script: str, tag: str, quick: bool) -> None:
+    """The wheel, imported and used by a Python for the target's machine."""
+    made = sorted((cross / "dist").glob(f"*{tag}.whl"))
+    if len(made) != 1:
+        row.failure = f"{cross / 'dist'} has {len(made)} wheels for {tag}: run make cross"
+        return
+    command = [sys.executable, ROOT / "Tests/platforms" / script, *["--quick"] * quick, cross / Path(script).stem, made[0]]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    passed = [line for line in done.stdout.splitlines() if " passed" in line]
+    row.outcome = passed[-1].split(" in ")[0] if passed else "FAILED"
+    if done.returncode != 0:
+        row.failure, row.outcome = done.stdout, "FAILED"
+
+
 def part_of_golden(folder: Path, every: int) -> Path:
     """Of the golden file every so manieth case; a case's further lines begin with "t "."""
     lines, number = [], 0
@@ -256,6 +272,9 @@ def main() -> None:
                     alone = file == "libgradclip.a" and not runner.emulated
                     own.append(Row(target.name, f"{file}, {level}", "natively" if alone else runner.how))
                     jobs.append((own[-1], pool.submit(conformance, place, own[-1], level, program, wanted)))
+            if runner.python:
+                own.append(Row(target.name, "the wheel, in Debian's Python for it", runner.how))
+                jobs.append((own[-1], pool.submit(wheel, cross, own[-1], runner.python, target.wheel, quick)))
             tests = [name for name in runner.tests if not (quick and runner.emulated) or name in QUICK]
             tested = Row(target.name, f"{len(tests)} C tests", runner.how, "passed")
             for name in tests:
