@@ -187,7 +187,7 @@ def conformance(place: Place, row: Row, level: str, program: Path, wanted: str) 
 
 def c_test(place: Place, row: Row, name: str, golden: Path) -> None:
     arguments = [] if name not in GOLDEN else [ROOT / "Tests/golden/choosers.txt" if name == "golden_choosers" else golden]
-    done = place.run(place.build(name), *arguments)
+    done = place.run(place.build(name, static=place.runner.static), *arguments)
     if done.returncode != 0:
         row.failure = f"{name}: status {done.returncode}\n{(done.stdout + done.stderr).decode(errors='replace')}"
 
