@@ -160,7 +160,9 @@ class Machine:
             where = fixup.address + slide
             self.write(where, struct.pack("<Q", (self.number(where) if target is None else target) + slide))
         for binding in image.bindings:
-            if binding.has_symbol:
+            # A weak definition is the image's own where no image before it exports one of that name.
+            weak = getattr(binding, "binding_class", None) == lief.MachO.DyldBindingInfo.CLASS.WEAK
+            if binding.has_symbol and not (weak and binding.symbol.name not in self.exports):
                 address = self.resolve(binding.symbol.name) + binding.addend
                 self.write(binding.address + slide, struct.pack("<Q", address))
         for symbol in image.exported_symbols:

@@ -40,11 +40,12 @@ C_TESTS = (
     "accumulator_words",
     "chooser_states",
     "chooser_clips",
+    "differences",
     "monitor",
     "article",
 )
 GOLDEN = ("golden", "golden_accumulator", "golden_inspect", "golden_choosers")
-POSIX = ("memory", "threads")  # and pages that are protected, threads
+POSIX = ("memory", "threads", "chooser_tensors")  # and pages that are protected, threads
 QUICK = ("semantics", "arguments", "structs", "memory", "threads", "accumulator_states", "chooser_states")
 
 
