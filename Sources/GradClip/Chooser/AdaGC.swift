@@ -125,7 +125,8 @@ extension History {
     fileprivate mutating func extend(to count: Int) -> Bool {
         if count > capacity {
             var larger = History()
-            if !larger.allocate(max(64, 2 &* capacity, count)) { return false }
+            // (max of three takes an array, of a symbol that is not this library's own.)
+            if !larger.allocate(max(max(64, 2 &* capacity), count)) { return false }
             larger.count = self.count
             for i in 0..<self.count {
                 larger.values[i] = values[i]
