@@ -7,7 +7,6 @@ struct ExampleSums: Pass {
     let sums: TensorList
     /// How many columns a thread sums at a time.
     let columns: Int
-    var next: Int64 = 0
 
     init(_ examples: UnsafePointer<ExamplePass>, _ sums: TensorList, threads: Int) {
         self.examples = examples

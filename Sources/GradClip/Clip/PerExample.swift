@@ -24,7 +24,6 @@ package struct ExamplePass: Pass {
     let norms: UnsafeMutablePointer<Double>
     let factors: UnsafeMutablePointer<Double>
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    var next: Int64 = 0
     // What came of it.
     package var clipped: UInt64 = 0
     package var nonfinite: UInt64 = 0
@@ -53,12 +52,12 @@ package struct ExamplePass: Pass {
 
     @inline(never) package mutating func run() {
         let threads = grads.threadCount(allowed: options.threads)
-        ThreadPool.run(min(threads, examples), &self) { ExampleShare.run($0, $1, isShared: $2) }
+        run(threads: min(threads, examples)) { ExampleShare.run($0, $1, isShared: $2) }
         bound()
         guard let sums else { return }
         withUnsafePointer(to: &self) { examples in
             var pass = ExampleSums(examples, sums, threads: threads)
-            ThreadPool.run(threads, &pass) { ExampleSumsShare.run($0, $1, isShared: $2) }
+            pass.run(threads: threads) { ExampleSumsShare.run($0, $1, isShared: $2) }
         }
     }
 

@@ -19,7 +19,6 @@ package struct UnitPass: Pass {
     /// One for each unit, tensor by tensor.
     package let coefs: UnsafeMutablePointer<Double>
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    var next: Int64 = 0
     var isWriting = false
     var zeroes = false
     /// What all gradients add up to, with room behind it for an exact sum of float64 terms.
@@ -66,8 +65,7 @@ package struct UnitPass: Pass {
     }
 
     private mutating func run() {
-        next = 0
-        ThreadPool.run(grads.threadCount(allowed: options.threads), &self) { UnitShare.run($0, $1, isShared: $2) }
+        run(threads: grads.threadCount(allowed: options.threads)) { UnitShare.run($0, $1, isShared: $2) }
     }
 }
 

@@ -41,12 +41,11 @@ private struct WritePass: Pass {
     /// Clamp to this instead, if it is not negative.
     var limit = -1.0
     let kernels = gk_process_kernels().unsafelyUnwrapped
-    var next: Int64 = 0
 
     var pieces: Segments { Segments(grads) }
 
     mutating func run(_ threads: Int) {
-        ThreadPool.run(grads.threadCount(allowed: threads), &self) { WriteShare.run($0, $1, isShared: $2) }
+        run(threads: grads.threadCount(allowed: threads)) { WriteShare.run($0, $1, isShared: $2) }
     }
 }
 

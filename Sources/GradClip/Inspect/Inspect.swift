@@ -15,7 +15,7 @@ package func inspect(
         var pass = InspectPass(
             grads: grads, options: options, reports: reports, stride: stride, size: size,
             total: Total(NormType(normType), wide: options.exactFloat64 ? limbs : nil))
-        ThreadPool.run(grads.threadCount(allowed: options.threads), &pass) { InspectShare.run($0, $1, isShared: $2) }
+        pass.run(threads: grads.threadCount(allowed: options.threads)) { InspectShare.run($0, $1, isShared: $2) }
         var result = ClipResult(pass.total.finding(omitsNonfinite: true), options)
         result.clip(by: 1, options)
         result.isNonfinite = false
@@ -32,7 +32,6 @@ private struct InspectPass: Pass {
     let size: Int
     let kernels = gk_process_kernels().unsafelyUnwrapped
     var total: Total
-    var next: Int64 = 0
 
     var pieces: Segments { Segments(grads) }
 }

@@ -16,7 +16,6 @@ struct NormPass: Pass {
     let total: UnsafeMutablePointer<Total>
     /// Whether large tensors have been added before.
     var lacksLarge = false
-    var next: Int64 = 0
 
     var pieces: Segments { Segments(grads) }
     var type: NormType { total.pointee.sums.type }
@@ -40,7 +39,7 @@ struct NormPass: Pass {
     private mutating func run() {
         let threads = grads.threadCount(allowed: options.threads)
         if isPerTensor && threads > 1 { addLargeTensors() }
-        ThreadPool.run(threads, &self) { NormShare.run($0, $1, isShared: $2) }
+        run(threads: threads) { NormShare.run($0, $1, isShared: $2) }
     }
 
     // ------------------------------------------------------------ large tensors --

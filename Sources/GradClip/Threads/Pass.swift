@@ -7,8 +7,24 @@ protocol Pass {
     /// The pieces of the work in an order that is the same for all threads.
     associatedtype Pieces: IteratorProtocol
     var pieces: Pieces { get }
+}
+
+extension Pass {
+    /// Up to so many threads draw its pieces and work on them; `share` is what each does, a Share's `run`.
+    mutating func run(threads: Int, _ share: gk_body) {
+        withUnsafeMutablePointer(to: &self) { pass in
+            var draws = Draws(pass: pass)
+            ThreadPool.run(threads, &draws, share)
+        }
+    }
+}
+
+/// What the threads of a pass draw from. The number is a stored property of this type: to draw it through the pass's
+/// protocol would be an access to all of the pass, by several threads at once.
+private struct Draws<Work: Pass> {
+    let pass: UnsafeMutablePointer<Work>
     /// The number of the piece that is drawn next.
-    var next: Int64 { get set }
+    var next: Int64 = 0
 }
 
 /// What one thread does of a pass.
@@ -28,14 +44,15 @@ extension Share {
     func handIn() {}
     func close() {}
 
-    /// What ThreadPool.run calls, with a pass as the context.
+    /// What ThreadPool.run calls for a pass.
     static func run(_ context: UnsafeMutableRawPointer?, _ workspace: UnsafeMutableRawPointer?, isShared: Bool) {
-        let pass = context.unsafelyUnwrapped.assumingMemoryBound(to: Work.self)
+        let draws = context.unsafelyUnwrapped.assumingMemoryBound(to: Draws<Work>.self)
+        let pass = draws.pointee.pass
         var share = Self(pass, Workspace(workspace), isShared: isShared)
         var pieces = pass.pointee.pieces
         var passed: Int64 = 0
         draw: while true {
-            let drawn = gk_draw_number(&pass.pointee.next)
+            let drawn = gk_draw_number(&draws.pointee.next)
             while let piece = pieces.next() {
                 passed &+= 1
                 if passed &- 1 == drawn {
