@@ -6,8 +6,10 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "${1:?usage: docc.sh BUILD_DIR}"
 build=$(cd "$1" && pwd)
 version=$(sed -n 's/^#define GRADCLIP_VERSION_STRING "\(.*\)"/\1/p' "$root/include/gradclip.h")
-graphs=$build/docc-graphs
-rm -rf "$graphs" "$build/docc"
+# Swift writes the symbols when it compiles the module, and nothing when that is up to date; so they lie beside what was compiled.
+graphs=$build/docc-build/graphs
+[ -e "$graphs/GradClip.symbols.json" ] || rm -rf "$build/docc-build"
+rm -rf "$build/docc"
 mkdir -p "$graphs"
 swift build --package-path "$root" --scratch-path "$build/docc-build" --target GradClip \
     -Xswiftc -emit-symbol-graph -Xswiftc -emit-symbol-graph-dir -Xswiftc "$graphs"
