@@ -16,6 +16,7 @@ package struct UnitPass: Pass {
     let clipFactor: Double
     let eps: Double
     let options: ClipOptions
+    let type: NormType
     /// One for each unit, tensor by tensor.
     package let coefs: UnsafeMutablePointer<Double>
     let kernels = gk_process_kernels().unsafelyUnwrapped
@@ -27,7 +28,6 @@ package struct UnitPass: Pass {
     var firstWeights = Int.max
 
     var pieces: UnitPortions { UnitPortions(grads.count, shapes) }
-    var type: NormType { total.pointee.sums.type }
 
     private static var totalSize: Int { (MemoryLayout<Total>.stride &+ 63) & ~63 }
     /// What `memory` must hold besides a coefficient a unit.
@@ -45,10 +45,11 @@ package struct UnitPass: Pass {
         self.clipFactor = clipFactor
         self.eps = eps
         self.options = options
+        type = NormType(normType)
         coefs = (memory + Self.size).assumingMemoryBound(to: Double.self)
         total = memory.assumingMemoryBound(to: Total.self)
         let wide = (memory + Self.totalSize).assumingMemoryBound(to: gk_wide_limbs.self)
-        total.initialize(to: Total(NormType(normType), wide: options.exactFloat64 ? wide : nil))
+        total.initialize(to: Total(type, wide: options.exactFloat64 ? wide : nil))
     }
 
     /// Throws, with nothing written, for weights that are not finite, where that is an error.

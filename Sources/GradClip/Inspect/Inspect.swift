@@ -14,7 +14,7 @@ package func inspect(
     return withUnsafeMutablePointer(to: &limbs) { limbs in
         var pass = InspectPass(
             grads: grads, options: options, reports: reports, stride: stride, size: size,
-            total: Total(NormType(normType), wide: options.exactFloat64 ? limbs : nil))
+            type: NormType(normType), total: Total(NormType(normType), wide: options.exactFloat64 ? limbs : nil))
         pass.run(threads: grads.threadCount(allowed: options.threads)) { InspectShare.run($0, $1, isShared: $2) }
         var result = ClipResult(pass.total.finding(omitsNonfinite: true), options)
         result.clip(by: 1, options)
@@ -31,6 +31,7 @@ private struct InspectPass: Pass {
     let stride: Int
     let size: Int
     let kernels = gk_process_kernels().unsafelyUnwrapped
+    let type: NormType
     var total: Total
 
     var pieces: Segments { Segments(grads) }
@@ -48,7 +49,7 @@ private struct InspectShare: Share {
     init(_ pass: UnsafeMutablePointer<InspectPass>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
-        type = pass.pointee.total.sums.type
+        type = pass.pointee.type
         options = pass.pointee.options
         if type.term == .power { preparePowerTables(workspace.start, power: type.power) }
         total = Total(type, limbs: options.exactFloat64 ? workspace.wideLimbs(0) : nil, scratch: workspace.start)

@@ -14,11 +14,13 @@ struct NormPass: Pass {
     let isPerTensor: Bool
     let kernels = gk_process_kernels().unsafelyUnwrapped
     let total: UnsafeMutablePointer<Total>
+    /// The total's, as threads find them that begin while others hand in.
+    let type: NormType
+    let guess: Guess
     /// Whether large tensors have been added before.
     var lacksLarge = false
 
     var pieces: Segments { Segments(grads) }
-    var type: NormType { total.pointee.sums.type }
 
     /// Adds all to what is known already.
     @inline(never)
@@ -31,7 +33,7 @@ struct NormPass: Pass {
             var pass = NormPass(
                 grads: grads, minus: minus, options: options, tensorNorms: tensorNorms, parts: parts,
                 isPerTensor: isPerTensor,
-                total: total)
+                total: total, type: total.pointee.sums.type, guess: total.pointee.sums.guess)
             pass.run()
         }
     }
@@ -68,7 +70,7 @@ struct NormPass: Pass {
                 var pass = NormPass(
                     grads: grads.only(index), minus: minus?.only(index), options: options, tensorNorms: nil, parts: nil,
                     isPerTensor: false,
-                    total: own)
+                    total: own, type: own.pointee.sums.type, guess: own.pointee.sums.guess)
                 pass.run()
             }
             if !own.first.isNone { own.first.tensor = UInt64(index) }

@@ -29,8 +29,7 @@ struct NormShare: Share {
                 to: Total(
                     type, limbs: pass.pointee.options.exactFloat64 ? workspace.wideLimbs(0) : nil,
                     scratch: workspace.start))
-            // (What others write there meanwhile is no guess.)
-            total.pointee.sums.guess = pass.pointee.total.pointee.sums.guess
+            total.pointee.sums.guess = pass.pointee.guess
         } else {
             total = pass.pointee.total
             total.pointee.sums.scratch = workspace.start

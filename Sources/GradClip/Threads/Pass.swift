@@ -13,16 +13,17 @@ extension Pass {
     /// Up to so many threads draw its pieces and work on them; `share` is what each does, a Share's `run`.
     mutating func run(threads: Int, _ share: gk_body) {
         withUnsafeMutablePointer(to: &self) { pass in
-            var draws = Draws(pass: pass)
+            var draws = Draws(pass: pass, pieces: pass.pointee.pieces)
             ThreadPool.run(threads, &draws, share)
         }
     }
 }
 
-/// What the threads of a pass draw from. The number is a stored property of this type: to draw it through the pass's
-/// protocol would be an access to all of the pass, by several threads at once.
+/// What the threads of a pass draw from. Pieces and number are stored properties of this type: to take them through the
+/// pass's protocol would be an access to all of the pass, while other threads hand in.
 private struct Draws<Work: Pass> {
     let pass: UnsafeMutablePointer<Work>
+    let pieces: Work.Pieces
     /// The number of the piece that is drawn next.
     var next: Int64 = 0
 }
@@ -49,7 +50,7 @@ extension Share {
         let draws = context.unsafelyUnwrapped.assumingMemoryBound(to: Draws<Work>.self)
         let pass = draws.pointee.pass
         var share = Self(pass, Workspace(workspace), isShared: isShared)
-        var pieces = pass.pointee.pieces
+        var pieces = draws.pointee.pieces
         var passed: Int64 = 0
         draw: while true {
             let drawn = gk_draw_number(&draws.pointee.next)
