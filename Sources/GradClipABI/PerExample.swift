@@ -15,7 +15,7 @@ public func gradclip_clip_per_example(
         let given = try Given(
             .tensors(grads, count), others: sums == nil ? nil : .tensors(sums, count), named: "sums", options, nil
         ).checked()
-        try ExamplePass.check(
+        try ExampleClip.check(
             grads: given.grads, sums: given.others, examples: examples, maxNorms: max_norms, layers: max_norm_count)
         if rule > 2 { throw ArgumentError("rule", "must be a GRADCLIP_EXAMPLE_ rule", .unsigned(UInt64(rule))) }
         guard let result else { throw .null("result") }
@@ -28,14 +28,14 @@ public func gradclip_clip_per_example(
         guard let memory = gk_allocate(bytes) else { throw .noMemory("examples", bytes: bytes) }
         defer { gk_release(memory) }
         let scratch = memory.assumingMemoryBound(to: Double.self)
-        var pass = ExamplePass(
+        var clip = ExampleClip(
             grads: given.grads, sums: given.others, examples: examples, maxNorms: max_norms,
             layers: max_norm_count, rule: rule, options: given.options, norms: norms ?? scratch,
             factors: factors ?? scratch + places.partialValue)
-        pass.run()
+        clip.run()
         var known = gradclip_per_example_result(
-            struct_size: stated, clipped: pass.clipped, nonfinite: pass.nonfinite,
-            first_nonfinite: pass.firstNonfinite, sensitivity: pass.sensitivity, rounding_bound: pass.rounding)
+            struct_size: stated, clipped: clip.counts.clipped, nonfinite: clip.counts.nonfinite,
+            first_nonfinite: clip.counts.firstNonfinite, sensitivity: clip.sensitivity, rounding_bound: clip.rounding)
         UnsafeMutableRawPointer(result).copyMemory(from: &known, byteCount: size)
         return 0
     }

@@ -17,7 +17,7 @@ run() { # NAME ARGUMENTS...
     "$clang" -std=c11 -O1 -g -Wall -Wextra -Werror -fsanitize=thread -I"$root/include" -I"$root/Tests/c" -o "$build/$name" \
         "$root/Tests/c/$name.c" -L"$library" -Wl,-rpath,"$library" -lgradclip -L"$runtime" -Wl,-rpath,"$runtime" \
         -ldispatch -lBlocksRuntime -lstdc++ -lpthread -lm
-    TSAN_OPTIONS="exitcode=66 halt_on_error=0 suppressions='$here/thread.suppressions'" timeout 900 "$build/$name" "$@" >"$build/$name.log" 2>&1 || { head -80 "$build/$name.log" >&2; echo "ThreadSanitizer: $name FAILED" >&2; exit 1; }
+    TSAN_OPTIONS="exitcode=66 halt_on_error=0" timeout 900 "$build/$name" "$@" >"$build/$name.log" 2>&1 || { head -80 "$build/$name.log" >&2; echo "ThreadSanitizer: $name FAILED" >&2; exit 1; }
     tail -1 "$build/$name.log"
 }
 

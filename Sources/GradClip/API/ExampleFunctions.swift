@@ -56,7 +56,7 @@ public func clipPerExample(
         try options.check()
         try withList(sums, "sums", writes: true) { outputs throws(ArgumentError) in
             try maxNorms.withUnsafeBufferPointer { limits throws(ArgumentError) in
-                try ExamplePass.check(
+                try ExampleClip.check(
                     grads: list, sums: sums.isEmpty ? nil : outputs, examples: examples, maxNorms: limits.baseAddress,
                     layers: limits.count)
             }
@@ -75,17 +75,17 @@ public func clipPerExample(
             maxNorms.withUnsafeBufferPointer { limits in
                 made.norms.withUnsafeMutableBufferPointer { norms in
                     made.factors.withUnsafeMutableBufferPointer { factors in
-                        var pass = ExamplePass(
+                        var clip = ExampleClip(
                             grads: list, sums: sums.isEmpty ? nil : outputs, examples: examples,
                             maxNorms: limits.baseAddress, layers: maxNorms.count, rule: rule.rawValue,
                             options: options, norms: norms.baseAddress.unsafelyUnwrapped,
                             factors: factors.baseAddress.unsafelyUnwrapped)
-                        pass.run()
-                        made.clippedCount = Int(pass.clipped)
-                        made.nonfiniteCount = Int(pass.nonfinite)
-                        made.firstNonfinite = pass.firstNonfinite == .max ? nil : Int(pass.firstNonfinite)
-                        made.sensitivity = pass.sensitivity
-                        made.roundingBound = pass.rounding
+                        clip.run()
+                        made.clippedCount = Int(clip.counts.clipped)
+                        made.nonfiniteCount = Int(clip.counts.nonfinite)
+                        made.firstNonfinite = clip.counts.firstNonfinite == .max ? nil : Int(clip.counts.firstNonfinite)
+                        made.sensitivity = clip.sensitivity
+                        made.roundingBound = clip.rounding
                     }
                 }
             }

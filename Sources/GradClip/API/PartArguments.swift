@@ -72,7 +72,7 @@ extension gradclip_units {
     }
 }
 
-extension ExamplePass {
+extension ExampleClip {
     /// Of no examples, as Poisson sampling may draw them, gradients have no elements, and sums any length.
     @inline(never) @_optimize(size)
     package static func check(

@@ -3,12 +3,12 @@ import CGradClipKernels
 import CGradClipSystem
 
 struct ExampleSums: Pass {
-    let examples: UnsafePointer<ExamplePass>
+    let examples: UnsafePointer<ExampleClip>
     let sums: TensorList
     /// How many columns a thread sums at a time.
     let columns: Int
 
-    init(_ examples: UnsafePointer<ExamplePass>, _ sums: TensorList, threads: Int) {
+    init(_ examples: UnsafePointer<ExampleClip>, _ sums: TensorList, threads: Int) {
         self.examples = examples
         self.sums = sums
         var all = 0
@@ -47,13 +47,13 @@ struct Columns: IteratorProtocol {
 }
 
 struct ExampleSumsShare: Share {
-    let pass: UnsafeMutablePointer<ExampleSums>
-    let examples: UnsafePointer<ExamplePass>
+    let pass: UnsafePointer<ExampleSums>
+    let examples: UnsafePointer<ExampleClip>
     let workspace: Workspace
     /// Without memory for many columns the workspace has some.
     let memory: UnsafeMutableRawPointer?
 
-    init(_ pass: UnsafeMutablePointer<ExampleSums>, _ workspace: Workspace, isShared: Bool) {
+    init(_ pass: UnsafePointer<ExampleSums>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         examples = pass.pointee.examples
         self.workspace = workspace

@@ -10,7 +10,7 @@ import CGradClipKernels
 import CGradClipSystem
 import GradClipKernels
 
-package struct ExamplePass: Pass {
+package struct ExampleClip {
     let grads: TensorList
     let sums: TensorList?
     let examples: Int
@@ -25,14 +25,16 @@ package struct ExamplePass: Pass {
     let factors: UnsafeMutablePointer<Double>
     let kernels = gk_process_kernels().unsafelyUnwrapped
     // What came of it.
-    package var clipped: UInt64 = 0
-    package var nonfinite: UInt64 = 0
-    package var firstNonfinite = UInt64.max
+    package var counts = Counts()
     package var sensitivity = 0.0
     package var rounding = 0.0
 
-    /// Threads draw one example after the other.
-    var pieces: Range<Int>.Iterator { (0..<examples).makeIterator() }
+    /// How many examples are above the limit or not finite, and the first that is not.
+    package struct Counts {
+        package var clipped: UInt64 = 0
+        package var nonfinite: UInt64 = 0
+        package var firstNonfinite = UInt64.max
+    }
 
     @inline(never)
     package init(
@@ -52,13 +54,20 @@ package struct ExamplePass: Pass {
 
     @inline(never) package mutating func run() {
         let threads = grads.threadCount(allowed: options.threads)
-        run(threads: min(threads, examples)) { ExampleShare.run($0, $1, isShared: $2) }
-        bound()
-        guard let sums else { return }
-        withUnsafePointer(to: &self) { examples in
-            var pass = ExampleSums(examples, sums, threads: threads)
-            pass.run(threads: threads) { ExampleSumsShare.run($0, $1, isShared: $2) }
+        var counts = Counts()
+        withUnsafePointer(to: &self) { clip in
+            withUnsafeMutablePointer(to: &counts) { counts in
+                ExampleNorms(clip: clip, counts: counts).run(threads: min(threads, clip.pointee.examples)) {
+                    ExampleShare.run($0, $1, isShared: $2)
+                }
+            }
+            guard let sums = clip.pointee.sums else { return }
+            ExampleSums(clip, sums, threads: threads).run(threads: threads) {
+                ExampleSumsShare.run($0, $1, isShared: $2)
+            }
         }
+        self.counts = counts
+        bound()
     }
 
     /// One example's row of a tensor.
@@ -107,62 +116,71 @@ package struct ExamplePass: Pass {
     }
 }
 
+/// The pass that measures them.
+private struct ExampleNorms: Pass {
+    let clip: UnsafePointer<ExampleClip>
+    let counts: UnsafeMutablePointer<ExampleClip.Counts>
+
+    /// Threads draw one example after the other.
+    var pieces: Range<Int>.Iterator { (0..<clip.pointee.examples).makeIterator() }
+}
+
 /// What one thread does of it: the norms and the factors of examples.
 private struct ExampleShare: Share {
-    let pass: UnsafeMutablePointer<ExamplePass>
+    let clip: UnsafePointer<ExampleClip>
+    let counts: UnsafeMutablePointer<ExampleClip.Counts>
     let workspace: Workspace
     let type = NormType(2)
     /// What an example is expected to be like: as the one before.
     var guess = Guess()
-    var clipped: UInt64 = 0
-    var nonfinite: UInt64 = 0
-    var firstNonfinite = UInt64.max
+    var own = ExampleClip.Counts()
 
-    init(_ pass: UnsafeMutablePointer<ExamplePass>, _ workspace: Workspace, isShared: Bool) {
-        self.pass = pass
+    init(_ pass: UnsafePointer<ExampleNorms>, _ workspace: Workspace, isShared: Bool) {
+        clip = pass.pointee.clip
+        counts = pass.pointee.counts
         self.workspace = workspace
     }
 
     /// The norms of an example and its factors: all 0 if an element is not finite.
     mutating func work(on example: Int) {
-        let (layers, factors) = (pass.pointee.layers, pass.pointee.factors + example &* pass.pointee.layers)
+        let (layers, factors) = (clip.pointee.layers, clip.pointee.factors + example &* clip.pointee.layers)
         var (isDropped, isClipped) = (false, false)
         for layer in 0..<layers { measure(example, layer, &isDropped, &isClipped) }
         if isDropped {
             for layer in 0..<layers { factors[layer] = 0 }
-            nonfinite &+= 1
-            firstNonfinite = min(firstNonfinite, UInt64(example))
+            own.nonfinite &+= 1
+            own.firstNonfinite = min(own.firstNonfinite, UInt64(example))
         } else if isClipped {
-            clipped &+= 1
+            own.clipped &+= 1
         }
     }
 
     func handIn() {
-        pass.pointee.clipped &+= clipped
-        pass.pointee.nonfinite &+= nonfinite
-        pass.pointee.firstNonfinite = min(pass.pointee.firstNonfinite, firstNonfinite)
+        counts.pointee.clipped &+= own.clipped
+        counts.pointee.nonfinite &+= own.nonfinite
+        counts.pointee.firstNonfinite = min(counts.pointee.firstNonfinite, own.firstNonfinite)
     }
 
     @inline(never)
     private mutating func measure(_ example: Int, _ layer: Int, _ isDropped: inout Bool, _ isClipped: inout Bool) {
-        let (options, layers) = (pass.pointee.options, pass.pointee.layers)
+        let (options, layers) = (clip.pointee.options, clip.pointee.layers)
         let place = example &* layers &+ layer
-        var own = Partial(
+        var sum = Partial(
             type, scratch: workspace.start, wide: options.exactFloat64 ? workspace.wideLimbs(0) : nil)
-        own.guess = guess
-        for i in layers == 1 ? 0..<pass.pointee.grads.count : layer..<layer &+ 1 {
-            let row = pass.pointee.row(i, example)
-            if row.length > 0 { own.add(pass.pointee.kernels, row.dtype, row.data.unsafelyUnwrapped, row.length) }
+        sum.guess = guess
+        for i in layers == 1 ? 0..<clip.pointee.grads.count : layer..<layer &+ 1 {
+            let row = clip.pointee.row(i, example)
+            if row.length > 0 { sum.add(clip.pointee.kernels, row.dtype, row.data.unsafelyUnwrapped, row.length) }
         }
-        guess = own.guess
-        var norm = own.norm(omitsNonfinite: false)
-        let maxNorm = pass.pointee.maxNorms.unsafelyUnwrapped[layer]
-        pass.pointee.norms[place] = norm.double(dividedBy: options.gradScale)
-        if pass.pointee.norms[place] > maxNorm { isClipped = true }
-        if own.nonfinite > 0 { isDropped = true }
-        norm.roundUp(isExact: own.rounded.base == GK_EMPTY)
+        guess = sum.guess
+        var norm = sum.norm(omitsNonfinite: false)
+        let maxNorm = clip.pointee.maxNorms.unsafelyUnwrapped[layer]
+        clip.pointee.norms[place] = norm.double(dividedBy: options.gradScale)
+        if clip.pointee.norms[place] > maxNorm { isClipped = true }
+        if sum.nonfinite > 0 { isDropped = true }
+        norm.roundUp(isExact: sum.rounded.base == GK_EMPTY)
         gk_round_towards_zero(true)
-        pass.pointee.factors[place] = pass.pointee.factor(norm, maxNorm)
+        clip.pointee.factors[place] = clip.pointee.factor(norm, maxNorm)
         gk_round_towards_zero(false)
     }
 }

@@ -5,7 +5,7 @@ import CGradClipSystem
 import GradClipKernels
 
 struct UnitShare: Share {
-    let pass: UnsafeMutablePointer<UnitPass>
+    let pass: UnsafePointer<UnitPass>
     let workspace: Workspace
     /// One for each unit of a block.
     let partials: UnsafeMutablePointer<Partial>
@@ -25,7 +25,7 @@ struct UnitShare: Share {
     var element = 0
     var width = 0
 
-    init(_ pass: UnsafeMutablePointer<UnitPass>, _ workspace: Workspace, isShared: Bool) {
+    init(_ pass: UnsafePointer<UnitPass>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
         partials = workspace.partials
@@ -59,8 +59,9 @@ struct UnitShare: Share {
 
     mutating func handIn() {
         waiting.flush(to: &total.pointee.sums.exact)
-        pass.pointee.total.pointee.merge(&total.pointee)
-        pass.pointee.firstWeights = min(pass.pointee.firstWeights, firstWeights)
+        let found = pass.pointee.found
+        found.pointee.total.merge(&total.pointee)
+        found.pointee.firstWeights = min(found.pointee.firstWeights, firstWeights)
     }
 
     func close() { gk_release(limbs) }

@@ -22,16 +22,22 @@ package struct UnitPass: Pass {
     let kernels = gk_process_kernels().unsafelyUnwrapped
     var isWriting = false
     var zeroes = false
-    /// What all gradients add up to, with room behind it for an exact sum of float64 terms.
-    let total: UnsafeMutablePointer<Total>
-    /// The first tensor whose weights are not finite.
-    var firstWeights = Int.max
+    let found: UnsafeMutablePointer<Found>
+
+    /// What came of it.
+    struct Found {
+        /// What all gradients add up to.
+        var total: Total
+        /// The first tensor whose weights are not finite.
+        var firstWeights = Int.max
+    }
 
     var pieces: UnitPortions { UnitPortions(grads.count, shapes) }
 
-    private static var totalSize: Int { (MemoryLayout<Total>.stride &+ 63) & ~63 }
+    /// Behind it is room for an exact sum of float64 terms.
+    private static var foundSize: Int { (MemoryLayout<Found>.stride &+ 63) & ~63 }
     /// What `memory` must hold besides a coefficient a unit.
-    package static var size: Int { totalSize &+ MemoryLayout<gk_wide_limbs>.size }
+    package static var size: Int { foundSize &+ MemoryLayout<gk_wide_limbs>.size }
 
     /// `memory` is zeroed. The coefficients lie there too.
     @inline(never)
@@ -47,15 +53,16 @@ package struct UnitPass: Pass {
         self.options = options
         type = NormType(normType)
         coefs = (memory + Self.size).assumingMemoryBound(to: Double.self)
-        total = memory.assumingMemoryBound(to: Total.self)
-        let wide = (memory + Self.totalSize).assumingMemoryBound(to: gk_wide_limbs.self)
-        total.initialize(to: Total(type, wide: options.exactFloat64 ? wide : nil))
+        found = memory.assumingMemoryBound(to: Found.self)
+        let wide = (memory + Self.foundSize).assumingMemoryBound(to: gk_wide_limbs.self)
+        found.initialize(to: Found(total: Total(type, wide: options.exactFloat64 ? wide : nil)))
     }
 
     /// Throws, with nothing written, for weights that are not finite, where that is an error.
     @inline(never) package mutating func run(_ units: Int, _ result: inout ClipResult) throws(ArgumentError) {
         run()
-        result = ClipResult(total.pointee.finding(omitsNonfinite: options.nonfinite == .zero), options)
+        result = ClipResult(found.pointee.total.finding(omitsNonfinite: options.nonfinite == .zero), options)
+        let firstWeights = found.pointee.firstWeights
         if firstWeights != Int.max && !(options.nonfinite == .propagate) {
             throw ArgumentError("weights", "must be finite, and has a NaN or an infinity", .none, index: firstWeights)
         }
@@ -65,7 +72,7 @@ package struct UnitPass: Pass {
         if isWriting { run() }
     }
 
-    private mutating func run() {
+    private func run() {
         run(threads: grads.threadCount(allowed: options.threads)) { UnitShare.run($0, $1, isShared: $2) }
     }
 }

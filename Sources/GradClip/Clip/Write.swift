@@ -21,14 +21,14 @@ package func scale(
     zeroNonfinite: Bool, threads: Int
 ) {
     if factors == nil && factor == 1 && outputs == nil && !zeroNonfinite { return }
-    var pass = WritePass(grads: grads, outputs: outputs, factor: factor, factors: factors, zeroNonfinite: zeroNonfinite)
+    let pass = WritePass(grads: grads, outputs: outputs, factor: factor, factors: factors, zeroNonfinite: zeroNonfinite)
     pass.run(threads)
 }
 
 /// Clamps every element to [-limit, limit].
 @inline(never)
 package func clamp(_ grads: TensorList, to limit: Double, threads: Int) {
-    var pass = WritePass(grads: grads, limit: limit)
+    let pass = WritePass(grads: grads, limit: limit)
     pass.run(threads)
 }
 
@@ -44,15 +44,15 @@ private struct WritePass: Pass {
 
     var pieces: Segments { Segments(grads) }
 
-    mutating func run(_ threads: Int) {
+    func run(_ threads: Int) {
         run(threads: grads.threadCount(allowed: threads)) { WriteShare.run($0, $1, isShared: $2) }
     }
 }
 
 private struct WriteShare: Share {
-    let pass: UnsafeMutablePointer<WritePass>
+    let pass: UnsafePointer<WritePass>
 
-    init(_ pass: UnsafeMutablePointer<WritePass>, _ workspace: Workspace, isShared: Bool) { self.pass = pass }
+    init(_ pass: UnsafePointer<WritePass>, _ workspace: Workspace, isShared: Bool) { self.pass = pass }
 
     func work(on segment: Segment) {
         for i in segment.tensors { pass.pointee.write(segment, i) }

@@ -12,18 +12,21 @@ package func inspect(
 ) -> ClipResult {
     var limbs = gk_wide_limbs()
     return withUnsafeMutablePointer(to: &limbs) { limbs in
-        var pass = InspectPass(
-            grads: grads, options: options, reports: reports, stride: stride, size: size,
-            type: NormType(normType), total: Total(NormType(normType), wide: options.exactFloat64 ? limbs : nil))
-        pass.run(threads: grads.threadCount(allowed: options.threads)) { InspectShare.run($0, $1, isShared: $2) }
-        var result = ClipResult(pass.total.finding(omitsNonfinite: true), options)
+        let type = NormType(normType)
+        var total = Total(type, wide: options.exactFloat64 ? limbs : nil)
+        withUnsafeMutablePointer(to: &total) { total in
+            let pass = InspectPass(
+                grads: grads, options: options, reports: reports, stride: stride, size: size, type: type, total: total)
+            pass.run(threads: grads.threadCount(allowed: options.threads)) { InspectShare.run($0, $1, isShared: $2) }
+        }
+        var result = ClipResult(total.finding(omitsNonfinite: true), options)
         result.clip(by: 1, options)
         result.isNonfinite = false
         return result
     }
 }
 
-/// A report on a list, and what all its threads found.
+/// A report on a list, and where its threads hand in what they found.
 private struct InspectPass: Pass {
     let grads: TensorList
     let options: ClipOptions
@@ -32,7 +35,7 @@ private struct InspectPass: Pass {
     let size: Int
     let kernels = gk_process_kernels().unsafelyUnwrapped
     let type: NormType
-    var total: Total
+    let total: UnsafeMutablePointer<Total>
 
     var pieces: Segments { Segments(grads) }
 }
@@ -40,13 +43,13 @@ private struct InspectPass: Pass {
 /// What one thread does of a report: whole tensors, since a mean depends on the order
 /// of its blocks.
 private struct InspectShare: Share {
-    let pass: UnsafeMutablePointer<InspectPass>
+    let pass: UnsafePointer<InspectPass>
     let workspace: Workspace
     let type: NormType
     let options: ClipOptions
     var total: Total
 
-    init(_ pass: UnsafeMutablePointer<InspectPass>, _ workspace: Workspace, isShared: Bool) {
+    init(_ pass: UnsafePointer<InspectPass>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
         type = pass.pointee.type
@@ -61,7 +64,7 @@ private struct InspectShare: Share {
         for i in segment.tensors { report(on: i) }
     }
 
-    mutating func handIn() { pass.pointee.total.merge(&total) }
+    mutating func handIn() { pass.pointee.total.pointee.merge(&total) }
 
     private mutating func report(on index: Int) {
         let tensor = pass.pointee.grads[index]

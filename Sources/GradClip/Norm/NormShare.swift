@@ -3,7 +3,7 @@ import CGradClipKernels
 import GradClipKernels
 
 struct NormShare: Share {
-    let pass: UnsafeMutablePointer<NormPass>
+    let pass: UnsafePointer<NormPass>
     let workspace: Workspace
     let isShared: Bool
     let grads: TensorList
@@ -14,7 +14,7 @@ struct NormShare: Share {
     var gathered: Gathered
     var waiting = WaitingSums()
 
-    init(_ pass: UnsafeMutablePointer<NormPass>, _ workspace: Workspace, isShared: Bool) {
+    init(_ pass: UnsafePointer<NormPass>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
         self.isShared = isShared

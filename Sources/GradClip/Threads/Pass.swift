@@ -2,7 +2,8 @@
 import CGradClipKernels
 import CGradClipSystem
 
-/// What all threads of a pass know, and where they hand in.
+/// What all threads of a pass know; it does not change while they work. Where they hand in is elsewhere, and a pass has
+/// a pointer to it: for Swift, to change a field is an access to all that it lies in, which others read meanwhile.
 protocol Pass {
     /// The pieces of the work in an order that is the same for all threads.
     associatedtype Pieces: IteratorProtocol
@@ -11,18 +12,17 @@ protocol Pass {
 
 extension Pass {
     /// Up to so many threads draw its pieces and work on them; `share` is what each does, a Share's `run`.
-    mutating func run(threads: Int, _ share: gk_body) {
-        withUnsafeMutablePointer(to: &self) { pass in
+    func run(threads: Int, _ share: gk_body) {
+        withUnsafePointer(to: self) { pass in
             var draws = Draws(pass: pass, pieces: pass.pointee.pieces)
             ThreadPool.run(threads, &draws, share)
         }
     }
 }
 
-/// What the threads of a pass draw from. Pieces and number are stored properties of this type: to take them through the
-/// pass's protocol would be an access to all of the pass, while other threads hand in.
+/// What the threads of a pass draw from.
 private struct Draws<Work: Pass> {
-    let pass: UnsafeMutablePointer<Work>
+    let pass: UnsafePointer<Work>
     let pieces: Work.Pieces
     /// The number of the piece that is drawn next.
     var next: Int64 = 0
@@ -31,11 +31,10 @@ private struct Draws<Work: Pass> {
 /// What one thread does of a pass.
 protocol Share {
     associatedtype Work: Pass
-    /// `isShared`: other threads may be at work on the pass. (What they do together does not mutate it through
-    /// methods: that would be an access to all of it.)
-    init(_ pass: UnsafeMutablePointer<Work>, _ workspace: Workspace, isShared: Bool)
+    /// `isShared`: other threads may be at work on the pass.
+    init(_ pass: UnsafePointer<Work>, _ workspace: Workspace, isShared: Bool)
     mutating func work(on piece: Work.Pieces.Element)
-    /// Tells the pass what came of it, at the end. No other thread hands in meanwhile.
+    /// Tells what came of it, at the end. No other thread hands in meanwhile.
     mutating func handIn()
     /// Gives back what it took.
     func close()
