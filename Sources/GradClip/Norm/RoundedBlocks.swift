@@ -19,13 +19,7 @@ extension Partial {
         if Self.usableBounds.contains(Int(guess.bound)) { sumRounded(kernels, block, Int(guess.bound), &found) }
         if !found.holds {
             // Not finite, or terms of finite elements that left the range of float64.
-            var finite = block
-            kernels.pointee.extremes(block.dtype, block.data, Int64(block.count), &found)
-            if !found.holds {
-                _ = noteNonfinite(kernels, block)
-                finite = copy(kernels, block, 1)
-                kernels.pointee.extremes(finite.dtype, finite.data, Int64(finite.count), &found)
-            }
+            let (found, finite) = extremes(kernels, block)
             return addScaled(kernels, finite, found.largest)
         }
         if found.largest == 0 { return }
@@ -63,16 +57,20 @@ extension Partial {
             block.dtype, type.term, block.data, Int64(block.count), Int32(truncatingIfNeeded: bound), &found)
     }
 
+    /// The extremes of a block and the block, a finite copy of it if it is not; what is not finite is noted.
+    private mutating func extremes(_ kernels: Kernels, _ block: Block) -> (found: gk_block, finite: Block) {
+        var found = gk_block()
+        kernels.pointee.extremes(block.dtype, block.data, Int64(block.count), &found)
+        if found.holds { return (found, block) }
+        _ = noteNonfinite(kernels, block)
+        let finite = copy(kernels, block, 1)
+        kernels.pointee.extremes(finite.dtype, finite.data, Int64(finite.count), &found)
+        return (found, finite)
+    }
+
     /// Returns what was found and the block, a finite copy of it if it is not.
     mutating func addExtremes(_ kernels: Kernels, _ block: Block) -> (found: gk_block, finite: Block) {
-        var found = gk_block()
-        var finite = block
-        kernels.pointee.extremes(block.dtype, block.data, Int64(block.count), &found)
-        if !found.holds {
-            _ = noteNonfinite(kernels, block)
-            finite = copy(kernels, block, 1)
-            kernels.pointee.extremes(finite.dtype, finite.data, Int64(finite.count), &found)
-        }
+        let (found, finite) = extremes(kernels, block)
         if found.smallest < .max {
             largest = max(largest, found.largest)
             smallest = min(smallest, found.smallest)
