@@ -103,6 +103,27 @@ static int apart(int i, long n, int and_all_after)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 9;
 }
 
+/* A report on a tensor that all threads would work on: without memory to do that, the same report. */
+static void large_report(void)
+{
+    enum { LARGE = 2500000 };
+    gradclip_report expected, report;
+    gradclip_options options = default_options();
+    float *x = malloc(LARGE * sizeof *x);
+    if (!x) abort();
+    for (size_t i = 0; i < LARGE; i++) x[i] = (float)(i % 1009) * 0x1p-9f - 0.5f;
+    gradclip_tensor list = tensor_of(x, LARGE, GRADCLIP_F32);
+    options.num_threads = 2;
+    memset(&expected, 0, sizeof expected), memset(&report, 0, sizeof report);
+    CHECK_STATUS(gradclip_inspect(&list, 1, 2, &options, &expected, sizeof expected, NULL), GRADCLIP_OK);
+    asked = 0, refused = 0, lasting = 1, fails = 0;
+    CHECK_STATUS(gradclip_inspect(&list, 1, 2, &options, &report, sizeof report, NULL), GRADCLIP_OK);
+    fails = -1;
+    CHECK(refused, "no memory was asked for");
+    CHECK(same_bits(&report, &expected, sizeof report), "another report: mean %a, norm %a", report.mean, report.norm);
+    free(x);
+}
+
 int main(void)
 {
     static const struct { const char *name; int fails; } expected[] = {
@@ -127,6 +148,7 @@ int main(void)
     }
     fill_world(&w);
     CHECK(steps[3].run(&w) == GRADCLIP_OK && threads_asked == 1, "threads are made by the name that this test has taken: %d", threads_asked);
+    large_report();
     /* Where a tensor is too small for threads. */
     CHECK(nothing < 6, "%d steps ask for no memory", nothing);
     printf("%ld allocations refused, %ld calls that said so; ", refusals, errors);

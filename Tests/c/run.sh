@@ -42,7 +42,7 @@ if [ $# -gt 1 ]; then
     exit
 fi
 
-for test in semantics deferred arguments structs memory threads fpenv traps accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips chooser_tensors differences monitor limits no_memory life cancel fork; do
+for test in semantics deferred arguments structs memory threads fpenv traps accumulator_cuts accumulator_states accumulator_words inspect_lengths sizes parts units per_example dlpack overlap choosers chooser_states chooser_clips chooser_tensors differences inspect_threads monitor limits no_memory life cancel fork; do
     if compile "$test" "$test.c"; then run "$out/$test"; else failed=$((failed + 1)); fi
 done
 # traps.c calls all that leaves the library.

@@ -25,5 +25,6 @@ LIFE_SECONDS=${LIFE_SECONDS:-10}
 export LIFE_SECONDS
 run threads
 run chooser_tensors
+run inspect_threads
 run life threads
-echo "ok: ThreadSanitizer found no race in threads.c, chooser_tensors.c and life.c"
+echo "ok: ThreadSanitizer found no race in threads.c, chooser_tensors.c, inspect_threads.c and life.c"

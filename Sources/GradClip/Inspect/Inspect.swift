@@ -1,6 +1,7 @@
 // The report on every tensor: who is large, who is not finite.
 import CGradClip
 import CGradClipKernels
+import CGradClipSystem
 import GradClipKernels
 
 /// Reports on all tensors, each written `stride` bytes behind the one before, as
@@ -15,9 +16,9 @@ package func inspect(
         let type = NormType(normType)
         var total = Total(type, wide: options.exactFloat64 ? limbs : nil)
         withUnsafeMutablePointer(to: &total) { total in
-            let pass = InspectPass(
+            var pass = InspectPass(
                 grads: grads, options: options, reports: reports, stride: stride, size: size, type: type, total: total)
-            pass.run(threads: grads.threadCount(allowed: options.threads)) { InspectShare.run($0, $1, isShared: $2) }
+            pass.run()
         }
         var result = ClipResult(total.finding(omitsNonfinite: true), options)
         result.clip(by: 1, options)
@@ -36,120 +37,131 @@ private struct InspectPass: Pass {
     let kernels = gk_process_kernels().unsafelyUnwrapped
     let type: NormType
     let total: UnsafeMutablePointer<Total>
+    /// Whether large tensors have been reported on before.
+    var lacksLarge = false
 
     var pieces: Segments { Segments(grads) }
+
+    mutating func run() {
+        let threads = grads.threadCount(allowed: options.threads)
+        if threads > 1 { reportOnLarge(threads) }
+        run(threads: threads) { InspectShare.run($0, $1, isShared: $2) }
+    }
+
+    /// All threads work on each large tensor. Without the memory for that they are one thread's each, as the others.
+    private mutating func reportOnLarge(_ threads: Int) {
+        var most = 0
+        for i in 0..<grads.count where grads.isLarge(i) { most = max(most, Stretches(grads[i]).count) }
+        guard most > 0, let memory = gk_allocate(most &* MemoryLayout<BlockSums>.stride) else { return }
+        lacksLarge = true
+        let sums = memory.assumingMemoryBound(to: BlockSums.self)
+        for i in 0..<grads.count where grads.isLarge(i) { reportOnLarge(i, threads, sums) }
+        gk_release(memory)
+    }
+
+    @inline(never)
+    private func reportOnLarge(_ index: Int, _ threads: Int, _ sums: UnsafeMutablePointer<BlockSums>) {
+        var limbs = gk_wide_limbs()
+        withUnsafeMutablePointer(to: &limbs) { limbs in
+            var examined = Examined(type, wide: options.exactFloat64 ? limbs : nil)
+            examined.own.guess = total.pointee.sums.guess
+            withUnsafeMutablePointer(to: &examined) { examined in
+                let pass = LargePass(
+                    grads: grads.only(index), options: options, type: type, guess: examined.pointee.own.guess,
+                    examined: examined, sums: sums)
+                pass.run(threads: threads) { LargeShare.run($0, $1, isShared: $2) }
+            }
+            var sum = BlockSums()
+            for i in 0..<Stretches(grads[index]).count { sum.add(sums[i]) }
+            write(index, &examined, sum, to: &total.pointee)
+        }
+    }
+
+    /// Writes the report on a tensor, and adds it to a total.
+    func write(_ index: Int, _ examined: inout Examined, _ sum: BlockSums, to total: inout Total) {
+        let tensor = grads[index]
+        var report = examined.report(sum: sum, gradScale: options.gradScale)
+        if tensor.isCounted && tensor.length > 0 {
+            if report.first_nonfinite != GK_NOWHERE {
+                total.first.note(Place(tensor: UInt64(index), element: report.first_nonfinite))
+            }
+            total.sums.merge(&examined.own)
+        }
+        total.sums.guess = examined.own.guess
+        let norm = examined.own.norm(omitsNonfinite: true)
+        if tensor.isCounted && !norm.isZero { total.nonzeroTensors &+= 1 }
+        report.norm = norm.double(dividedBy: options.gradScale)
+        (reports.unsafelyUnwrapped + index &* stride).copyMemory(from: &report, byteCount: size)
+    }
 }
 
-/// What one thread does of a report: whole tensors, since a mean depends on the order
-/// of its blocks.
+/// What one thread does of a report: whole tensors.
 private struct InspectShare: Share {
     let pass: UnsafePointer<InspectPass>
     let workspace: Workspace
-    let type: NormType
-    let options: ClipOptions
     var total: Total
 
     init(_ pass: UnsafePointer<InspectPass>, _ workspace: Workspace, isShared: Bool) {
         self.pass = pass
         self.workspace = workspace
-        type = pass.pointee.type
-        options = pass.pointee.options
+        let type = pass.pointee.type
         if type.term == .power { preparePowerTables(workspace.start, power: type.power) }
-        total = Total(type, limbs: options.exactFloat64 ? workspace.wideLimbs(0) : nil, scratch: workspace.start)
+        total = Total(
+            type, limbs: pass.pointee.options.exactFloat64 ? workspace.wideLimbs(0) : nil, scratch: workspace.start)
     }
 
     mutating func work(on segment: Segment) {
         // Of a tensor in several segments, who draws the first does all.
         if segment.start > 0 { return }
-        for i in segment.tensors { report(on: i) }
+        for i in segment.tensors where !(pass.pointee.lacksLarge && pass.pointee.grads.isLarge(i)) { report(on: i) }
     }
 
     mutating func handIn() { pass.pointee.total.pointee.merge(&total) }
 
     private mutating func report(on index: Int) {
         let tensor = pass.pointee.grads[index]
-        var own = Partial(
-            type, scratch: workspace.start, wide: options.exactFloat64 ? workspace.wideLimbs(1) : nil)
-        own.guess = total.sums.guess
-        var report = look(at: tensor, &own)
-        if tensor.isCounted && tensor.length > 0 {
-            if own.first != GK_NOWHERE { total.first.note(Place(tensor: UInt64(index), element: own.first)) }
-            total.sums.merge(&own)
-        }
-        total.sums.guess = own.guess
-        let norm = own.norm(omitsNonfinite: true)
-        if tensor.isCounted && !norm.isZero { total.nonzeroTensors &+= 1 }
-        report.norm = norm.double(dividedBy: options.gradScale)
-        let place = pass.pointee.reports.unsafelyUnwrapped + index &* pass.pointee.stride
-        place.copyMemory(from: &report, byteCount: pass.pointee.size)
-    }
-
-    /// Block by block, so that the second look at a block finds it in the cache.
-    private func look(at tensor: Tensor, _ own: inout Partial) -> gradclip_report {
-        var statistics = gk_statistics()
-        statistics.scratch = workspace.start
+        var examined = Examined(pass.pointee.type, pass.pointee.options, workspace, limbs: 1)
+        examined.own.guess = total.sums.guess
         var sum = BlockSums()
-        let size = tensor.dtype.size
-        let kernels = pass.pointee.kernels
-        var start = 0
-        while start < tensor.length {
-            let count = min(Int(GK_BLOCK), tensor.length &- start)
-            let data = UnsafeRawPointer(tensor.data.unsafelyUnwrapped) + start &* size
-            own.add(kernels, tensor.dtype, data, count)
-            kernels.pointee.inspect(tensor.dtype, data, Int64(count), &statistics)
-            sum.add(statistics.sum + statistics.correction)
-            statistics.sum = 0
-            statistics.correction = 0
-            start &+= count
+        var stretches = Stretches(tensor)
+        while let stretch = stretches.next() {
+            sum.add(examined.look(at: tensor, from: stretch.start, stretch.length, pass.pointee.kernels))
         }
-        own.elements = tensor.length
-        var report = gradclip_report()
-        report.length = UInt64(tensor.length)
-        report.nan_count = own.nan
-        report.positive_infinity_count = statistics.positive_infinity
-        report.negative_infinity_count = statistics.negative_infinity
-        report.zero_count = statistics.zero
-        report.subnormal_count = statistics.subnormal
-        report.first_nonfinite = own.first
-        report.max_abs = NormValue(Double(bitPattern: statistics.largest)).double(dividedBy: options.gradScale)
-        let finite = UInt64(tensor.length) &- own.nonfinite
-        if finite > 0 {
-            report.mean = sum.mean(of: finite, gradScale: options.gradScale)
-        }
-        return report
+        pass.pointee.write(index, &examined, sum, to: &total)
     }
 }
 
-/// The sum of what blocks of x / GK_BLOCK came to, to twice the precision of a float64.
-/// Large blocks are summed in units of 2^64, so that no number of them overflows.
-private struct BlockSums {
-    private var ordinary = 0.0
-    private var ordinaryRest = 0.0
-    private var large = 0.0
-    private var largeRest = 0.0
+/// One large tensor, for all threads.
+private struct LargePass: Pass {
+    let grads: TensorList
+    let options: ClipOptions
+    let type: NormType
+    let guess: Guess
+    let kernels = gk_process_kernels().unsafelyUnwrapped
+    let examined: UnsafeMutablePointer<Examined>
+    /// Of each stretch, in order.
+    let sums: UnsafeMutablePointer<BlockSums>
 
-    mutating func add(_ block: Double) {
-        if block.magnitude < 0x1p900 {
-            Self.add(block, to: &ordinary, &ordinaryRest)
-        } else {
-            Self.add(block * 0x1p-64, to: &large, &largeRest)
-        }
+    var pieces: Stretches { Stretches(grads[0]) }
+}
+
+/// What one thread does of it: stretches.
+private struct LargeShare: Share {
+    let pass: UnsafePointer<LargePass>
+    var examined: Examined
+
+    init(_ pass: UnsafePointer<LargePass>, _ workspace: Workspace, isShared: Bool) {
+        self.pass = pass
+        let type = pass.pointee.type
+        if type.term == .power { preparePowerTables(workspace.start, power: type.power) }
+        examined = Examined(type, pass.pointee.options, workspace, limbs: 0)
+        examined.own.guess = pass.pointee.guess
     }
 
-    /// sum += x with the rounding error kept (Knuth's TwoSum).
-    private static func add(_ x: Double, to sum: inout Double, _ rest: inout Double) {
-        let total = sum + x
-        let back = total - sum
-        rest += (sum - (total - back)) + (x - back)
-        sum = total
+    mutating func work(on stretch: Stretch) {
+        pass.pointee.sums[stretch.number] = examined.look(
+            at: pass.pointee.grads[0], from: stretch.start, stretch.length, pass.pointee.kernels)
     }
 
-    func mean(of count: UInt64, gradScale: Double) -> Double {
-        let isLarge = large != 0 || largeRest != 0
-        let sum = isLarge ? large + (largeRest + (ordinary + ordinaryRest) * 0x1p-64) : ordinary + ordinaryRest
-        let share = sum / Double(count)
-        let mean = NormValue(share.magnitude).divided(by: gradScale)
-        let magnitude = Scaled(significand: mean.significand, exponent: mean.exponent &+ (isLarge ? 76 : 12)).double
-        return share < 0 ? -magnitude : magnitude
-    }
+    mutating func handIn() { pass.pointee.examined.pointee.merge(&examined) }
 }

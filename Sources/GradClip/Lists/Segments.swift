@@ -32,9 +32,8 @@ struct Segments: IteratorProtocol {
             // Large tensors are cut at multiples of a block.
             if length &* size > segmentBytes {
                 if tensor > first { break }
-                let most = segmentBytes / size & ~(Int(GK_BLOCK) &- 1)
-                let segment = Segment(
-                    tensors: tensor..<tensor &+ 1, start: start, length: min(most, length &- start), isCut: true)
+                let most = min(Stretches.elements(ofSize: size), length &- start)
+                let segment = Segment(tensors: tensor..<tensor &+ 1, start: start, length: most, isCut: true)
                 start &+= segment.length
                 if start >= length {
                     tensor &+= 1
@@ -50,7 +49,45 @@ struct Segments: IteratorProtocol {
     }
 }
 
+/// Some elements of a tensor.
+struct Stretch {
+    let number: Int
+    let start: Int
+    let length: Int
+}
+
+/// The stretches that a tensor is cut into, in order.
+struct Stretches: IteratorProtocol {
+    private let length: Int
+    private let most: Int
+    private var number = 0
+
+    init(_ tensor: Tensor) {
+        length = tensor.length
+        most = Self.elements(ofSize: tensor.dtype.size)
+    }
+
+    /// Elements of a stretch: half a megabyte of them, whole blocks.
+    static func elements(ofSize size: Int) -> Int { segmentBytes / size & ~(Int(GK_BLOCK) &- 1) }
+
+    var count: Int { length / most &+ (length % most == 0 ? 0 : 1) }
+
+    mutating func next() -> Stretch? {
+        let start = number &* most
+        if start >= length { return nil }
+        number &+= 1
+        return Stretch(number: number &- 1, start: start, length: min(most, length &- start))
+    }
+}
+
 extension TensorList {
+    /// Whether all threads work on a tensor whose own norm is asked for. Before those that are one thread's each,
+    /// which then fill the time.
+    func isLarge(_ i: Int) -> Bool {
+        let (length, size) = extent(of: i)
+        return length &* size >= 8 * 1024 * 1024
+    }
+
     /// Length and element size of a tensor.
     @inline(__always) func extent(of i: Int) -> (length: Int, size: Int) {
         let tensor = self[i]

@@ -46,18 +46,9 @@ struct NormPass: Pass {
 
     // ------------------------------------------------------------ large tensors --
 
-    /// Bytes from which on all threads work on a tensor whose own norm is asked for. Before those
-    /// that are one thread's each, which then fill the time.
-    private static var largeBytes: Int { 8 * 1024 * 1024 }
-
-    func isLarge(_ index: Int) -> Bool {
-        let (length, size) = grads.extent(of: index)
-        return length &* size >= Self.largeBytes
-    }
-
     private mutating func addLargeTensors() {
         lacksLarge = true
-        for i in 0..<grads.count where isLarge(i) { addLargeTensor(i) }
+        for i in 0..<grads.count where grads.isLarge(i) { addLargeTensor(i) }
     }
 
     @inline(never)

@@ -45,7 +45,7 @@ struct NormShare: Share {
         } else if segment.start == 0 {
             // A norm of its own: the thread that draws the first piece does the whole tensor.
             let index = segment.tensors.lowerBound
-            if !(pass.pointee.lacksLarge && pass.pointee.isLarge(index)) { addApart(index) }
+            if !(pass.pointee.lacksLarge && grads.isLarge(index)) { addApart(index) }
         }
     }
 

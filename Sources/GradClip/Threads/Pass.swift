@@ -15,7 +15,7 @@ extension Pass {
     func run(threads: Int, _ share: gk_body) {
         withUnsafePointer(to: self) { pass in
             var draws = Draws(pass: pass, pieces: pass.pointee.pieces)
-            ThreadPool.run(threads, &draws, share)
+            withUnsafeMutablePointer(to: &draws) { ThreadPool.run(threads, UnsafeMutableRawPointer($0), share) }
         }
     }
 }
