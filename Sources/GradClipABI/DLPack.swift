@@ -25,7 +25,6 @@ private struct DLDataType {
     var number: Int { Int(code) | Int(bits) << 8 | Int(lanes) << 16 }
 }
 
-@_optimize(size)
 @_cdecl("gradclip_tensors_from_dlpack") @implementation
 public func gradclip_tensors_from_dlpack(
     _ objects: UnsafePointer<UnsafeMutableRawPointer?>!, _ count: Int, _ read: gradclip_dlpack_reader!,

@@ -3,7 +3,7 @@
 import CGradClip
 import GradClip
 
-@inline(never) @_optimize(size)
+@inline(never)
 func clip(_ given: Given, _ maxNorm: Double, _ normType: Double) -> gradclip_status {
     call { () throws(ArgumentError) in
         let given = try given.checked()
@@ -43,7 +43,7 @@ func deferClip(_ given: Given, _ maxNorm: Double, _ normType: Double) -> gradcli
     }
 }
 
-@inline(never) @_optimize(size)
+@inline(never)
 func clip(_ given: Given, _ maxNorm: Double, totalNorm: Double) -> gradclip_status {
     call { () throws(ArgumentError) in
         let given = try given.checked()
@@ -55,7 +55,7 @@ func clip(_ given: Given, _ maxNorm: Double, totalNorm: Double) -> gradclip_stat
     }
 }
 
-@inline(never) @_optimize(size)
+@inline(never)
 func clip(_ given: Given, byValue limit: Double) -> gradclip_status {
     call { () throws(ArgumentError) in
         let given = try given.checked()

@@ -4,7 +4,7 @@ import CGradClipKernels
 import CGradClipSystem
 import GradClip
 
-@_cdecl("gradclip_monitor_init") @implementation @_optimize(size)
+@_cdecl("gradclip_monitor_init") @implementation
 public func gradclip_monitor_init(_ monitor: UnsafeMutablePointer<gradclip_monitor>!, _ struct_size: Int)
     -> gradclip_status
 {
@@ -148,7 +148,7 @@ private func write(_ line: UInt32, _ number: UInt64, _ step: Step) {
 
 extension MessageWriter {
     /// A comma and a number; nothing behind it for nil.
-    @inline(never) @_optimize(size)
+    @inline(never)
     fileprivate mutating func append(cell value: Double?) {
         append(",")
         guard let value else { return }

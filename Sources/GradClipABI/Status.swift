@@ -17,7 +17,7 @@ func call(_ body: () throws(ArgumentError) -> gradclip_status) -> gradclip_statu
     }
 }
 
-@inline(never) @_optimize(size)
+@inline(never)
 func record(_ error: ArgumentError) -> gradclip_status {
     var message = MessageWriter(gk_thread_message())
     message.append(error.argument)
@@ -66,29 +66,29 @@ struct MessageWriter {
         start[0] = 0
     }
 
-    @inline(never) @_optimize(size) mutating func append(byte: UInt8) {
+    @inline(never) mutating func append(byte: UInt8) {
         if length &+ 1 >= Int(GK_MESSAGE) { return }
         start[length] = CChar(bitPattern: byte)
         length &+= 1
         start[length] = 0
     }
 
-    @inline(never) @_optimize(size) mutating func append(_ text: StaticString) {
+    @inline(never) mutating func append(_ text: StaticString) {
         for i in 0..<text.utf8CodeUnitCount { append(byte: text.utf8Start[i]) }
     }
 
-    @inline(never) @_optimize(size) mutating func append(unsigned value: UInt64) {
+    @inline(never) mutating func append(unsigned value: UInt64) {
         if value >= 10 { append(unsigned: value / 10) }
         append(byte: UInt8(truncatingIfNeeded: 48 &+ value % 10))
     }
 
-    @inline(never) @_optimize(size) mutating func append(integer value: Int64) {
+    @inline(never) mutating func append(integer value: Int64) {
         if value < 0 { append("-") }
         append(unsigned: value.magnitude)
     }
 
     /// The shortest of %.6g, %.15g, %.17g that reads back as the value.
-    @inline(never) @_optimize(size) mutating func append(number value: Double) {
+    @inline(never) mutating func append(number value: Double) {
         let room = start + length
         let size = Int(GK_MESSAGE) &- length
         if gk_format_double(room, size, 6, value) || gk_format_double(room, size, 15, value) {

@@ -4,7 +4,7 @@ import CGradClip
 import GradClip
 
 /// The bytes of a struct that both sides know. `field` is where the size stands in an argument.
-@inline(never) @_optimize(size)
+@inline(never)
 func sharedSize(
     _ stated: UInt64, own: Int, _ name: StaticString, field: StaticString = ".struct_size"
 ) throws(ArgumentError) -> Int {
@@ -24,7 +24,7 @@ func read(
 
 /// Overwrites defaults of `own` bytes with the fields of a given struct. What the
 /// library does not know of it must be 0.
-@inline(never) @_optimize(size)
+@inline(never)
 func overlay(
     _ known: UnsafeMutableRawPointer, by given: UnsafeRawPointer, own: Int, _ name: StaticString
 ) throws(ArgumentError) {
@@ -37,7 +37,7 @@ func overlay(
 }
 
 /// Says how many bytes there are to write where the caller told how much room there is.
-@inline(never) @_optimize(size)
+@inline(never)
 func room(
     _ bytes: UnsafeMutableRawPointer?, _ size: UnsafeMutablePointer<Int>?, _ needed: Int
 ) throws(ArgumentError) {
@@ -48,7 +48,7 @@ func room(
     size.pointee = needed
 }
 
-@inline(never) @_optimize(size)
+@inline(never)
 func options(_ given: UnsafePointer<gradclip_options>?) throws(ArgumentError) -> ClipOptions {
     var result = ClipOptions()
     guard let given else { return result }
@@ -97,7 +97,7 @@ public func gradclip_result_init(_ result: UnsafeMutablePointer<gradclip_result>
 }
 
 /// Fills a struct of the caller's: copies what is known, says its size, clears the rest.
-@inline(never) @_optimize(size)
+@inline(never)
 func initialise(
     _ given: UnsafeMutableRawPointer?, _ struct_size: Int, own: Int, _ fresh: UnsafeRawPointer,
     _ name: StaticString
@@ -145,7 +145,7 @@ struct ResultSlot {
         if tensorNorms != nil { throw ArgumentError("result", reason, .pointer, field: ".tensor_norms") }
     }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     func store(_ found: ClipResult) -> gradclip_status {
         if let destination {
             let stated = destination.loadUnaligned(as: UInt64.self)

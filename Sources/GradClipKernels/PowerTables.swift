@@ -47,7 +47,7 @@ public func preparePowerTables(_ scratch: UnsafeMutableRawPointer, power: Double
 }
 
 /// 2^(p * y) for |p * y| below 1000 or so; exact products of p's upper bits keep the error near 2^-53 for integers y.
-@inline(never) @_optimize(speed) private func powersOfTwo(_ y: SIMD8<Double>, _ power: Double) -> SIMD8<Double> {
+@inline(never) private func powersOfTwo(_ y: SIMD8<Double>, _ power: Double) -> SIMD8<Double> {
     let shifter = 1.5 * powerOfTwo(52)
     let upper = Double(bitPattern: power.bitPattern & ~0x1fff)
     let large = y * upper

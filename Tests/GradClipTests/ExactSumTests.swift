@@ -133,3 +133,25 @@ func squareRootsOfSumsAreCorrectlyRounded(value: Double, count: Int) {
     let norm = NormValue.root(of: &exact, power: 2, isExact: true).double
     #expect(norm == (value * value * Double(count)).squareRoot())
 }
+
+@Test func integerSquareRootsAreFloors() {
+    var roots: [UInt64] = [1 << 63, (1 << 63) + 1, .max, .max - 1, .max - 2047, .max - 2048, 0xb504_f333_f9de_6484]
+    var generator = SystemRandomNumberGenerator()
+    for _ in 0..<10000 { roots.append(generator.next() | 1 << 63) }
+    for root in roots {
+        let square = UInt128(root) * UInt128(root)
+        // All arguments with this root: the square, and up to twice the root more.
+        for more in [0, 1, UInt128(root), UInt128(root) * 2] {
+            let argument = square &+ more
+            let found = NormValue.squareRoot(
+                UInt64(truncatingIfNeeded: argument >> 64), UInt64(truncatingIfNeeded: argument))
+            #expect(found == (root, more == 0), "\(root)^2 + \(more)")
+        }
+    }
+    // 127 bits: roots below 2^63.5.
+    for root in [UInt64(0xb504_f333_f9de_6484), 1 << 63] {
+        let before = UInt128(root) * UInt128(root) - 1
+        let found = NormValue.squareRoot(UInt64(truncatingIfNeeded: before >> 64), UInt64(truncatingIfNeeded: before))
+        if before >> 126 != 0 { #expect(found == (root - 1, false)) }
+    }
+}

@@ -54,12 +54,12 @@ public struct ArgumentError: Error, Sendable {
     package var rule: StaticString { text.pointee.rule }
     package var value: Value { text.pointee.value }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     package init(_ argument: StaticString, _ rule: StaticString, _ value: Value) {
         self.init(argument, rule, value, reason: .invalid())
     }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     package init(
         _ argument: StaticString, _ rule: StaticString, _ value: Value,
         index: Int = -1, field: StaticString = "", reason: Reason = .invalid()
@@ -180,7 +180,7 @@ package func check(
 }
 
 /// What is to be subtracted from each tensor of a list.
-@inline(never) @_optimize(size)
+@inline(never)
 package func check(minus: TensorList, of tensors: TensorList) throws(ArgumentError) {
     for i in 0..<tensors.count {
         let length = minus[i].length

@@ -4,7 +4,7 @@ import CGradClipKernels
 
 extension Parts {
     /// Limits and groups of a list of so many tensors.
-    @inline(never) @_optimize(size)
+    @inline(never)
     package func check(tensors: Int) throws(ArgumentError) {
         for i in 0..<(stride == 0 ? 1 : count) {
             let limit = maxNorms.unsafelyUnwrapped[i]
@@ -21,7 +21,7 @@ extension Parts {
 
 extension UnitPass {
     /// Returns how many units there are, Int.max for more.
-    @inline(never) @_optimize(size)
+    @inline(never)
     package static func check(
         grads: TensorList, weights: TensorList, shapes: UnsafePointer<gradclip_units>?, clipFactor: Double, eps: Double,
         normType: Double
@@ -74,7 +74,7 @@ extension gradclip_units {
 
 extension ExampleClip {
     /// Of no examples, as Poisson sampling may draw them, gradients have no elements, and sums any length.
-    @inline(never) @_optimize(size)
+    @inline(never)
     package static func check(
         grads: TensorList, sums: TensorList?, examples: Int, maxNorms: UnsafePointer<Double>?, layers: Int
     ) throws(ArgumentError) {
@@ -112,7 +112,7 @@ extension ExampleClip {
 }
 
 /// For `adapted(maxNorm:unclipped:examples:quantile:rate:)`.
-@inline(never) @_optimize(size)
+@inline(never)
 package func checkAdapted(
     maxNorm: Double, unclipped: Double, examples: Double, quantile: Double, rate: Double
 ) throws(ArgumentError) {

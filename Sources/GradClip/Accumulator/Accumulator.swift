@@ -34,13 +34,13 @@ package struct Accumulator {
     package static func destroy(_ accumulator: UnsafeMutablePointer<Accumulator>) { gk_release(accumulator) }
 
     /// Forgets everything that was added.
-    @inline(never) @_optimize(size) package mutating func reset() {
+    @inline(never) package mutating func reset() {
         total.sums.wide?.clear()
         self = Accumulator(type: type, options: options, total: Total(type, limbs: total.sums.wide?.limbs))
     }
 
     /// Adds tensors, or their differences from others, which come after all that were added before.
-    @inline(never) @_optimize(size) package mutating func add(_ grads: TensorList, minus: TensorList? = nil) {
+    @inline(never) package mutating func add(_ grads: TensorList, minus: TensorList? = nil) {
         let before = total.first
         total.first = .none
         NormPass.run(grads, minus: minus, into: &total, options)
@@ -52,13 +52,13 @@ package struct Accumulator {
 
     /// Adds what another one holds, which may be this one, as if its tensors had been
     /// added after these.
-    @inline(never) @_optimize(size) package mutating func merge(_ other: UnsafeMutablePointer<Accumulator>) {
+    @inline(never) package mutating func merge(_ other: UnsafeMutablePointer<Accumulator>) {
         var theirs = other.pointee
         merge(&theirs)
     }
 
     /// Adds what bytes hold; an error if they are not such bytes.
-    @inline(never) @_optimize(size) package mutating func merge(bytes: UnsafeRawPointer, count: Int) -> ArgumentError? {
+    @inline(never) package mutating func merge(bytes: UnsafeRawPointer, count: Int) -> ArgumentError? {
         guard let other = Accumulator.create(normType: type.power, options: options) else {
             return ArgumentError("bytes", "could not be read for lack of memory", .none, reason: .outOfMemory())
         }

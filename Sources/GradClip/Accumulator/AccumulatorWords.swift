@@ -26,7 +26,7 @@ package enum AccumulatorWords {
     /// what those of all ranks held, or nothing where they are to be gathered.
     ///
     /// - Parameter accumulator: nil for the words of a refused call.
-    @inline(never) @_optimize(size)
+    @inline(never)
     package static func exchange(
         _ accumulator: UnsafeMutablePointer<Accumulator>?, maxNorm: Double, _ words: UnsafeMutablePointer<Int64>,
         isRead: Bool
@@ -41,7 +41,7 @@ package enum AccumulatorWords {
         if isRead { try read(words, agreed, &a.pointee) } else { write(&a.pointee, agreed, words) }
     }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     private static func write(_ a: inout Accumulator, _ agreed: Int64, _ words: UnsafeMutablePointer<Int64>) {
         for i in 0..<count { words[i] = 0 }
         words[ranks] = 1
@@ -68,7 +68,7 @@ package enum AccumulatorWords {
         words[nan] = Int64(bitPattern: a.total.sums.nan)
     }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     private static func read(
         _ words: UnsafeMutablePointer<Int64>, _ agreed: Int64, _ a: inout Accumulator
     ) throws(ArgumentError) {
@@ -108,7 +108,6 @@ package enum AccumulatorWords {
 
     /// 20 bits over all that the ranks must agree on: their squares, too, can be
     /// added 2^23 times.
-    @_optimize(size)
     private static func hash(_ a: UnsafeMutablePointer<Accumulator>, _ maxNorm: Double) -> Int64 {
         let options = a.pointee.options
         // (+ 0: of the two zeros one.)

@@ -4,7 +4,7 @@
 var fieldSize: Int { MemoryLayout<UInt64>.size }
 
 /// FNV-1a, 64 bits, over whole fields.
-@inline(never) @_optimize(size)
+@inline(never)
 func checksum(_ bytes: UnsafeRawPointer, fields: Int) -> UInt64 {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     for i in 0..<fields &* fieldSize {
@@ -29,7 +29,7 @@ struct FieldWriter {
     /// The last field.
     mutating func putChecksum() { put(checksum(bytes, fields: count)) }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     mutating func put(_ fields: UnsafeRawPointer, _ count: Int) {
         for i in 0..<count { put(fields.loadUnaligned(fromByteOffset: i &* fieldSize, as: UInt64.self)) }
     }
@@ -59,7 +59,7 @@ struct FieldReader {
         return field
     }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     mutating func get(_ fields: UnsafeMutableRawPointer, _ count: Int) {
         for i in 0..<count { fields.storeBytes(of: next(), toByteOffset: i &* fieldSize, as: UInt64.self) }
     }

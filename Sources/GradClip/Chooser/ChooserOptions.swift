@@ -10,7 +10,7 @@ extension ChooserOptions {
     static var skipStep: UInt32 { UInt32(GRADCLIP_SKIPSTEP) }
 
     /// The defaults of a kind.
-    @inline(never) @_optimize(size)
+    @inline(never)
     package init(kind: UInt32) {
         self.init(
             struct_size: UInt64(MemoryLayout<ChooserOptions>.size), kind: kind, mode: 0, window: 0, warmup_steps: 0,

@@ -9,7 +9,7 @@ extension Chooser {
     ///   - isUsable: false if gradients are not finite and so left alone.
     ///   - isHistory: whether the history may take the norm in; it never takes one that
     ///     is not finite.
-    @inline(never) @_optimize(size)
+    @inline(never)
     mutating func decide(
         _ norm: Double, loss: Double?, isUsable: Bool, isHistory: Bool, eps: Double,
         into decision: inout ChooserDecision
@@ -48,7 +48,7 @@ extension Chooser {
         return note(records, isUsable: isUsable, isSpike: isSpike, &decision)
     }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     mutating func note(
         _ records: Bool, isUsable: Bool, isSpike: Bool, _ decision: inout ChooserDecision
     ) -> ChooserVerdict {
@@ -61,7 +61,7 @@ extension Chooser {
     }
 
     /// The threshold; `records` becomes false if the statistics do not change.
-    @inline(never) @_optimize(size)
+    @inline(never)
     private mutating func zClip(
         _ norm: Double, _ records: inout Bool, _ decision: inout ChooserDecision
     ) -> Double {
@@ -103,7 +103,7 @@ extension Chooser {
     }
 
     /// Whether a value is an outlier of a history of SkipStep's, which then takes it in.
-    @inline(never) @_optimize(size)
+    @inline(never)
     private func look(
         _ value: Double, _ history: inout History, _ records: Bool, _ decision: inout ChooserDecision
     ) -> Bool {

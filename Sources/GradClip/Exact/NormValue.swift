@@ -56,15 +56,20 @@ package struct NormValue {
         if isInfinite { return .infinity }
         if significand == 0 || exponent < -1080 { return 0 }
         if exponent > 1023 { return .infinity }
-        // 53 bits remain, fewer below 2^-1022.
-        let drop = UInt64(11 &+ max(0, -1022 &- exponent))
-        var kept = drop < 64 ? significand >> drop : 0
+        if exponent >= -1022 {
+            // 53 bits remain. A carry out of the significand moves into the exponent field as it should.
+            let kept = significand >> 11
+            let rest = significand & 0x7ff
+            let isUp = rest > 0x400 || rest == 0x400 && (sticky || kept & 1 == 1)
+            return Double(bitPattern: UInt64(exponent &+ 1022) << 52 &+ kept &+ (isUp ? 1 : 0))
+        }
+        // Fewer remain of a subnormal.
+        let drop = UInt64(11 &+ -1022 &- exponent)
+        let kept = drop < 64 ? significand >> drop : 0
         let half: UInt64 = drop <= 64 ? 1 << (drop &- 1) : 0
         let rest = drop < 64 ? significand & ((1 << drop) &- 1) : significand
-        if drop <= 64 && (rest > half || rest == half && (sticky || kept & 1 == 1)) { kept &+= 1 }
-        // A carry out of the significand moves into the exponent field as it should.
-        let field = exponent >= -1022 ? UInt64(exponent &+ 1022) : 0
-        return Double(bitPattern: field << 52 &+ kept)
+        let isUp = drop <= 64 && (rest > half || rest == half && (sticky || kept & 1 == 1))
+        return Double(bitPattern: kept &+ (isUp ? 1 : 0))
     }
 }
 
@@ -78,7 +83,7 @@ extension NormValue {
             isExact: isExact)
     }
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     static func root(
         of limbs: UnsafeMutablePointer<Int64>, count: Int, base: Int, power: Double, isExact: Bool
     ) -> NormValue {
@@ -118,24 +123,29 @@ extension NormValue {
     /// that is all of it.
     static func squareRoot(_ high: UInt64, _ low: UInt64) -> (root: UInt64, isPerfect: Bool) {
         let argument = UInt128(high) << 64 | UInt128(low)
-        let estimate = gk_square_root(Double(high) * 0x1p64 + Double(low))
-        var root = estimate >= 0x1p64 ? UInt64.max : UInt64(estimate)
-        // One Newton step in integers; the estimate is good to 2^11, so this one to 1.
-        let square = UInt128(root) &* UInt128(root)
-        let twice = 2 * Double(root)
-        if square > argument {
-            root &-= UInt64(Double(UInt64(truncatingIfNeeded: (square &- argument) >> 32)) * 0x1p32 / twice)
-        } else {
-            let more = UInt64(Double(UInt64(truncatingIfNeeded: (argument &- square) >> 32)) * 0x1p32 / twice)
-            root = more > UInt64.max &- root ? .max : root &+ more
+        // (Half of the root, so that all is signed, which processors convert at once.)
+        let half = min(gk_square_root(Double(Int64(high >> 1)) * 0x1p63), (0x1p63 as Double).nextDown)
+        var root = UInt64(Int64(half)) << 1
+        // One Newton step in integers; the estimate is good to 2^12, so this one to 1.
+        let error = Int128(truncatingIfNeeded: argument &- UInt128(root) &* UInt128(root))
+        let step = Int64(Double(Int64(truncatingIfNeeded: error >> 32)) * 0x1p30 / half)
+        let (moved, overflows) = root.addingReportingOverflow(UInt64(bitPattern: step))
+        root = step > 0 && overflows ? .max : moved
+        // What is left is at least 0 and at most twice the root.
+        var rest = Int128(truncatingIfNeeded: argument &- UInt128(root) &* UInt128(root))
+        while rest < 0 {
+            rest &+= Int128(root) &* 2 &- 1
+            root &-= 1
         }
-        while UInt128(root) &* UInt128(root) > argument { root &-= 1 }
-        while root < .max && UInt128(root &+ 1) &* UInt128(root &+ 1) <= argument { root &+= 1 }
-        return (root, UInt128(root) &* UInt128(root) == argument)
+        while rest > Int128(root) &* 2 {
+            root &+= 1
+            rest &-= Int128(root) &* 2 &- 1
+        }
+        return (root, rest == 0)
     }
 
     /// self^(1/p), to about 2^-60 * max(1, 1/|p|), in integers.
-    @inline(never) @_optimize(size)
+    @inline(never)
     func raised(toReciprocalOf power: Double) -> NormValue {
         // log2 as fixed point with 64 fraction bits; the magnitude of log2 divided by |p|.
         let logarithm = Int128(exponent) << 64 &+ Int128(Self.fractionOfLogarithm(significand))

@@ -47,7 +47,7 @@ package struct TensorList {
     }
 
     /// Whether there is no element in any tensor.
-    @inline(never) @_optimize(size)
+    @inline(never)
     var isEmpty: Bool {
         for i in 0..<count where self[i].length > 0 { return false }
         return true
