@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 from log_norms import same
 
+from gradclip._advise import advise_log
+from gradclip._advise.log import Log
 from gradclip._advise.sampling import sampling_of
 
 NORMS = [1.0 + i / 8 for i in range(12)]
@@ -119,6 +122,9 @@ MARKED = {
     "1epoch:train:{r}batch: iter_time=0.1, loss=50.1, grad_norm={n}, loss_scale=1.0": 50,
     "epoch 0 iter {i} global_step {s} grad_norm {n}": 50,
     "[ {s}/1000] grad_norm {n}": 50,
+    "I0101 10:00:00.123456 140 logging_writer.py:48] [{s}] grad_norm={n}, loss=2.5": 50,
+    "[iteration={s}/1000]:\n\t Train l2_norm/grad/global: {n}": 50,
+    "[epoch=1][batch={s}]:\n\t Train l2_norm/grad/global: {n}": 50,
 }
 
 
@@ -192,6 +198,45 @@ def test_a_step_column_without_a_number_is_told(log, cell):
     found = log("step,grad_norm\n" + rows)
     assert found.step is None and "'step' holds no number of a step" in found.notes[0]
     assert sampling_of(found).rows == "unknown"
+
+
+def test_a_bar_that_begins_anew_still_shows_the_norm_of_before(log):
+    """Lightning: 0/N of the next epoch is drawn, twice, before its first step is done."""
+    bar = "\rEpoch {}: 10%|# | {}/3 [00:10<00:20, 9.00it/s, grad_2.0_norm_total={}]"
+    text = "".join(bar.format(0, i, norm) for i, norm in ((1, 1.5), (2, 2.5), (3, 3.5)))
+    text += bar.format(0, 0, 3.5) + bar.format(1, 0, 3.5)
+    text += "".join(bar.format(1, i, norm) for i, norm in ((1, 3.5), (1, 4.5), (2, 5.5), (3, 6.5)))
+    found = log(text + "\n")
+    assert found.norm.tolist() == [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]
+    assert found.step.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_keras_bar_and_the_epoch_above_it(log):
+    bar = "\b\b\r\x1b[1m{}/2\x1b[0m \x1b[32m\u2501\u2501\x1b[0m \x1b[1m1s\x1b[0m 12ms/step - grad_norm: {} - loss: 2.5"
+    text = "".join(
+        f"Epoch {e}/9\n" + "".join(bar.format(i, e + i / 4) for i in (1, 2)) + "\n" for e in (1, 2, 4)
+    )
+    found = log(text)
+    assert found.norm.tolist() == [1.25, 1.5, 2.25, 2.5, 4.25, 4.5]
+    assert found.step.tolist() == [1, 2, 3, 4, 7, 8] and found.hint == "averaged"
+
+
+def test_epochs_that_a_resumed_run_did_again(log):
+    found = log("epoch,grad_norm\n" + "".join(f"{e},{n}\n" for n, e in enumerate([*range(20), *range(15, 30)])))
+    assert found.norm.tolist() == [*range(15), *range(20, 35)] and found.step is None
+    assert found.hint == "epoch" and any("epoch number goes back" in note for note in found.notes)
+
+
+def test_norms_of_one_name_show_the_word_before(log):
+    found = log("step 1 D grad norm: 1.5 G grad norm: 2.5\nstep 2 D grad norm: 1.75 G grad norm: 3.5\n")
+    assert found.norm.tolist() == [1.5, 1.75]
+    assert found.taken[0] == "norm: 'D grad norm: 1.5', not 'G grad norm: 2.5'"
+
+
+def test_rows_without_numbers_are_no_steps():
+    advice = advise_log(Log(np.array([1.0, 2.0] * 200)))
+    assert not advice.numbered and "rows 0 to 399" in str(advice) and "steps 0" not in str(advice)
+    assert "if the rows are means" in advice.answer.reason
 
 
 def test_without_numbers_of_steps_a_row_is_not_known(log):

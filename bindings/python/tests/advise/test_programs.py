@@ -32,7 +32,7 @@ def test_every_norm_is_found_once(log, program):
     percentiles = np.percentile(found.norm[np.isfinite(found.norm)], [10, 50, 90, 99])
     assert percentiles.tolist() == np.percentile(finite, [10, 50, 90, 99]).tolist()
     if program.numbered:
-        assert np.all(np.diff(found.step) == 1)
+        assert found.hint == "epoch" or np.all(np.diff(found.step) == 1)
         assert any("resumed" in note for note in found.notes)
 
 

@@ -187,6 +187,7 @@ def advise_log(
         choosers=replay(found) if verdict in ("steady", "heavy-tailed", "drifting") else [],
         warnings=warned,
         next=next_of(found, verdict),
+        numbered=log.step is not None,
     )
 
 

@@ -115,6 +115,8 @@ class Advice:
         what_if: what each max_norm would have done.
         recommendations, choosers, warnings: see there.
         next: what to do now.
+        numbered: whether the log numbers its steps. Where it does not, first_step and its like
+            count rows from 0.
     """
 
     source: str
@@ -157,6 +159,7 @@ class Advice:
     choosers: list[Replayed] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
     next: str = ""
+    numbered: bool = True
 
     @property
     def answer(self) -> Recommendation | None:

@@ -158,9 +158,19 @@ def net_level(found: Findings) -> tuple[float, str]:
         return found.percentiles["p99"], (
             "shortens few steps (p99 of all norms), and the fewer the lower they are: they drift"
         )
-    if found.sampling.rows == "averaged":
-        return found.percentiles["p99"], "shortens more than one step in a hundred: p99 of means, and single steps reach higher"
-    return found.percentiles["p99"], "shortens one step in a hundred (p99 of the norms), and no other"
+    return found.percentiles["p99"], _OF_ROWS.get(
+        found.sampling.rows, "shortens one step in a hundred (p99 of the norms), and no other"
+    )
+
+
+_MORE = "shortens more than one step in a hundred: p99 of {}, and single steps reach higher"
+_PERHAPS = "shortens one step in a hundred (p99 of the rows), or more if the rows are means"
+_OF_ROWS = {
+    "averaged": _MORE.format("means"),
+    "epoch": _MORE.format("a row an epoch"),
+    "unknown": _PERHAPS,
+    "thinned": _PERHAPS,
+}
 
 
 def _regulariser(found: Findings, verdict: str) -> Recommendation:

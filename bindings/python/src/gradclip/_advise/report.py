@@ -122,7 +122,12 @@ def _limited(given: list[str], most: int) -> list[str]:
 def _span(advice: Advice) -> str:
     if advice.first_step is None or advice.rows < 2:
         return ""
-    return f", steps {advice.first_step} to {advice.last_step}"
+    return f", {_unit(advice)}s {advice.first_step} to {advice.last_step}"
+
+
+def _unit(advice: Advice) -> str:
+    """What first_step and its like count."""
+    return "step" if advice.numbered or advice.every else "row"
 
 
 def _statistics(advice: Advice) -> list[str]:
@@ -144,7 +149,7 @@ def _statistics(advice: Advice) -> list[str]:
     spikes = "none"
     if advice.spikes:
         spikes = f"{advice.spikes} over 5 times the level around them, the largest "
-        spikes += f"{_short(advice.spike_norm or 0.0)} at step {advice.spike_step}"
+        spikes += f"{_short(advice.spike_norm or 0.0)} at {_unit(advice)} {advice.spike_step}"
         if advice.spike_tensors:
             spikes += "; by " + ", ".join(
                 f"{name} ({count})" for name, count in advice.spike_tensors[:3]

@@ -38,8 +38,8 @@ def sampling_of(log: Log, told: Rows | None = None) -> Sampling:
     if log.step is None:
         kind = log.hint or "unknown"
         return Sampling(kind, stride, True, _WORDS[kind].format(n="several"))
-    if log.hint == "averaged" and (stride > 1 or "mmengine" in log.format):
-        n = str(stride) if stride > 1 else "10 or more"
+    if log.hint == "averaged" and (stride > 1 or any(name in log.format for name in _MEANS)):
+        n = str(stride) if stride > 1 else "several"
         return Sampling("averaged", stride, False, _WORDS["averaged"].format(n=n))
     if stride == 1:
         return Sampling("every", 1, False, _WORDS["every"] + ("" if regular else ", some missing"))
@@ -47,6 +47,9 @@ def sampling_of(log: Log, told: Rows | None = None) -> Sampling:
     return Sampling(rows, stride, False, _WORDS[rows].format(n=stride))
 
 
+# Formats whose rows are means even where their numbers follow each other: mmengine's are over 10
+# steps or more, RLlib's over an iteration of training, those of Keras' bar since the epoch began.
+_MEANS = ("mmengine", "RLlib", "Keras")
 _WORDS = {
     "every": "every step",
     "sampled": "one step of {n}",

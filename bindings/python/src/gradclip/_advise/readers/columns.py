@@ -51,6 +51,8 @@ class Role(NamedTuple):
 def role_of(name: str) -> Role | None:
     """What a column of this name holds, as far as names tell."""
     plain = re.sub(r"[\s-]+", "_", name.strip().lower()).strip(":")
+    if plain == "config/grad_clip":
+        return Role("max_norm", 1)  # of RLlib
     if _VALIDATION.search(plain) or plain.endswith("_vs_samples") or plain.startswith("config/"):
         return None
     whole = re.sub(r"^(?:train(?:ing|er)?|optim(?:izer)?|metrics|model)[/.]", "", plain)

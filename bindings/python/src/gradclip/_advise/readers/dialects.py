@@ -79,6 +79,7 @@ STEPS = (
     _BATCHES,
     field(r"(?:batch(?:[ _]idx)?|it)"),
     re.compile(rf"\[{_S}(\d+)/\d+(?:{_S}\({_S}\d+%\))?\]"),
+    re.compile(r"\] \[(\d+)\] "),  # of clu: logging_writer.py:48] [5] grad_norm=1.5
 )
 
 
@@ -96,12 +97,16 @@ class Dialect(NamedTuple):
     hint: Rows | None  # what its rows are where they are not of every step
     above: bool = False  # whether the step stands in a line above the norm's
     epoch: re.Pattern[str] = NO_STEP  # where steps begin anew with each
+    epoch_above: re.Pattern[str] = NO_STEP  # the same, in a line above
 
 
 _EPOCH_AND_ITER = re.compile(
     rf"(?:Epoch{_S}(?:\(train\))?{_S}\[{_S}(?P<epoch>\d+)\]|Iter{_S}(?:\(train\))?{_S})"
     rf"\[{_S}(?P<iter>\d+)/{_S}(?P<length>\d+)\]"
 )
+
+# Keras 3 draws its bar of lines, Keras 2 of "=>.": 5/40 [===>....] - ETA: 1s - loss: 2.5
+_KERAS_BAR = re.compile(rf"^[\b\s]{{0,200}}(\d+)/\d+ (?:\u2501{{1,99}}|\[[=>.]{{1,99}}\]) {_ANY} - ")
 
 DIALECTS = (
     Dialect(
@@ -173,6 +178,8 @@ DIALECTS = (
             re.compile(
                 r"(?:\[epoch=(?P<epoch>\d+)\])?\[batch=(?P<iter>\d+)/(?P<length>\d+)\]"
             ),
+            re.compile(r"\[iteration=(\d+)/\d+\]"),
+            re.compile(r"\[epoch=\d+\]\[batch=(\d+)\]"),
         ),
         "sampled",
         above=True,
@@ -184,6 +191,14 @@ DIALECTS = (
         (field(r"global_step"), re.compile(r", iteration (\d+)/")),
         "averaged",
         epoch=EPOCH,
+    ),
+    Dialect(
+        "Keras",
+        _KERAS_BAR,
+        NORM,
+        (_KERAS_BAR,),
+        "averaged",
+        epoch_above=re.compile(r"^Epoch (\d+)/\d+$"),
     ),
     Dialect(
         "icefall's optimizer",

@@ -38,6 +38,9 @@ def read(source: Source, column: str | None) -> Log:
         return _list(text, start + 1, column, source, notes)
     history = _HISTORY.search(text)
     if history is None:
+        if _several(text, start):
+            records = _elements(text, start, notes, dict, closed=False)
+            return log_of(records, column, source.name, "JSON objects", None, notes, source.loss)
         return _table(text, column, source)
     records = _elements(text, history.end(), notes, dict)
     name = "trainer_state.json"
@@ -47,15 +50,25 @@ def read(source: Source, column: str | None) -> Log:
     return log
 
 
+def _several(text: str, at: int) -> bool:
+    """Whether one object stands behind the other, each on lines of its own."""
+    try:
+        return text.startswith("{", _skip(text, _decoder.raw_decode(text, at)[1]))
+    except (ValueError, RecursionError):
+        return False
+
+
 def _elements(
-    text: str, at: int, notes: list[str], kind: type | tuple[type, ...]
+    text: str, at: int, notes: list[str], kind: type | tuple[type, ...], closed: bool = True
 ) -> Iterator[Any]:
-    """The elements, of one type, of the list that begins before `at`; others are counted."""
+    """The elements, of one type, of the list that begins before `at`; others are counted. One
+    that is not closed ends with the text."""
     other = 0
     while True:
         at = _skip(text, at)
         if at >= len(text):
-            notes.append("the file ends in the middle of its list: read up to there")
+            if closed:
+                notes.append("the file ends in the middle of its list: read up to there")
             break
         if text[at] == "]":
             break
@@ -132,6 +145,9 @@ def _table(text: str, column: str | None, source: Source) -> Log:
     except ValueError as error:
         raise LogError(f"{source.name} is no JSON that could be read: {error}") from error
     lists = {key: cells for key, cells in value.items() if isinstance(cells, list)}
+    for records in lists.values():
+        if records and all(isinstance(record, dict) for record in records):
+            return log_of(records, column, source.name, "a JSON list", None, [], source.loss)
     columns = choose(lists, column, source.loss)
     if columns.norm is None:
         keys = ", ".join(repr(str(key)[:60]) for key in list(value)[:12])

@@ -4,9 +4,13 @@ logger puts before it (a time, its level), among lines of text."""
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from ..log import Log
 from .columns import choose
@@ -16,6 +20,8 @@ from .source import Source
 
 _BARE = re.compile(r"(?<=[:,\[ ])(?:nan|-?inf)(?=\s{0,9}[,}\]])", re.I)
 _JSON = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_SAMPLE = 10  # lines that tell what program wrote them
+_RLLIB = "RLlib's result.json"
 _BEHIND = re.compile(r"[^{]{1,300}\{")  # what may stand before an object
 
 
@@ -30,6 +36,8 @@ def looks_like(head: str) -> bool:
         return False
     if "log_history" in value:
         return False  # a whole trainer_state.json on one line
+    if any(isinstance(cells, list) and cells and isinstance(cells[0], dict) for cells in value.values()):
+        return len([one for one in head.splitlines()[:3] if one.strip()]) > 1
     norm = choose(map(str, value)).norm
     return norm is None or not isinstance(value[norm], list)
 
@@ -55,20 +63,42 @@ def read(source: Source, column: str | None) -> Log:
             log.notes.append(f"{len(unread)} line(s) begin an object and are none: left out")
         log.unread += len(unread)
         return log
-    keys = set(_object(first) or {})
+    kind, hint = _kind_of(_decoded(source.head)[:_SAMPLE])
+    unreadable: list[int] = []
+    records = _objects(source, notes, unreadable)
+    if kind == _RLLIB:
+        records = map(_of_rllib, records)
+    log = log_of(records, column, source.name, kind, hint, notes, source.loss)
+    log.unread += sum(unreadable)
+    if kind == _RLLIB and "grad_gnorm" in log.taken[0] and log.max_norm is not None:
+        if not np.any(log.norm[np.isfinite(log.norm)] > 1.001 * np.nanmax(log.max_norm)):
+            log.notes.append(
+                "RLlib logs the smaller of the norm and its grad_clip: for norms from before "
+                "clipping, run a pilot with grad_clip=None"
+            )
+    return log
+
+
+def _of_rllib(record: dict[str, Any]) -> dict[str, Any]:
+    """Ray writes a NaN of NumPy's as the string "null". Its grad_clip is a max_norm if it clips
+    the global norm, as it does unless grad_clip_by says otherwise."""
+    out = {key: math.nan if value == "null" else value for key, value in flat(record).items()}
+    if out.get("config/grad_clip_by", "global_norm") != "global_norm":
+        out.pop("config/grad_clip", None)
+    return out
+
+
+def _kind_of(lines: list[str]) -> tuple[str, Any]:
+    """What program wrote the lines, and what a row is. mmdetection's first line is about the run."""
+    found = (_object(line) for line in lines if line.strip())
+    keys = set(chain.from_iterable(value for value in found if isinstance(value, dict)))
     # mmengine writes means over the last 10 steps or more even if it writes every step;
     # mmdetection 2 writes means over its log interval.
-    open_mmlab = {"data_time", "memory", "time"} & keys and {"epoch", "iter"} & keys
-    hint: Any = "averaged" if open_mmlab else None
-    kind = "JSON lines of mmengine or mmdetection" if open_mmlab else "JSON lines"
-    if "nonfinite_count" in keys and "clip_coef" in keys:
-        hint = "every"
-    unreadable: list[int] = []
-    log = log_of(
-        _objects(source, notes, unreadable), column, source.name, kind, hint, notes, source.loss
-    )
-    log.unread += sum(unreadable)
-    return log
+    if {"data_time", "memory", "time"} & keys and {"epoch", "iter"} & keys:
+        return "JSON lines of mmengine or mmdetection", "averaged"
+    if "training_iteration" in keys and {"info", "learners"} & keys:
+        return _RLLIB, "averaged"
+    return "JSON lines", "every" if {"nonfinite_count", "clip_coef"} <= keys else None
 
 
 def _among_text(source: Source, unread: list[str]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -31,8 +31,12 @@ def log_of(
         column, loss: the keys of the norm and of the loss, if the user has named them.
         source, kind, hint: see Log.
     """
-    stream = iter(flat(record) for record in records)
+    stream: Iterator[dict[str, Any]] = iter(flat(record) for record in records)
     first = list(islice(stream, _LOOKAHEAD))
+    names = _names_of(first)
+    if names is not None:
+        stream, kind = _by_step(chain(first, stream), names, notes), "a list of keys and values"
+        first = list(islice(stream, _LOOKAHEAD))
     if not first:
         return Rows([True] * len(KINDS)).log(source=source, format=kind, notes=notes)
     columns = choose(chain.from_iterable(first), column, loss)
@@ -54,6 +58,36 @@ def log_of(
         hint=hint,
         after_clipping=columns.after_clipping,
     )
+
+
+# The keys of a record that holds one value of one metric, as MLflow and Comet give them.
+_ONE_VALUE = (("key", "value"), ("metricName", "metricValue"), ("metric", "value"), ("name", "value"))
+
+
+def _names_of(records: list[dict[str, Any]]) -> tuple[str, str] | None:
+    """Under which keys each record has the name of a metric and its value, beside a step."""
+    for name, value in _ONE_VALUE:
+        if records and all("step" in r and isinstance(r.get(name), str) and value in r for r in records):
+            return name, value
+    return None
+
+
+def _by_step(
+    records: Iterable[dict[str, Any]], names: tuple[str, str], notes: list[str]
+) -> Iterator[dict[str, Any]]:
+    """A record for each step, with the values of all metrics."""
+    steps: dict[Any, dict[str, Any]] = {}
+    again = 0
+    for record in records:
+        step, name = str(record.get("step")), str(record.get(names[0]))
+        known = steps.setdefault(step, {"step": record.get("step")})
+        again += name in known
+        known[name] = record.get(names[1])
+    if again:
+        notes.append(
+            f"{again} value(s) come again for a step, as when a run is resumed: the later ones count"
+        )
+    yield from steps.values()
 
 
 _DEEPEST = 8  # objects inside objects

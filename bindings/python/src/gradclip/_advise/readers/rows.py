@@ -159,13 +159,17 @@ class Rows:
                 f"{self.unread} row(s) hold a norm that could not be read, the first "
                 f"{self.first_unread!r}: left out",
             )
-        if arrays["step"] is None and epoch is not None and about.get("hint") is None:
-            if len(epoch) > 1 and np.all(np.diff(epoch) == 1):
-                about["hint"] = "epoch"
+        by_epoch = arrays["step"] is None and about.get("hint") is None and _goes_on(epoch)
+        if by_epoch:
+            about["hint"] = "epoch"
         log = Log(tensors=tensors, culprits=self.culprits, unread=self.unread, **arrays, **about)
         if rank is not None:
             log, epoch = _of_first_rank(log, epoch, rank)
         _mark_overflows(log)
+        if by_epoch and rank is None:
+            log.step = epoch
+            log = in_order(log, what="epoch")
+            log.step = None
         steps = self._columns[STEP]
         return log if steps is not None and steps.counts_up else in_order(log, epoch)
 
@@ -212,7 +216,15 @@ def _mark_overflows(log: Log) -> None:
         )
 
 
-def in_order(log: Log, epoch: Array | None = None) -> Log:
+def _goes_on(epoch: Array | None) -> bool:
+    """Whether each row is of the epoch after the one before, but where a run was resumed."""
+    if epoch is None or len(epoch) < 2:
+        return False
+    by = np.diff(epoch)
+    return bool(np.all((by == 1) | (by < 0)) and 10 * int(np.sum(by < 0)) < len(epoch))
+
+
+def in_order(log: Log, epoch: Array | None = None, what: str = "step") -> Log:
     """The log with increasing steps: of rows of one step the last counts, iterations that begin
     anew with every epoch are made to go on, and what a resumed run did again replaces what it
     did before."""
@@ -252,7 +264,7 @@ def in_order(log: Log, epoch: Array | None = None) -> Log:
         return log
     rows = np.flatnonzero(keep)
     log.notes.append(
-        f"the step number goes back {len(back)} time(s), as when a run is resumed: "
+        f"the {what} number goes back {len(back)} time(s), as when a run is resumed: "
         f"{len(step) - len(rows)} row(s) that come again later were left out"
     )
     return _of_rows(log, rows)

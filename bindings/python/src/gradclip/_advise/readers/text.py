@@ -18,6 +18,7 @@ from .source import Source
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PREFIX = re.compile(r"[\w./]*\Z")
+_WORD = re.compile(r"[\w./]{1,30} \Z")
 _CLOSING = re.compile(r"[^()]{0,40}\)")  # the rest of a repr: "]), dtype=float32)"
 _GROUPS = {"norm": NORM, "step": STEP, "lr": LR, "learning_rate": LR, "loss": LOSS}
 
@@ -120,9 +121,10 @@ def _read(
         (RANK, dialects.RANK.search),
     ]
     cut, summaries, sentences, marks = False, 0, 0, 0
-    above = None
-    for earlier in recent if dialect.above else ():
-        above = numbering.of(earlier, above)
+    above = epoch = None
+    for earlier in recent:
+        above = numbering.of(earlier, above) if dialect.above else None
+        epoch = _epoch(dialect, earlier, epoch)
     marked = False
     line: str | None = first
     while line is not None:
@@ -130,6 +132,7 @@ def _read(
         following = next(lines, None)
         if dialect.above:
             above = numbering.of(line, above)
+        epoch = _epoch(dialect, line, epoch)
         if found is None:
             if dialects.SENTENCE.search(line):
                 sentences += 1
@@ -147,6 +150,7 @@ def _read(
                 match = find(line)
                 if match is not None:
                     row[place] = plain(match[1])
+            row[EPOCH] = epoch if row[EPOCH] is None else row[EPOCH]
             row[STEP] = above if dialect.above else numbering.of(line)
             if not numbering.repeats_last(line, norm):
                 rows.add(row)
@@ -154,6 +158,12 @@ def _read(
             marks += marked and not was and math.isfinite(norm)
         line = following
     return rows, _notes(source, cut, summaries, sentences, marks), sentences + marks
+
+
+def _epoch(dialect: Dialect, line: str, otherwise: float | None) -> float | None:
+    """The epoch that begins with this line; what is given otherwise where none does."""
+    match = dialect.epoch_above.search(line)
+    return otherwise if match is None else float(match[1])
 
 
 class _Numbering:
@@ -173,15 +183,19 @@ class _Numbering:
         return otherwise if match is None else _step(match)
 
     def repeats_last(self, line: str, norm: float) -> bool:
-        """Whether a bar of progress has come to its end, N/N, and shows the norm of N-1 again."""
+        """Whether a bar of progress has come to its end, N/N, and shows the norm of N-1 again, or
+        begins anew, 0/N, and still shows the one before."""
         if self._mark is not dialects.BAR:
             return False
         match = dialects.BAR.search(line)
         if match is None:
             return False
-        was, self._last = self._last, (int(match[1]), norm)
+        was, now = self._last, int(match[1])
         same = norm == was[1] or (math.isnan(norm) and math.isnan(was[1]))
-        return match[1] == match["of"] and same and was[0] == int(match[1]) - 1
+        if now == 0 < was[0] and same:
+            return True
+        self._last = now, norm
+        return now == int(match["of"]) and same and was[0] == now - 1
 
 
 def _notes(source: Source, cut: bool, summaries: int, sentences: int, marks: int) -> list[str]:
@@ -229,6 +243,8 @@ def _norms_of(line: str, pattern: re.Pattern[str]) -> list[_Named]:
         rank = role.rank if role is not None and known else 3
         after = role is not None and known and role.after_clipping
         found.append(_Named(rank, match.start(), name, shown, after))
+    if len({one.name for one in found}) < len(found):  # "D grad norm: 1.5 G grad norm: 2.5"
+        found = [one._replace(shown=_word(line, one.place) + one.shown) for one in found]
     return sorted(found)
 
 
@@ -247,6 +263,12 @@ def _norm_in(line: str, pattern: re.Pattern[str], name: str) -> re.Match[str] | 
 def _before(line: str, at: int) -> str:
     """What stands before a name without a blank between: "actor/" of "actor/grad_norm"."""
     return _required(_PREFIX.search(line, max(0, at - 80), at))[0]
+
+
+def _word(line: str, at: int) -> str:
+    """The word before a name, with the blank between; "" where there is none."""
+    found = _WORD.search(line, max(0, at - 40), at)
+    return "" if found is None else found[0]
 
 
 def _step(match: re.Match[str]) -> float:
