@@ -27,7 +27,7 @@ PAGES = {
     "docs/coming-from.md": 2,
     "docs/offload.md": 2,
     "docs/python.md": 13,
-    "docs/choosing-max-norm.md": 5,
+    "docs/choosing-max-norm.md": 4,
     "docs/zh-CN.md": 4,
 }
 DOCUMENTS = {
