@@ -170,6 +170,23 @@ def test_of_norms_before_and_after_clipping_that_before_is_taken(log, line):
     assert found.norm.tolist() == NORMS and not found.after_clipping
 
 
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [
+        ("step,grad_norm_d,grad_norm_g", "grad_norm_d"),
+        ("step,grad_norm_d,grad_norm", "grad_norm"),
+        ("step,grad_norm_critic,total_grad_norm", "total_grad_norm"),
+    ],
+)
+def test_norms_named_for_a_part_are_norms(log, header, taken):
+    names = header.split(",")
+    found = log(header + "\n1,1.5,2.5\n2,1.75,2.75\n")
+    assert found.taken[0].startswith(f"norm: {taken!r}, by its name; not taken: ")
+    assert found.norm[0] == names.index(taken) + 0.5
+    found = log(f"step 1 {names[1]}: 1.5 {names[2]}: 2.5\nstep 2 {names[1]}: 1.75 {names[2]}: 2.75\n")
+    assert found.norm[0] == names.index(taken) + 0.5
+
+
 def test_norms_by_their_name_from_after_clipping(log):
     found = log("".join(f"step {i} grad_norm after clip: {n}\n" for i, n in enumerate(NORMS)))
     assert found.after_clipping and found.norm.tolist() == NORMS

@@ -161,8 +161,8 @@ def test_after_clipping_says_what_to_log_and_stops():
 def test_a_diverged_log_asks_for_a_pilot():
     made = make("diverged early")
     advice = gradclip.advise(made.norms, learning_rate=0.2)
-    assert advice.next.startswith("too short: make a pilot run at lr 0.02 (lr/10), then lower")
-    assert advice_on("diverged early").next.startswith("too short: make a pilot run at lr/10")
+    assert advice.next.startswith("make a pilot run at lr 0.02 (lr/10), then lower")
+    assert advice_on("diverged early").next.startswith("make a pilot run at lr/10")
 
 
 def test_a_run_that_comes_back_has_not_diverged():
@@ -254,3 +254,8 @@ def test_a_gnorm_alone_is_not_fairseqs_mean(tmp_path):
     path.write_text("".join(f"it {i} loss 2.5 gnorm={1 + i % 7 / 8} lr=0.1\n" for i in range(30)))
     found = read(str(path))
     assert found.format == "text" and found.hint is None and len(found) == 30
+
+
+def test_zeros_are_not_helped_by_running_on():
+    advice = gradclip.advise(np.zeros(400))
+    assert advice.verdict == "too short" and advice.next.startswith("find out why most norms are 0")

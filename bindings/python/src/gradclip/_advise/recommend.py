@@ -303,8 +303,7 @@ def next_of(found: Findings, verdict: str) -> str:
         rate = found.rate.peak
         pilot = "lr/10" if rate is None else f"lr {rate / 10:.3g} (lr/10)"
         return (
-            f"too short: make a pilot run at {pilot}, then lower, until it trains; "
-            "then advise on the pilot's log"
+            f"make a pilot run at {pilot}, then lower, until it trains; then advise on the pilot's log"
         )
     if verdict == "looks lost":
         return (
@@ -313,6 +312,11 @@ def next_of(found: Findings, verdict: str) -> str:
         )
     if verdict == "too short" and found.sampling.rows == "epoch":
         return "log the norm of every step (gradclip.Monitor does): a row an epoch is too few"
+    if verdict == "too short" and 2 * int(np.sum(found.log.norm == 0)) > len(found.log):
+        return (
+            "find out why most norms are 0 (a detached loss, a masked batch, underflow in float16), "
+            "and log again"
+        )
     if verdict == "too short":
         return "run on, to 100 steps after the warm-up at least; 1000 are better"
     if verdict == "loss scale":

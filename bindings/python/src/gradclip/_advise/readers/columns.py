@@ -12,6 +12,8 @@ _GRAD = r"(?:g|grads?|gradients?)"
 _P = r"(?:\d+(?:\.\d+)?|l[12]|inf)"
 _BEFORE = r"(?:raw|unclipped|pre_?clip(?:ping)?|before_?clip(?:ping)?)"
 _AFTER = r"(?:clipped|post_?clip(?:ping)?|after_?clip(?:ping)?)"
+# Whose norm it is, behind its name: grad_norm_actor, grad_norm_d.
+PART = r"(?:d|g|gen|generator|disc|discriminator|actor|critic|policy|q|pi|encoder|decoder)"
 _WORD = rf"(?:total|global|overall|all|local|train|training|max|mean|avg|{_P})"
 _NORM = re.compile(
     rf"(?:(?:{_WORD}|{_BEFORE}|{_AFTER})_)*"
@@ -67,7 +69,7 @@ def role_of(name: str) -> Role | None:
 
 
 def _norm(whole: str, last: str) -> Role | None:
-    found = _NORM.fullmatch(last)
+    found = _NORM.fullmatch(re.sub(rf"_{PART}$", "", last))
     if found is None and not _SPLIT_TOTAL.fullmatch(whole):
         return Role("norm", 9) if last == "norm" else None
     if re.search(_BEFORE, last):
@@ -78,6 +80,8 @@ def _norm(whole: str, last: str) -> Role | None:
         return Role("norm", 6)
     if re.search(r"(?:^|_)(?:local|max)_", last):
         return Role("norm", 7)
+    if re.search(rf"_{PART}$", last):
+        return Role("norm", 3)
     return Role("norm", 1 if "total" in last or "global" in last else 2)
 
 
@@ -197,7 +201,7 @@ def choose(
 def _why(rank: int) -> str:
     if rank == 0:
         return "whose name says that it is from before clipping"
-    if rank <= 2:
+    if rank <= 3:
         return "by its name"
     if rank == 6:
         return "by its name, a mean"

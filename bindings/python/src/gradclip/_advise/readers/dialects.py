@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from ..log import Rows
+from .columns import PART
 from .numbers import NUMBER, REPR
 
 # Runs of blanks and of anything are bounded everywhere: a line may have 4 MiB, and what could
@@ -30,7 +31,7 @@ _GRAD_NORM = (
     rf"(?<!max )(?<!maximum )(?<!clip )(?!max_|min_|clip_)(?:(?:{_WHEN})[ _-]|[a-z]\w{{0,30}}_)?"
     r"(?:(?:total|global)[ _-])?"
     r"(?:grad(?:ient)?s?[ _-]?(?:(?:\d(?:\.\d)?|l2|total|global)[ _-])?norm(?:[ _-]total)?|gnorm)"
-    rf"(?:[ _-]?\(?(?:{_WHEN})\)?)?"
+    rf"(?:_{PART}(?!\w))?(?:[ _-]?\(?(?:{_WHEN})\)?)?"
 )
 NORM = field(_GRAD_NORM)
 # A norm that is named and given, whether or not what is given can be read.
