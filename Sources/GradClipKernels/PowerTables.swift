@@ -26,18 +26,23 @@ public func preparePowerTables(_ scratch: UnsafeMutableRawPointer, power: Double
         }
     }
     withUnsafeMutableBytes(of: &tables.pointee.coefficient) { bytes in
-        let coefficient = bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: SIMD8<Double>.self)
-        for k in 0..<Int(GK_POWER_COEFFICIENTS) { coefficient[k] = SIMD8(repeating: binomials[k &+ 1]) }
+        let coefficient = bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Double.self)
+        for k in 0..<Int(GK_POWER_COEFFICIENTS) { coefficient[k] = binomials[k &+ 1] }
     }
     let steps = SIMD8<Double>(0, 1, 2, 3, 4, 5, 6, 7)
     let centres = steps * 0.125 + 1.0625
     let parts = logarithm(centres)
-    store(powersOfTwo(parts.exponent + parts.fraction, power), &tables.pointee.centre)
     store(1 / centres, &tables.pointee.inverse)
-    store(powersOfTwo(0 - steps, power), &tables.pointee.scale.first)
-    var rest = powersOfTwo(-8 - steps, power)
-    rest[7] = 0
-    store(rest, &tables.pointee.scale.second)
+    let powers = powersOfTwo(parts.exponent + parts.fraction, power)
+    let scales = (powersOfTwo(steps - 15, power), powersOfTwo(steps - 7, power))
+    withUnsafeMutableBytes(of: &tables.pointee.known) { bytes in
+        let known = bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: SIMD8<Double>.self)
+        for k in 0..<8 {
+            known[k] = scales.0[k] * powers
+            known[k &+ 8] = scales.1[k] * powers
+        }
+        known[0] = SIMD8(repeating: 0)
+    }
     withUnsafeMutableBytes(of: &tables.pointee.far) { bytes in
         for k in 0..<Int(GK_POWER_FAR) {
             bytes.storeBytes(

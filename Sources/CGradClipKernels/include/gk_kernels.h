@@ -64,24 +64,28 @@ enum { GK_BINS_NARROW = 256, GK_BINS_WIDE = 513, GK_BIN_TABLES = 4, GK_BIN_ROOM 
 enum { GK_BIN_BYTES = GK_BIN_TABLES * GK_BINS_NARROW * 8 + GK_BIN_ROOM };
 _Static_assert((GK_BINS_WIDE * 16 + 63) / 64 * 64 <= GK_BIN_BYTES, "wide bins have room");
 
-// float64 values for gk_lookup8() and gk_lookup16(), as lower and upper halves.
+// float64 values for gk_lookup8(), as lower and upper halves.
 typedef struct gk_table8 {
     uint32_t low[8], high[8];
 } gk_table8;
-typedef struct gk_table16 {
-    gk_table8 first, second;
-} gk_table16;
 
 // What |x|^power of floats takes (FloatPower.swift): filled in at the baseline, for all.
-enum { GK_POWER_COEFFICIENTS = 9, GK_POWER_NEAR = 15, GK_POWER_FAR = 20 };
+enum { GK_POWER_COEFFICIENTS = 9, GK_POWER_NEAR = 15, GK_POWER_KNOWN = (GK_POWER_NEAR + 1) * 8, GK_POWER_FAR = 20 };
 typedef struct gk_power_tables {
-    double coefficient[GK_POWER_COEFFICIENTS][8]; // of r, r^2 ... in (1 + r)^power; eight times each
-    gk_table8 centre;                          // c^power for c = 17/16, 19/16 ... 31/16
-    gk_table8 inverse;                         // 1/c
-    gk_table16 scale;                          // 2^(-k power), k = 0 ... 14; then 0
+    double known[GK_POWER_KNOWN]; // 0 for each c; then 2^(-k power) c^power, k = 14 ... 0, c = 17/16, 19/16 ... 31/16
+    gk_table8 inverse;            // 1/c
+    double coefficient[GK_POWER_COEFFICIENTS]; // of r, r^2 ... in (1 + r)^power
     double far[GK_POWER_FAR];                  // 2^(-15 k power)
     uint64_t serve;                            // whether they do for this power
 } gk_power_tables;
+
+// Some elements of a block, between the two loops that they go through.
+enum { GK_POWER_PIECE = 256 };
+typedef struct gk_power_piece {
+    double known[GK_POWER_KNOWN + GK_POWER_PIECE]; // the table, and behind it those of elements that it has not
+    double r[GK_POWER_PIECE];
+    uint32_t index[GK_POWER_PIECE]; // into `known`
+} gk_power_piece;
 
 // The element d that a block's terms (|x| / d)^power are taken relative to: by the parts of its logarithm.
 typedef struct gk_dominant {
@@ -129,7 +133,7 @@ typedef struct gk_kernels {
     // No sum. Holds if all elements are finite.
     void (*extremes)(gk_dtype dtype, const void *data, int64_t count, gk_block *block);
     // The sum of (|x| / d)^power, rounded, of finite elements not all of which are zero. The tables serve for
-    // all types but float64; scratch is then GK_POWER_SCRATCH bytes, aligned to 64.
+    // all types but float64; scratch is then a gk_power_piece, aligned to 64.
     double (*power)(gk_dtype dtype, const void *data, int64_t count, const gk_dominant *dominant, void *scratch);
     gk_nonfinite (*nonfinite)(gk_dtype dtype, const void *data, int64_t count);
     void (*inspect)(gk_dtype dtype, const void *data, int64_t count, gk_statistics *statistics);

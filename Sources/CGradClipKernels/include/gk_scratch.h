@@ -29,19 +29,20 @@ typedef struct gk_wide_limbs {
 // rows is the end of the scratch memory: of a piece of a column, 1472 bytes, kernels
 // need four times as much at most. (A power of two would put all columns into the same
 // cache lines.)
-enum { GK_SCRATCH = GK_BLOCK * 8, GK_POWER_SCRATCH = 4096 };
-enum { GK_TABLES = 1152, GK_GATHERED = 4096, GK_TILE_COLUMNS = 16, GK_TILE = 1472 * GK_TILE_COLUMNS };
+enum { GK_SCRATCH = GK_BLOCK * 8 };
+enum { GK_TABLES = 1536, GK_GATHERED = 4096, GK_TILE_COLUMNS = 16, GK_TILE = 1472 * GK_TILE_COLUMNS };
 enum { GK_PARTIAL = 512 }; // as much as what is known of a column, or of a list, takes at most (LayoutTests.swift)
 enum { GK_PARTIALS = GK_PARTIAL * (GK_TILE_COLUMNS + 3), GK_LIMB_ROOM = 2 * GK_WIDE_LIMBS * 8 };
 enum { GK_WORKSPACE = GK_SCRATCH + GK_TABLES + GK_LIMB_ROOM + GK_PARTIALS };
 // Differences that are made at a time, where passes with columns keep what is known of each but the first.
 enum { GK_DIFFERENCES = 1024 };
 
+_Static_assert(sizeof(gk_power_tables) <= GK_TABLES && GK_TABLES % 64 == 0, "tables fit");
 _Static_assert(GK_COLUMNS * (8 + 4 * 4) <= GK_WORKSPACE, "sums over examples fit");
 _Static_assert(GK_PARTIAL + (GK_DIFFERENCES + 16) * 8 <= GK_PARTIALS, "differences fit");
 // While columns stand at the end of the scratch memory, a piece of one goes through its beginning.
 _Static_assert(GK_BIN_BYTES <= GK_SCRATCH - GK_TILE, "bins fit before the columns");
-_Static_assert(GK_TILE / GK_TILE_COLUMNS + 64 + GK_POWER_SCRATCH <= GK_SCRATCH - GK_TILE, "powers of a copied piece do");
+_Static_assert(GK_TILE / GK_TILE_COLUMNS + 64 + sizeof(gk_power_piece) <= GK_SCRATCH - GK_TILE, "powers of a copied piece do");
 
 // What a thread does of a pass: on GK_WORKSPACE bytes, and with others at work on the same or not.
 typedef void (*gk_body)(void *context, void *scratch, bool is_shared);

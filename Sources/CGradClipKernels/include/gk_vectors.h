@@ -65,9 +65,7 @@ GK_INLINE gk_f64x8 gk_remainder(gk_f64x8 x, gk_f64x8 y, gk_f64x8 product) {
     return __builtin_elementwise_fma(x, y, -product);
 }
 
-GK_INLINE double gk_far_power(const gk_power_tables *tables, uint32_t k) { return tables->far[k]; }
-
-// Lookups in small tables, by numbers below 8 and 16, and the widening of floats that
+// Lookups in small tables, by numbers below 8, and the widening of floats that
 // goes with them. The results are in the order 0, 1, 4, 5, 2, 3, 6, 7, in which two
 // halves of a vector interleave at the least cost.
 typedef uint32_t gk_u32x8 __attribute__((ext_vector_type(8)));
@@ -94,12 +92,6 @@ GK_INLINE gk_f64x8 gk_interleave(gk_u32x8 low, gk_u32x8 high) {
 GK_INLINE gk_f64x8 gk_lookup8(const gk_table8 *table, gk_u32x8 index) {
     return gk_interleave(gk_pick(table->low, index), gk_pick(table->high, index));
 }
-GK_INLINE gk_f64x8 gk_lookup16(const gk_table16 *table, gk_u32x8 index) {
-    gk_u32x8 first = gk_pick(table->first.low, index), second = gk_pick(table->second.low, index);
-    gk_u32x8 low = index > 7 ? second : first;
-    first = gk_pick(table->first.high, index), second = gk_pick(table->second.high, index);
-    return gk_interleave(low, index > 7 ? second : first);
-}
 #elif defined(__aarch64__)
 // Bytes of tables of 32 and 64, by the numbers of the values of four bytes.
 GK_INLINE uint8x16_t gk_bytes(uint32x4_t index) {
@@ -124,26 +116,25 @@ GK_INLINE gk_f64x8 gk_lookup8(const gk_table8 *table, gk_u32x8 index) {
     return gk_interleave(
         vqtbl2q_u8(low, first), vqtbl2q_u8(high, first), vqtbl2q_u8(low, second), vqtbl2q_u8(high, second));
 }
-GK_INLINE gk_f64x8 gk_lookup16(const gk_table16 *table, gk_u32x8 index) {
-    uint8x16_t first = gk_bytes((uint32x4_t)index.lo), second = gk_bytes((uint32x4_t)index.hi);
-    uint8x16x2_t low0 = gk_table_bytes(table->first.low), low1 = gk_table_bytes(table->second.low);
-    uint8x16x2_t high0 = gk_table_bytes(table->first.high), high1 = gk_table_bytes(table->second.high);
-    uint8x16x4_t low = {{low0.val[0], low0.val[1], low1.val[0], low1.val[1]}};
-    uint8x16x4_t high = {{high0.val[0], high0.val[1], high1.val[0], high1.val[1]}};
-    return gk_interleave(
-        vqtbl4q_u8(low, first), vqtbl4q_u8(high, first), vqtbl4q_u8(low, second), vqtbl4q_u8(high, second));
-}
 #else
-void gk_lookup(const gk_table8 *tables, const gk_u32x8 *index, gk_f64x8 *values);
-GK_INLINE gk_f64x8 gk_lookup16(const gk_table16 *table, gk_u32x8 index) {
+void gk_lookup(const gk_table8 *table, const gk_u32x8 *index, gk_f64x8 *values);
+GK_INLINE gk_f64x8 gk_lookup8(const gk_table8 *table, gk_u32x8 index) {
     gk_f64x8 values;
-    gk_lookup(&table->first, &index, &values);
+    gk_lookup(table, &index, &values);
     return values;
 }
-GK_INLINE gk_f64x8 gk_lookup8(const gk_table8 *table, gk_u32x8 index) {
-    return gk_lookup16((const gk_table16 *)table, index);
-}
 #endif
+// The same from a table in memory, where it is too large for registers.
+GK_INLINE gk_f64x8 gk_gather(const double *table, const uint32_t *index) {
+    return (gk_f64x8){table[index[0]], table[index[1]], table[index[4]], table[index[5]],
+                      table[index[2]], table[index[3]], table[index[6]], table[index[7]]};
+}
+// Their arrays, which Swift sees as tuples.
+GK_INLINE const double *gk_tables_far(const gk_power_tables *tables) { return tables->far; }
+GK_INLINE double *gk_piece_known(gk_power_piece *piece) { return piece->known; }
+GK_INLINE double *gk_piece_r(gk_power_piece *piece) { return piece->r; }
+GK_INLINE uint32_t *gk_piece_index(gk_power_piece *piece) { return piece->index; }
+
 #if defined(__AVX2__)
 GK_INLINE bool gk_any(gk_u32x16 v) {
     typedef long long vector __attribute__((vector_size(32)));
