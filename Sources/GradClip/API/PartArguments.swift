@@ -4,7 +4,6 @@ import CGradClipKernels
 
 extension Parts {
     /// Limits and groups of a list of so many tensors.
-    @inline(never)
     package func check(tensors: Int) throws(ArgumentError) {
         for i in 0..<(stride == 0 ? 1 : count) {
             let limit = maxNorms.unsafelyUnwrapped[i]
@@ -21,7 +20,6 @@ extension Parts {
 
 extension UnitPass {
     /// Returns how many units there are, Int.max for more.
-    @inline(never)
     package static func check(
         grads: TensorList, weights: TensorList, shapes: UnsafePointer<gradclip_units>?, clipFactor: Double, eps: Double,
         normType: Double
@@ -74,7 +72,6 @@ extension gradclip_units {
 
 extension ExampleClip {
     /// Of no examples, as Poisson sampling may draw them, gradients have no elements, and sums any length.
-    @inline(never)
     package static func check(
         grads: TensorList, sums: TensorList?, examples: Int, maxNorms: UnsafePointer<Double>?, layers: Int
     ) throws(ArgumentError) {
@@ -112,7 +109,6 @@ extension ExampleClip {
 }
 
 /// For `adapted(maxNorm:unclipped:examples:quantile:rate:)`.
-@inline(never)
 package func checkAdapted(
     maxNorm: Double, unclipped: Double, examples: Double, quantile: Double, rate: Double
 ) throws(ArgumentError) {

@@ -42,7 +42,7 @@ package enum AccumulatorBytes {
     static var headerFields: Int { 3 }
 
     /// Which sections an accumulator needs.
-    @inline(never) static func sections(_ a: Accumulator) -> Sections {
+    static func sections(_ a: Accumulator) -> Sections {
         var bits: UInt64 = 0
         if a.type.hasExactSum { bits |= a.total.sums.wide != nil ? Sections.wide : Sections.exact }
         if a.total.sums.rounded.base != GK_EMPTY { bits |= Sections.rounded }
@@ -56,7 +56,7 @@ package enum AccumulatorBytes {
     package static func size(_ a: Accumulator) -> Int { (headerFields &+ sections(a).fields &+ 1) &* fieldSize }
 
     /// Writes size(a) bytes.
-    @inline(never) package static func write(_ a: inout Accumulator, to bytes: UnsafeMutableRawPointer) {
+    package static func write(_ a: inout Accumulator, to bytes: UnsafeMutableRawPointer) {
         let sections = sections(a)
         if a.total.sums.wide != nil { a.total.sums.moveNarrowPart() }
         ExactSum.propagate(&a.total.sums.exact)
@@ -90,7 +90,7 @@ package enum AccumulatorBytes {
 
     /// Adds what the bytes hold to an accumulator that was just created or reset.
     /// False, with nothing changed, if they are damaged, foreign, or of another norm.
-    @inline(never) package static func read(
+    package static func read(
         _ bytes: UnsafeRawPointer, count: Int, into a: inout Accumulator
     ) -> Bool {
         let fields = count / fieldSize

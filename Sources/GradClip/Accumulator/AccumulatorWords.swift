@@ -26,7 +26,6 @@ package enum AccumulatorWords {
     /// what those of all ranks held, or nothing where they are to be gathered.
     ///
     /// - Parameter accumulator: nil for the words of a refused call.
-    @inline(never)
     package static func exchange(
         _ accumulator: UnsafeMutablePointer<Accumulator>?, maxNorm: Double, _ words: UnsafeMutablePointer<Int64>,
         isRead: Bool
@@ -41,7 +40,6 @@ package enum AccumulatorWords {
         if isRead { try read(words, agreed, &a.pointee) } else { write(&a.pointee, agreed, words) }
     }
 
-    @inline(never)
     private static func write(_ a: inout Accumulator, _ agreed: Int64, _ words: UnsafeMutablePointer<Int64>) {
         for i in 0..<count { words[i] = 0 }
         words[ranks] = 1
@@ -68,7 +66,6 @@ package enum AccumulatorWords {
         words[nan] = Int64(bitPattern: a.total.sums.nan)
     }
 
-    @inline(never)
     private static func read(
         _ words: UnsafeMutablePointer<Int64>, _ agreed: Int64, _ a: inout Accumulator
     ) throws(ArgumentError) {

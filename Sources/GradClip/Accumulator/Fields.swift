@@ -4,7 +4,6 @@
 var fieldSize: Int { MemoryLayout<UInt64>.size }
 
 /// FNV-1a, 64 bits, over whole fields.
-@inline(never)
 func checksum(_ bytes: UnsafeRawPointer, fields: Int) -> UInt64 {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     for i in 0..<fields &* fieldSize {
@@ -29,7 +28,6 @@ struct FieldWriter {
     /// The last field.
     mutating func putChecksum() { put(checksum(bytes, fields: count)) }
 
-    @inline(never)
     mutating func put(_ fields: UnsafeRawPointer, _ count: Int) {
         for i in 0..<count { put(fields.loadUnaligned(fromByteOffset: i &* fieldSize, as: UInt64.self)) }
     }
@@ -59,7 +57,6 @@ struct FieldReader {
         return field
     }
 
-    @inline(never)
     mutating func get(_ fields: UnsafeMutableRawPointer, _ count: Int) {
         for i in 0..<count { fields.storeBytes(of: next(), toByteOffset: i &* fieldSize, as: UInt64.self) }
     }

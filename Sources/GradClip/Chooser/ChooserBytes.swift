@@ -30,7 +30,7 @@ extension Chooser {
     }
 
     /// Writes byteCount bytes.
-    @inline(never) package mutating func write(to bytes: UnsafeMutableRawPointer) {
+    package mutating func write(to bytes: UnsafeMutableRawPointer) {
         var out = FieldWriter(bytes)
         out.put(Self.magic)
         out.put(&options, Self.optionFields)
@@ -52,7 +52,6 @@ extension Chooser {
     }
 
     /// Becomes what the bytes hold. Nothing changes if they are refused.
-    @inline(never)
     package mutating func read(_ bytes: UnsafeRawPointer, count: Int) throws(ArgumentError) {
         // (A fresh one on the heap: zeroed memory is an empty history.)
         guard let fresh = Chooser.create(options) else { throw Self.noMemory }
@@ -71,7 +70,6 @@ extension Chooser {
         ArgumentError("bytes", "are damaged, or not those of such a chooser", .none, reason: .badData())
     }
 
-    @inline(never)
     private mutating func decode(_ bytes: UnsafeRawPointer, _ count: Int) throws(ArgumentError) {
         let fields = count / fieldSize
         if count % fieldSize != 0 || fields < Self.fixedFields &+ 1 { throw Self.badData }

@@ -10,7 +10,6 @@ extension ChooserOptions {
     static var skipStep: UInt32 { UInt32(GRADCLIP_SKIPSTEP) }
 
     /// The defaults of a kind.
-    @inline(never)
     package init(kind: UInt32) {
         self.init(
             struct_size: UInt64(MemoryLayout<ChooserOptions>.size), kind: kind, mode: 0, window: 0, warmup_steps: 0,
@@ -30,7 +29,6 @@ extension ChooserOptions {
     }
 
     /// Every field is in its range, whether this kind uses it or not.
-    @inline(never)
     package func check() throws(ArgumentError) {
         if kind &- 1 > 3 {
             throw ArgumentError("kind", "must be GRADCLIP_AUTOCLIP to SKIPSTEP", .unsigned(UInt64(kind)))
