@@ -139,7 +139,9 @@ def test_marks_of_a_step(log, line):
     assert not sampling_of(found).every
 
 
-@pytest.mark.parametrize("mark", ["[rank{r}]", "[default{r}]:", "rank={r}", "INFO ({r}/4)"])
+@pytest.mark.parametrize(
+    "mark", ["[rank{r}]", "[default{r}]:", "rank={r}", "INFO ({r}/4)", "{r}:", "[1,{r}]<stdout>:"]
+)
 def test_lines_of_several_ranks(log, mark):
     text = "".join(
         f"{mark.format(r=r)} step {i} grad_norm {n + r}\n" for i, n in enumerate(NORMS) for r in (1, 0, 3)
@@ -147,6 +149,17 @@ def test_lines_of_several_ranks(log, mark):
     found = log(text)
     assert found.norm.tolist() == NORMS
     assert "rows of 3 ranks: those of rank 0 are taken, 24 of the others left out" in found.notes
+
+
+@pytest.mark.parametrize("label", ["{e}", "{i}"])
+def test_a_number_before_the_lines_that_is_no_rank(log, label):
+    """An epoch, or the step itself: as srun --label writes ranks."""
+    text = "".join(
+        f"{label}: step {{i}} grad_norm {{n}}\n".format(e=e, i=i, n=e + NORMS[i])
+        for e in range(3)
+        for i in range(8)
+    )
+    assert log(text).norm.tolist() == [e + norm for e in range(3) for norm in NORMS[:8]]
 
 
 def test_a_table_with_several_ranks(log):

@@ -13,6 +13,7 @@ from .source import Progress, Source
 _JSON_LIST = re.compile(
     r"\s*\[\s*(?:\{|\]|\[\s*[\d.e+]+\s*,\s*\d+\s*,|(?:-?[\d.]+(?:e[-+]?\d+)?|NaN|-?Infinity|null)\s*(?:,|\]\s*$))", re.I
 )
+_TAG = re.compile(r"\s*\[[^\[\]{}\n]*\][ \t]*\S")  # "[1,0]<stdout>: step ..." of mpirun
 _JSON_OBJECT = re.compile(r'\s*\{\s*(?:"|\}|$)')
 _IN_DIRECTORY = ("trainer_state.json", "vis_data/scalars.json", "scalars.json", "metrics.csv")
 _SAVED = {
@@ -65,7 +66,7 @@ def _file(source: Source, column: str | None, pattern: str | None) -> Log:
     start = head.decode("utf-8", "replace").lstrip("\ufeff")
     if json_lines.looks_like(start):
         return json_lines.read(source, column)
-    if _JSON_LIST.match(start) or _JSON_OBJECT.match(start):
+    if (_JSON_LIST.match(start) and not _TAG.match(start)) or _JSON_OBJECT.match(start):
         return json_document.read(source, column)
     if delimited.looks_like(start) or (column is not None and "," in start.partition("\n")[0]):
         return delimited.read(source, column)

@@ -45,7 +45,12 @@ SENTENCE = re.compile(
 MARK = re.compile(r"\s{0,3}\((?:nan|[-+]?inf)\)", re.I)
 EPOCH = field(r"epoch")
 # The process that writes the line, where several write into one log.
-RANK = re.compile(r"(?<!\w)(?:\[?rank[ _:=]{0,2}|\[default|\((?=\d{1,4}/\d{1,4}\) ))(\d{1,5})(?![\w.])", re.I)
+RANK = re.compile(
+    r"(?<!\w)(?:\[?rank[ _:=]{0,2}|\[default|\[\d{1,9},(?=\d{1,5}\]<std)|\((?=\d{1,4}/\d{1,4}\) ))"
+    r"(\d{1,5})(?![\w.])",
+    re.I,
+)
+LABEL = re.compile(r"^\s{0,5}(\d{1,5}): ")  # of srun --label: a rank, or any other number
 # Lines that sum up an epoch among those of steps.
 SUMMARY = re.compile(
     r"\|\s{0,9}(?:train|valid)\s{0,9}\|\s{0,9}(?:epoch\s|\{)|averaged stats"

@@ -52,6 +52,7 @@ class Rows:
         self.without_norm = self.negative = self.overflows = 0
         self.unread = 0  # rows whose norm is there, but is no number that is understood
         self.first_unread = ""
+        self.labelled = False  # whether ranks may be other numbers before the lines
         self.step_name: str | None = None  # of the column that should hold the steps
 
     def __len__(self) -> int:
@@ -164,7 +165,7 @@ class Rows:
             about["hint"] = "epoch"
         log = Log(tensors=tensors, culprits=self.culprits, unread=self.unread, **arrays, **about)
         if rank is not None:
-            log, epoch = _of_first_rank(log, epoch, rank)
+            log, epoch = _of_first_rank(log, epoch, rank, self.labelled)
         _mark_overflows(log)
         if by_epoch and rank is None:
             log.step = epoch
@@ -189,12 +190,20 @@ class Rows:
         return notes
 
 
-def _of_first_rank(log: Log, epoch: Array | None, rank: Array) -> tuple[Log, Array | None]:
-    """Of the rows of several processes those of the first, and of those that name none."""
+def _of_first_rank(
+    log: Log, epoch: Array | None, rank: Array, labelled: bool
+) -> tuple[Log, Array | None]:
+    """Of the rows of several processes those of the first, and of those that name none. If the
+    ranks may be other numbers they are ranks where they take turns and have the same steps."""
     ranks = np.unique(rank[np.isfinite(rank)])
     if len(ranks) < 2:
         return log, epoch
     rows = np.flatnonzero(~(rank > ranks[0]))
+    if labelled:
+        steps = np.asarray(log.step)
+        turns = int(np.sum(np.diff(rank) != 0))
+        if 4 * turns < len(rank) or 2 * len(np.unique(steps[rows])) < len(np.unique(steps)):
+            return log, epoch
     log.notes.append(
         f"rows of {len(ranks)} ranks: those of rank {ranks[0]:g} are taken, "
         f"{len(rank) - len(rows)} of the others left out"

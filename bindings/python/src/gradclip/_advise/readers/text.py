@@ -152,6 +152,10 @@ def _read(
                     row[place] = plain(match[1])
             row[EPOCH] = epoch if row[EPOCH] is None else row[EPOCH]
             row[STEP] = above if dialect.above else numbering.of(line)
+            if row[STEP] is not None and row[RANK] is None:
+                label = dialects.LABEL.match(line)
+                if label is not None:
+                    row[RANK], rows.labelled = float(label[1]), True
             if not numbering.repeats_last(line, norm):
                 rows.add(row)
             was, marked = marked, dialects.MARK.match(line, found.end()) is not None
