@@ -7,6 +7,7 @@ from array import array
 
 import numpy as np
 import pytest
+from public import with_argument
 
 import gradclip
 
@@ -97,6 +98,60 @@ def test_names_and_errors():
             plan.clip_grad_norm_(1.0, error_if_nonfinite=True)
         assert plan.get_total_norm().nonfinite.name == "b"
     assert grads[0].tolist() == [1.0, 1.0]
+
+
+TAKING = {
+    "clip_grad_norm_": lambda g: gradclip.clip_grad_norm_(g, 1.0),
+    "clip_grad_norm": lambda g: gradclip.clip_grad_norm(g, 1.0)[0]["w"].tolist(),
+    "defer_clip": lambda g: gradclip.defer_clip(g, 1.0).factor,
+    "get_total_norm": lambda g: gradclip.get_total_norm(g),
+    "clip_grads_with_norm_": lambda g: gradclip.clip_grads_with_norm_(g, 1.0, 2.0).factor,
+    "clip_grad_value_": lambda g: gradclip.clip_grad_value_(g, 1.5),
+    "clip_by_norm_": lambda g: gradclip.clip_by_norm_(g, {"w": 1.0, "b": 9.0}).clip_coefs,
+    "clip_by_block_rms_": lambda g: gradclip.clip_by_block_rms_(g, 1.0).clip_coefs,
+    "adaptive_clip_grad_": lambda g: gradclip.adaptive_clip_grad_(
+        g, {"b": np.ones((2, 1)), "w": np.ones((2, 2))}
+    ),
+    "clip_per_example": lambda g: gradclip.clip_per_example(g, 1.0).sums["w"].tolist(),
+    "inspect": lambda g: str(gradclip.inspect(g)),
+    "Monitor.clip_": lambda g: gradclip.Monitor(1.0).clip_(g),
+    **{
+        f"{kind}.clip_": lambda g, kind=kind: getattr(gradclip, kind)().clip_(g).clip_coef
+        for kind in ("AutoClip", "ZClip", "AdaGC", "SkipStep")
+    },
+    "Accumulator.add": lambda g: added(g),
+}
+
+
+def added(grads):
+    accumulator = gradclip.Accumulator()
+    accumulator.add(grads)
+    return accumulator.finish()
+
+
+def named():
+    return {"w": np.array([[3.0, 4.0], [0.5, -2.0]]), "b": np.array([[12.0], [-1.0]])}
+
+
+@pytest.mark.parametrize("name", TAKING)
+def test_what_takes_gradients_takes_a_plan(name):
+    mine, theirs = named(), named()
+    assert TAKING[name](gradclip.Plan(mine)) == TAKING[name](theirs)
+    assert str(mine) == str(theirs)
+
+
+def test_no_function_that_takes_gradients_is_left_out():
+    methods = {name for name in with_argument(gradclip, "grads") if name.startswith("Plan")}
+    assert methods == {"Plan"} | {f"Plan.{name}" for name in list(TAKING)[:6]}
+    assert set(TAKING) == with_argument(gradclip, "grads") - methods
+
+
+def test_a_plan_has_its_names():
+    with pytest.raises(TypeError, match="names must be None for a Plan"):
+        gradclip.Plan(named()).clip_grad_norm_(1.0, names=["a", "b"])
+    monitor = gradclip.Monitor(1.0, names=["mine", "others"])  # for what has none
+    with pytest.warns(gradclip.MonitorWarning, match="'w'"):
+        monitor.clip_(gradclip.Plan({"w": np.array([math.nan])}))
 
 
 def test_changing_the_list_does_not_change_the_plan():

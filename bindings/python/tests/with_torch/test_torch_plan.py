@@ -137,6 +137,30 @@ def test_gradients_are_not_kept_alive():
     assert plan.clip_grad_norm_(1.0) == 0
 
 
+def test_other_functions_take_a_plan():
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    plan = gt.Plan([weight], names=["w"])
+    calls = {
+        "clip_by_norm_": lambda given: gt.clip_by_norm_(given, {"w": 1.0}).clip_coefs,
+        "adaptive_clip_grad": lambda given: gt.adaptive_clip_grad(given, exclude=["w"]),
+        "clip_by_group_": lambda given: gt.clip_by_group_({"all": given}, 1.0).group_norms,
+        "inspect": lambda given: str(gt.inspect(given)),
+        "AutoClip": lambda given: gt.AutoClip().clip_(given).norm,
+        "Monitor": lambda given: gt.Monitor(given, 1.0, optimizer=optimizer).clip_(),
+        "get_total_norm": gt.get_total_norm,
+    }
+    for name, call in calls.items():
+        found = []
+        for given in (plan, {"w": weight}.items()):
+            weight.grad = torch.tensor([3.0, -4.0])
+            is_gradients = name == "get_total_norm" and given is not plan
+            found.append((call([weight.grad] if is_gradients else given), weight.grad.tolist()))
+        assert found[0] == found[1], name
+    with pytest.raises(TypeError, match="names must be None for a Plan"):
+        plan.clip_grad_norm_(1.0, names=["other"])
+
+
 def test_errors_and_description():
     weight = torch.zeros(2)
     plan = gt.Plan(iter([torch.zeros(1), weight]), names=["a", "b"])

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ctypes import byref, c_double, sizeof
 from typing import Any, ClassVar, Protocol
 
-from .._gradients.rows import Rows, Tensors
+from .._gradients.rows import Rows, rows_of
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import Handle, Options, call, new_result, norm_of
@@ -157,7 +157,7 @@ class Chooser:
             The decision, with the norm before clipping in .norm.
         """
         options = Options(norm_type, False, eps, nonfinite, grad_scale, exact_f64)
-        return self.clip_rows(Tensors(grads, names, writable=True), options, loss)
+        return self.clip_rows(rows_of(grads, names, writable=True), options, loss)
 
     def clip_rows(self, rows: Rows, options: Options, loss: float | None = None) -> Decision:
         """clip_() for gradients that were looked at already."""

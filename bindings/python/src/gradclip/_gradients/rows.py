@@ -15,6 +15,7 @@ from .array import DTYPE_NAMES, ITEMSIZES
 from .fast import at_once, memory_of
 from .layout import Layout, flat_index, layout
 from .tree import LEAF, Node, Tree, flatten
+from .types import Grads
 
 
 def _word(low: int, high: int) -> int:
@@ -275,6 +276,27 @@ class Tensors(Rows):
 
     def dtype(self, i: int) -> str:
         return DTYPE_NAMES[self.memory.dtypes[i]]
+
+
+class Held:
+    """Gradients that were looked at already: a Plan, which every function takes in their place."""
+
+    def __init__(self, grads: Grads, names: Iterable[str] | None) -> None:
+        self._tensors: Tensors | None = Tensors(grads, names, writable=True)
+
+    def _open(self) -> Tensors:
+        if self._tensors is None:
+            raise ValueError("the plan is closed")
+        return self._tensors
+
+
+def rows_of(grads: Any, names: Iterable[str] | None, writable: bool) -> Tensors:
+    """The rows of what a function is given."""
+    if not isinstance(grads, Held):
+        return Tensors(grads, names, writable)
+    if names is not None:
+        raise TypeError("names must be None for a Plan, which was made with them")
+    return grads._open()
 
 
 def checked_names(names: Iterable[str], count: int, noun: str) -> list[str]:

@@ -12,6 +12,12 @@ class SupportsDLPack(Protocol):
     def __dlpack__(self) -> Any: ...
 
 
+class HoldsGradients(Protocol):
+    """A gradclip.Plan."""
+
+    def _open(self) -> Any: ...
+
+
 class Decides(Protocol):
     """What a chooser says of a step: see Decision."""
 
@@ -44,14 +50,14 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     Array: TypeAlias = ReadableBuffer | SupportsDLPack
-    Grads: TypeAlias = Array | Iterable["Grads"] | Mapping[Any, "Grads"] | None
+    Grads: TypeAlias = Array | Iterable["Grads"] | Mapping[Any, "Grads"] | HoldsGradients | None
     Limits: TypeAlias = Mapping[str, float | "Limits"]
 else:  # what typing.get_type_hints finds, which cannot follow an alias into itself
     Array = Union[bytearray, memoryview, SupportsDLPack]
     """One gradient: NumPy array, array.array, memoryview, ctypes array, DLPack producer."""
 
-    Grads = Union[Array, Iterable[Any], Mapping[Any, Any], None]
-    """One gradient, or any nesting of containers of gradients and None."""
+    Grads = Union[Array, Iterable[Any], Mapping[Any, Any], HoldsGradients, None]
+    """One gradient, or any nesting of containers of gradients and None, or a Plan."""
 
     Limits = Mapping[str, Any]
     """A number for each gradient by its name, in dictionaries nested as the gradients are."""

@@ -9,7 +9,7 @@ from operator import index as operator_index
 from typing import Any, NamedTuple
 
 from .._gradients.pairs import Pairs
-from .._gradients.rows import Tensors
+from .._gradients.rows import rows_of
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import Handle, Options, call, new_result, norm_of
@@ -108,7 +108,7 @@ class Accumulator:
         Gradients that are the same memory count once within a call, but again in
         the next. NaN and infinities are reported by finish().
         """
-        tensors = Tensors(grads, names, writable=False)
+        tensors = rows_of(grads, names, writable=False)
         index = _checked(index)
         with self._lock:
             self._number(index)

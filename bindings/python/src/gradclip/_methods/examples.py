@@ -7,7 +7,7 @@ from ctypes import byref, c_double, sizeof
 from math import isfinite
 from typing import Any, NamedTuple
 
-from .._gradients.rows import Table, Tensors
+from .._gradients.rows import Table, rows_of
 from .._gradients.tree import rebuild
 from .._gradients.types import Grads, Limits
 from .._native import ffi
@@ -110,7 +110,7 @@ def clip_per_example(
     """
     import numpy
 
-    tensors = Tensors(grads, names, writable=False)
+    tensors = rows_of(grads, names, writable=False)
     orders = [tensors.order(i) for i in range(len(tensors.arrays))]
     examples = count_examples((tensors.label(i), order.shape) for i, order in enumerate(orders))
     for i, order in enumerate(orders):

@@ -8,7 +8,7 @@ from ctypes import sizeof
 from math import fsum, isinf
 
 from .._gradients.layout import flat_index
-from .._gradients.rows import Rows, Tensors
+from .._gradients.rows import Rows, rows_of
 from .._gradients.types import Grads
 from .._native import ffi
 from .._native.call import Options, call, new_result
@@ -49,7 +49,7 @@ def inspect(
     w          (2,)  float32   100%     5        4  -0.5      0
     b          (1,)  float32     0%     0        0     0      1
     """
-    return inspection_of(Tensors(grads, names, writable=False), norm_type, grad_scale)
+    return inspection_of(rows_of(grads, names, writable=False), norm_type, grad_scale)
 
 
 def inspection_of(rows: Rows, norm_type: float | str, grad_scale: float) -> Inspection:

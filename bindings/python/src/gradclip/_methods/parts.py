@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ctypes import c_double, c_uint32
 from typing import Any
 
-from .._gradients.rows import Rows, Tensors
+from .._gradients.rows import Rows, Tensors, rows_of
 from .._gradients.tree import flatten
 from .._gradients.types import Grads, Limits, NonFinitePolicy
 from .._native import ffi
@@ -55,7 +55,7 @@ def clip_by_norm_(
     (array('d', [0.6000000000000001, 0.8]), array('d', [0.3, 0.4]), (0.2, 1.0))
     """
     options = Options(norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64)
-    return by_gradient(Tensors(grads, names, writable=True), max_norm, options)
+    return by_gradient(rows_of(grads, names, writable=True), max_norm, options)
 
 
 def clip_by_block_rms_(
@@ -90,7 +90,7 @@ def clip_by_block_rms_(
     ((0.5,), array('d', [1.0, -1.0, 1.0, 1.0]))
     """
     options = Options(2.0, error_if_nonfinite, 0.0, nonfinite, grad_scale, exact_f64)
-    return by_rms(Tensors(grads, names, writable=True), threshold, options)
+    return by_rms(rows_of(grads, names, writable=True), threshold, options)
 
 
 def clip_by_group_(

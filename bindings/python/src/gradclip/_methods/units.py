@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .._gradients.layout import Layout, c_order
 from .._gradients.pairs import partners
-from .._gradients.rows import Rows, Table, Tensors
+from .._gradients.rows import Rows, Table, Tensors, rows_of
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
 from .._native.call import Options, call, new_result
@@ -85,7 +85,7 @@ def adaptive_clip_grad_(
     >>> norm, norm.clipped_count, grad
     (50.0, 1, array('d', [1.5, 2.0]))
     """
-    tensors = Tensors(grads, names, writable=True)
+    tensors = rows_of(grads, names, writable=True)
     held = Tensors(weights, None, writable=False)
     if held.places != tensors.places:
         raise ValueError(f"weights must be as many as grads: {tensors.places} (got {held.places})")

@@ -8,13 +8,12 @@ from typing import Any
 
 from .._choosers.chooser import Chooser
 from .._gradients.outputs import Outputs
-from .._gradients.rows import Rows, Table, Tensors
+from .._gradients.rows import Rows, Table, Tensors, rows_of
 from .._gradients.types import Grads, GradsT, NonFinitePolicy
 from .._native import ffi
 from .._native.call import RESULT_SIZE, NormT, Options, call, norm_of
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, Norm
-
 
 
 def clip_grad_norm_(
@@ -43,6 +42,7 @@ def clip_grad_norm_(
             float32, float64, float16 or bfloat16, dense in any order of their
             axes. None entries are passed over. Two that are the same memory
             count, and are scaled, once; two that overlap otherwise are an error.
+            Or a Plan.
         max_norm: the largest norm allowed, >= 0. 0 gives zeros; infinity only
             measures. Or a chooser (gradclip.AutoClip() and others), which takes the norm
             in, and sets it: what it decided is its .last, with .skip.
@@ -88,7 +88,7 @@ def clip_grad_norm_(
     options = Options(
         norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
     )
-    rows = Tensors(grads, names, writable=True)
+    rows = rows_of(grads, names, writable=True)
     if hasattr(max_norm, "feed"):
         return by_chooser(max_norm, rows, options)
     return run(ffi.gradclip_clip_grad_norm, rows, options, max_norm, options.norm_type)
@@ -125,7 +125,7 @@ def clip_grad_norm(
     options = Options(
         norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
     )
-    return clipped_copies(Tensors(grads, names, writable=False), max_norm, options)
+    return clipped_copies(rows_of(grads, names, writable=False), max_norm, options)
 
 
 def defer_clip(
@@ -159,7 +159,7 @@ def defer_clip(
     options = Options(
         norm_type, error_if_nonfinite, eps, nonfinite, grad_scale, exact_f64, tensor_norms
     )
-    rows = Tensors(grads, names, writable=False)
+    rows = rows_of(grads, names, writable=False)
     return run(ffi.gradclip_defer_clip, rows, options, max_norm, options.norm_type)
 
 
@@ -186,7 +186,7 @@ def get_total_norm(
     options = Options(
         norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale, exact_f64, tensor_norms
     )
-    return measure(Tensors(grads, names, writable=False), options)
+    return measure(rows_of(grads, names, writable=False), options)
 
 
 def clip_grads_with_norm_(
@@ -216,7 +216,7 @@ def clip_grads_with_norm_(
     (0.1, array('d', [0.30000000000000004, 0.4]))
     """
     options = Options(eps=eps, nonfinite=nonfinite, grad_scale=grad_scale)
-    rows = Tensors(grads, names, writable=True)
+    rows = rows_of(grads, names, writable=True)
     return run(ffi.gradclip_clip_grads_with_norm, rows, options, max_norm, total_norm)
 
 
@@ -235,7 +235,7 @@ def clip_grad_value_(
     >>> grad
     array('f', [-0.5, 0.25])
     """
-    clip_value_of(Tensors(grads, names, writable=True), clip_value)
+    clip_value_of(rows_of(grads, names, writable=True), clip_value)
 
 
 # ------------------------------------------------------------------- on rows --

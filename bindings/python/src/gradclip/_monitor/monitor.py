@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from .._gradients.rows import Rows, Tensors
+from .._gradients.rows import Held, Rows, rows_of
 from .._gradients.types import Feeds, Grads, NonFinitePolicy, WritesScalars
 from .._methods.inspect import inspection_of
-from .._methods.plan import Plan
 from .._methods.whole import measure, run, scale
 from .._native import ffi
 from .._native.call import Options
@@ -129,7 +128,7 @@ class Monitor(Recorder):
 
     def clip_(
         self,
-        grads: Grads | Plan,
+        grads: Grads,
         *,
         learning_rate: float | None = None,
         loss: float | None = None,
@@ -139,7 +138,7 @@ class Monitor(Recorder):
         """Clips the gradients of a step in place: once, after the last backward pass of it.
 
         Args:
-            grads: as for clip_grad_norm_, or a Plan.
+            grads: as for clip_grad_norm_.
             learning_rate, loss: of this step, for the log, the advice and the diagnosis.
             grad_scale: as for clip_grad_norm_.
             step: the number of the step; by default one more than the last.
@@ -150,8 +149,6 @@ class Monitor(Recorder):
         Raises:
             As clip_grad_norm_; nothing is then recorded.
         """
-        rows = (
-            grads._open() if isinstance(grads, Plan) else Tensors(grads, self._names, writable=True)
-        )
+        rows = rows_of(grads, None if isinstance(grads, Held) else self._names, writable=True)
         options = self._options(grad_scale)
         return self._step(InLibrary(rows, options), step, learning_rate, loss, grad_scale)

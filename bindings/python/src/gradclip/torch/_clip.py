@@ -25,6 +25,7 @@ from ._rows import (
     FLOAT32_MAX,
     ForTorch,
     Gradients,
+    Held,
     Memo,
     Parameters,
     gradients_in,
@@ -112,8 +113,8 @@ def clip_grad_norm_(
             "`parameters` is an empty generator, no gradient clipping will occur.",
             stacklevel=2,
         )
-    order = options.norm_type
-    seen = look_at(gradients_of(listed), names, order == 2, sparse_too=order >= 0)
+    order, memo = options.norm_type, parameters._memo if isinstance(parameters, Held) else None
+    seen = look_at(gradients_of(listed), names, order == 2, memo, order >= 0)
     return clip_whole(listed, seen, max_norm, options, foreach, names)
 
 
@@ -145,7 +146,7 @@ def get_total_norm(
     listed, names = parameters_of(tensors, names)
     seen: Gradients | ForTorch
     if hold_parameters(tensors):
-        seen = look(listed, names, options)
+        seen = look(listed, names, options, memo_of(tensors))
         grads = [parameter.grad for parameter in listed]
         return norm_whole(listed, grads, seen, options, foreach, names)
     if any(tensor is None for tensor in listed):
@@ -189,7 +190,7 @@ def clip_grads_with_norm_(
         return
     options = Options(eps=eps, nonfinite=nonfinite, grad_scale=grad_scale)
     listed, names = parameters_of(parameters)
-    seen = look(listed, names, options)
+    seen = look(listed, names, options, memo_of(parameters))
     clip_by_total(listed, seen, number("max_norm", max_norm), total_norm, options, foreach)
 
 
@@ -215,7 +216,7 @@ def clip_grad_value_(
         _fallback.clip_grad_value_(parameters, clip_value, foreach)
         return
     listed, names = parameters_of(parameters)
-    seen = look_at(gradients_of(listed), names, complex_too=False)
+    seen = look_at(gradients_of(listed), names, False, memo_of(parameters))
     clip_values(listed, seen, number("clip_value", clip_value), foreach)
 
 
@@ -228,6 +229,10 @@ def number(name: str, value: Any) -> float:
         return float(value.item() if isinstance(value, Tensor) else value)
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"{name} must be a real number (got {value!r})") from None
+
+
+def memo_of(parameters: Parameters) -> Memo | None:
+    return parameters._memo if isinstance(parameters, Held) else None
 
 
 def look(
@@ -384,7 +389,7 @@ def _is_number(total_norm: Tensor) -> bool:
 def hold_parameters(given: Any) -> bool:
     """Whether these are parameters beyond doubt, where gradients are asked for: theirs are meant."""
     groups = isinstance(given, list) and bool(given) and isinstance(given[0], dict)
-    return groups or isinstance(given, (Module, Optimizer))
+    return groups or isinstance(given, (Module, Optimizer, Held))
 
 
 def _warn_of_gradients(parameters: list[Any]) -> None:

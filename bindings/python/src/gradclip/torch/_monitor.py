@@ -14,7 +14,7 @@ from .._monitor.recorder import Recorder, Step, Work, given_number
 from . import _sharded
 from ._clip import look
 from ._fallback import InTorch
-from ._rows import ForTorch, Memo, Parameters, parameters_of
+from ._rows import ForTorch, Held, Parameters
 
 
 class Monitor(Recorder):
@@ -63,14 +63,10 @@ class Monitor(Recorder):
         tag: str = "gradclip",
         history: int = 1_000_000,
     ) -> None:
-        self._parameters, self._names = parameters_of(parameters, names)
-        for i, parameter in enumerate(self._parameters):
-            if not isinstance(parameter, Tensor):
-                raise TypeError(f"parameters[{i}] is no tensor (got {parameter!r})")
+        self._held = Held(parameters, names)
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer (got {optimizer!r})")
         self._optimizer = optimizer
-        self._memo = Memo()
         super().__init__(max_norm, norm_type, eps, nonfinite, log, tensorboard, tag, history)
 
     def clip_(
@@ -98,12 +94,13 @@ class Monitor(Recorder):
             learning_rate = self._optimizer.param_groups[0]["lr"]
         scale = given_number(grad_scale, "grad_scale")
         options = self._options(scale)
-        seen = look(self._parameters, self._names, options, self._memo)
+        parameters, names = self._held._parameters, self._held._names
+        seen = look(parameters, names, options, self._held._memo)
         work: Work
-        if _sharded.spans_ranks(self._parameters, seen):
-            work = _sharded.OverRanks(self._parameters, self._names, options)
+        if _sharded.spans_ranks(parameters, seen):
+            work = _sharded.OverRanks(parameters, names, options)
         elif isinstance(seen, ForTorch):
-            work = InTorch(self._parameters, self._names, options)
+            work = InTorch(parameters, names, options)
         else:
             work = InLibrary(seen, options)
         return self._step(work, step, learning_rate, loss, scale)

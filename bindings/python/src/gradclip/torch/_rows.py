@@ -27,6 +27,18 @@ from .._gradients.rows import Rows, Table
 from .._gradients.rows import checked_names as _checked_names
 from .._native import ffi
 
+class Held:
+    """Parameters that are kept from step to step: by a Plan, which is taken in their place, and
+    by a Monitor."""
+
+    def __init__(self, parameters: Parameters, names: Iterable[str] | None) -> None:
+        self._parameters, self._names = parameters_of(parameters, names)
+        for i, parameter in enumerate(self._parameters):
+            if not isinstance(parameter, Tensor):
+                raise TypeError(f"parameters[{i}] is no tensor (got {parameter!r})")
+        self._memo = Memo()
+
+
 Parameters: TypeAlias = Union[
     Module,
     Optimizer,
@@ -35,8 +47,9 @@ Parameters: TypeAlias = Union[
     Iterable[tuple[str, Tensor]],
     Iterable[Mapping[str, Any]],
     Mapping[str, Tensor],
+    Held,
 ]
-"""A model, an optimizer, a parameter, parameters, named_parameters(), or param_groups."""
+"""A model, an optimizer, a parameter, parameters, named_parameters(), param_groups, or a Plan."""
 
 DTYPES = {
     torch.float32: ffi.GRADCLIP_F32,
@@ -68,6 +81,10 @@ def parameters_of(
     given: Any, names: Iterable[str] | None = None
 ) -> tuple[list[Any], list[str] | None]:
     """The parameters (or tensors) of whatever holds some, and their names if it has them."""
+    if isinstance(given, Held):
+        if names is not None:
+            raise TypeError("names must be None for a Plan, which was made with them")
+        return given._parameters, given._names
     if isinstance(given, Tensor):
         return [given], checked_names(names, 1)
     if type(given) in (list, GeneratorType):
@@ -221,7 +238,7 @@ def gradients_of(owners: list[Any], grad_of: Any = _grad_of) -> _Gathered:
 
 
 class Memo:
-    """What was found the last time, of use to a plan: most of it stays the same."""
+    """What was found the last time, of use to what holds parameters: most of it stays the same."""
 
     __slots__ = ("table", "wide")
 
