@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import operator
 from _thread import allocate_lock
 from collections.abc import Iterable, Sequence
@@ -215,12 +214,12 @@ class Chooser:
 
         It grows with the history: about 11 bytes a norm, up to a million of them.
         """
-        from .._json import plain
+        from .._json import plain, text_of
 
         return {
             "chooser": self._kind_name(),
             "settings": plain(self._settings),
-            "state": binascii.b2a_base64(self.to_bytes(), newline=False).decode("ascii"),
+            "state": text_of(self.to_bytes()),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -232,11 +231,11 @@ class Chooser:
             BadDataError: it is that of another kind of chooser, or damaged. Nothing
                 has changed then.
         """
-        from .._json import number
+        from .._json import bytes_of, number
 
         try:
             settings = {name: number(value) for name, value in state_dict["settings"].items()}
-            state = binascii.a2b_base64(state_dict["state"], strict_mode=True)
+            state = bytes_of(state_dict["state"])
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise BadDataError(f"state_dict is none of a chooser's ({error!r})") from None
         self._load(state)

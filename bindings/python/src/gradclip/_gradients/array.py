@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from .._native import ffi
 from .._native.errors import UnsupportedError
-from . import dlpack
 from .layout import Layout, c_order, layout
 
 DTYPE_NAMES = {
@@ -135,6 +134,8 @@ def _dtype_of_format(text: str, array: Any, label: str) -> int | None:
 
 
 def _from_dlpack(array: Any, label: str, writable: bool) -> Block:
+    from . import dlpack  # not every program has such arrays
+
     if not hasattr(type(array), "__dlpack__"):
         raise TypeError(
             f"{label} is no array: an array with the buffer protocol or DLPack is needed "

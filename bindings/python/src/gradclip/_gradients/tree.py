@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from typing import Any, NamedTuple, Union
 
 
@@ -99,7 +98,7 @@ def _mapping_like(value: Any, keys: list[Any]) -> Callable[[list[Any]], Any]:
     def fill(parts: list[Any]) -> Any:
         if not _copies_its_parts(value, dict):
             return type(value)(dict(zip(keys, parts)))
-        new = copy(value)
+        new = _copy(value)
         for key, part in zip(keys, parts):
             new[key] = part
         return new
@@ -117,7 +116,7 @@ def _sequence_like(value: Any) -> Callable[[list[Any]], Any]:
             return new
         if not _copies_its_parts(value, list):
             return kind(parts)
-        new = copy(value)
+        new = _copy(value)
         if isinstance(value, list):
             list.__setitem__(new, slice(None), parts)
         else:
@@ -130,12 +129,18 @@ def _sequence_like(value: Any) -> Callable[[list[Any]], Any]:
 
 def _dataclass_like(value: Any, keys: list[str]) -> Callable[[list[Any]], Any]:
     def fill(parts: list[Any]) -> Any:
-        new = copy(value)
+        new = _copy(value)
         for key, part in zip(keys, parts):
             object.__setattr__(new, key, part)  # a frozen one too
         return new
 
     return _checked(value, fill, lambda new: [getattr(new, key) for key in keys])
+
+
+def _copy(value: Any) -> Any:
+    from copy import copy  # and with it weakref
+
+    return copy(value)
 
 
 def _copies_its_parts(value: Any, kind: type) -> bool:

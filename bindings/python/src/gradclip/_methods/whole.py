@@ -7,7 +7,6 @@ from ctypes import byref, c_double
 from typing import Any
 
 from .._choosers.chooser import Chooser
-from .._gradients.outputs import Outputs
 from .._gradients.rows import Rows, Table, Tensors, rows_of
 from .._gradients.types import Grads, GradsT, NonFinitePolicy
 from .._native import ffi
@@ -291,6 +290,8 @@ def measure(rows: Rows, options: Options) -> Norm:
 
 def clipped_copies(rows: Tensors, max_norm: float, options: Options) -> tuple[Any, Norm]:
     """New arrays for rows, and the norm."""
+    from .._gradients.outputs import Outputs
+
     outputs = Outputs(rows)
     function = ffi.gradclip_clip_grad_norm_to
     norm = run(function, rows, options, max_norm, options.norm_type, outputs=outputs.table)

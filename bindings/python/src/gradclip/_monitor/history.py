@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import sys
 from array import array
 from collections.abc import Iterator, Mapping
@@ -103,13 +102,17 @@ class History(Mapping[str, "array[Any]"]):
 
 
 def _text(values: array[Any]) -> str:
+    from .._json import text_of
+
     if sys.byteorder == "big":
         values.byteswap()
-    return binascii.b2a_base64(values.tobytes(), newline=False).decode("ascii")
+    return text_of(values.tobytes())
 
 
 def _values(typecode: str, text: str, limit: int) -> array[Any]:
-    values: array[Any] = array(typecode, binascii.a2b_base64(text, strict_mode=True))
+    from .._json import bytes_of
+
+    values: array[Any] = array(typecode, bytes_of(text))
     if sys.byteorder == "big":
         values.byteswap()
     return values[-limit:]

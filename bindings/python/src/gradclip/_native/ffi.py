@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from ctypes import POINTER, Structure, c_char_p, c_void_p
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .load import load
 
@@ -335,22 +335,28 @@ gradclip_status gradclip_tensors_from_dlpack(void *const *objects, size_t count,
 """
 
 
-def _bind(library: ctypes.CDLL, functions: str) -> None:
-    """Makes each function one of this module."""
-    for declaration in _declarations(functions):
-        head, _, tail = declaration.rstrip(")").partition("(")
-        name, result = _named(head)
-        parameters = [] if tail == "void" else list(map(_named, tail.split(",")))
-        function: Any = getattr(library, name)
-        function.restype = result
-        function.argtypes = [kind for _, kind in parameters]
-        function.names = [parameter for parameter, _ in parameters]  # for the messages of errors
-        globals()[name] = function
+_LIBRARIES = (
+    (_library, _FUNCTIONS),
+    (ctypes.PyDLL(library_path, handle=_library._handle), _FUNCTIONS_WITH_THE_LOCK),
+)
+# Each function's library, and its declaration.
+FUNCTIONS: dict[str, tuple[ctypes.CDLL, str]] = {
+    declaration.partition("(")[0].split()[-1].lstrip("*"): (library, declaration)
+    for library, text in _LIBRARIES
+    for declaration in _declarations(text)
+}
 
 
-_bind(_library, _FUNCTIONS)
-_bind(ctypes.PyDLL(library_path, handle=_library._handle), _FUNCTIONS_WITH_THE_LOCK)
-
-if TYPE_CHECKING:  # what is made of the declarations: classes and functions of ctypes
-
-    def __getattr__(name: str) -> Any: ...
+def __getattr__(name: str) -> Any:
+    """A function when it is first used: to make all of them takes a tenth of the package's import."""
+    if name not in FUNCTIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    library, declaration = FUNCTIONS[name]
+    head, _, tail = declaration.rstrip(")").partition("(")
+    parameters = [] if tail == "void" else list(map(_named, tail.split(",")))
+    function: Any = getattr(library, name)
+    function.restype = _named(head)[1]
+    function.argtypes = [kind for _, kind in parameters]
+    function.names = [parameter for parameter, _ in parameters]  # for the messages of errors
+    globals()[name] = function
+    return function
