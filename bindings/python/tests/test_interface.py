@@ -230,6 +230,22 @@ def test_every_number_may_be_numpys(name, kind):
     assert repr(mine) == repr(theirs)
 
 
+@pytest.mark.parametrize(
+    ("kind", "message", "options"),
+    [
+        (ValueError, "nonfinite must be one of .* (got .*leave", {"nonfinite": ["leave"]}),
+        (ValueError, "max_norm must be a real number (got an int beyond float64", {"max_norm": 10**400}),
+        (ValueError, "grad_scale must be a real number (got an int beyond", {"grad_scale": 10**5000}),
+        (TypeError, "names must be an iterable of names (got 5", {"names": 5}),
+    ],
+)
+def test_what_is_refused_is_named(kind, message, options):
+    grad = np.array([3.0, 4.0])
+    with pytest.raises(kind, match=message.replace("(", r"\(")):
+        gradclip.clip_grad_norm_([grad], **{"max_norm": 1.0, **options})
+    assert grad.tolist() == [3.0, 4.0]
+
+
 def nonfinite_defaults(module):
     return {
         name: str(inspect.signature(function).parameters["nonfinite"].default)

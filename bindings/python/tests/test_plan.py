@@ -1,7 +1,9 @@
 """Plan: the same results, for arrays that are looked at once."""
 
+import copy
 import gc
 import math
+import pickle
 import weakref
 from array import array
 
@@ -144,6 +146,12 @@ def test_no_function_that_takes_gradients_is_left_out():
     methods = {name for name in with_argument(gradclip, "grads") if name.startswith("Plan")}
     assert methods == {"Plan"} | {f"Plan.{name}" for name in list(TAKING)[:6]}
     assert set(TAKING) == with_argument(gradclip, "grads") - methods
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_plan_is_of_this_process(take):
+    with pytest.raises(TypeError, match="a Plan cannot be copied or pickled"):
+        take(gradclip.Plan([np.ones(2)]))
 
 
 def test_a_plan_has_its_names():

@@ -29,6 +29,7 @@ GIVEN = {
     "tuple": lambda m: tuple(m.parameters()),
     "optimizer": lambda m: torch.optim.SGD(m.parameters(), 0.1),
     "groups": lambda m: torch.optim.SGD([{"params": [p]} for p in m.parameters()], 0.1).param_groups,
+    "group": lambda m: torch.optim.SGD(m.parameters(), 0.1).param_groups[0],
 }
 FUNCTIONS = {
     "clip_grad_norm_": lambda given: gt.clip_grad_norm_(given, 0.5),
@@ -254,6 +255,39 @@ def test_patch_everywhere_rebinds_what_it_would_only_name():
         assert holder.clip is original and torch.nn.utils.clip_grad_norm_ is original
     finally:
         del sys.modules["a_trainer"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("given", [None, 3, "ab", [3.0], [torch.ones(1, 1), "x"]], ids=repr)
+def test_what_holds_no_parameters_is_refused(given, function):
+    message = r"(parameters|grads)(\[1\] (is no|must be a) tensor| must be a model, an optimizer)"
+    with pytest.raises(TypeError, match=message):
+        FUNCTIONS[function](given)
+
+
+def test_the_norm_of_one_group_is_that_of_its_gradients():
+    (group,) = torch.optim.SGD(model().parameters(), lr=0.1).param_groups
+    assert gt.get_total_norm(group) == gt.get_total_norm([group]) > 0
+    named = {"params": torch.tensor([3.0, 4.0])}  # a gradient of that name
+    assert gt.get_total_norm(named) == 5
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_what_torch_cannot_do_either_is_refused_by_name():
+    sparse, compressed = torch.nn.Parameter(torch.zeros(3, 3)), torch.eye(3).to_sparse_csr()
+    sparse.grad = torch.eye(3).to_sparse()
+    with pytest.raises(gradclip.UnsupportedError, match="gradient 0 has the layout torch.sparse_coo"):
+        gt.clip_grad_norm_([sparse], 1.0, norm_type=-1)
+    compressed = torch.nn.Parameter(compressed)
+    compressed.grad = torch.eye(3).to_sparse_csr()
+    for call in (
+        lambda: gt.clip_grad_norm_([sparse, compressed], 1.0),
+        lambda: gt.get_total_norm([compressed.grad]),
+        lambda: gt.clip_grad_value_([compressed], 0.5),
+        lambda: gt.Plan([compressed]).clip_grad_norm_(1.0),
+    ):
+        with pytest.raises(gradclip.UnsupportedError, match=r"the layout torch.sparse_csr, and torch"):
+            call()
 
 
 def test_calls_are_shallow():

@@ -6,7 +6,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from ctypes import c_size_t
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from .._native import ffi
 from .._native.errors import error_for
@@ -284,6 +284,9 @@ class Held:
     def __init__(self, grads: Grads, names: Iterable[str] | None) -> None:
         self._tensors: Tensors | None = Tensors(grads, names, writable=True)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Plan cannot be copied or pickled: it holds memory of this process")
+
     def _open(self) -> Tensors:
         if self._tensors is None:
             raise ValueError("the plan is closed")
@@ -303,7 +306,10 @@ def checked_names(names: Iterable[str], count: int, noun: str) -> list[str]:
     """The names that a caller gave, one for each of count."""
     if isinstance(names, str):
         raise TypeError(f"names must be an iterable of names, one a {noun} (got {names!r})")
-    listed = [str(name) for name in names]
+    try:
+        listed = [str(name) for name in names]
+    except TypeError:
+        raise TypeError(f"names must be an iterable of names (got {names!r})") from None
     if len(listed) != count:
         raise ValueError(f"names must have one name a {noun}: {count} (got {len(listed)})")
     return listed

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from .._norm import NonFinite, Norm
 from . import ffi
-from .errors import error_for
+from .errors import InvalidArgumentError, error_for
 
 POLICIES = {
     "leave": ffi.GRADCLIP_NONFINITE_LEAVE,
@@ -82,7 +82,7 @@ class Options:
         nonfinite, eps, grad_scale = self.nonfinite, self.eps, self.grad_scale
         if nonfinite == "leave" and eps == _EPS and grad_scale == 1.0 and not self.exact_f64:
             return None
-        policy = POLICIES.get(nonfinite)
+        policy = POLICIES.get(nonfinite) if isinstance(nonfinite, str) else None
         if policy is None:
             policy = number_of("nonfinite", nonfinite, POLICIES)  # which refuses it
         if self.error_if_nonfinite:
@@ -91,7 +91,7 @@ class Options:
             policy = ffi.GRADCLIP_NONFINITE_LEAVE
         try:
             return _native(eps, grad_scale, policy, bool(self.exact_f64))
-        except TypeError:
+        except (TypeError, OverflowError):
             eps, grad_scale = real("eps", eps), real("grad_scale", grad_scale)
             return _native(eps, grad_scale, policy, bool(self.exact_f64))
 
@@ -114,7 +114,7 @@ def _native(eps: float, grad_scale: float, policy: int, exact_f64: bool) -> ffi.
 
 def number_of(name: str, word: str, numbers: Mapping[str, int]) -> int:
     """The library's number for a word; ValueError for another than those it has one for."""
-    number = numbers.get(word)
+    number = numbers.get(word) if isinstance(word, str) else None
     if number is None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, numbers))} (got {word!r})")
     return number
@@ -124,8 +124,14 @@ def real(name: str, value: Any) -> float:
     """A number as ctypes takes it, numpy's scalars included; TypeError for what is none."""
     try:
         return c_double(value).value
-    except TypeError:
-        raise TypeError(f"{name} must be a real number (got {value!r})") from None
+    except (TypeError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else InvalidArgumentError
+        raise kind(f"{name} must be a real number (got {_shown(value)})") from None
+
+
+def _shown(value: Any) -> str:
+    """An int may have more digits than Python writes."""
+    return "an int beyond float64" if isinstance(value, int) else repr(value)
 
 
 def new_result() -> ffi.gradclip_result:

@@ -30,6 +30,7 @@ from ._rows import (
     Parameters,
     gradients_in,
     gradients_of,
+    is_group,
     look_at,
     parameters_of,
 )
@@ -260,9 +261,11 @@ def clip_whole(
     if isinstance(seen, ForTorch):
         _fallback.refuse(seen, options)
         _fallback.check_max_norm(max_norm)
-        return _fallback.clip_grad_norm_(
-            parameters, max_norm, options.norm_type, options.error_if_nonfinite, foreach
+        arguments = (max_norm, options.norm_type, options.error_if_nonfinite, foreach)
+        clipped: Tensor = _fallback.by_torch(
+            seen, _fallback.clip_grad_norm_, parameters, *arguments
         )
+        return clipped
     return as_tensor(clip_seen(seen, max_norm, options), seen)
 
 
@@ -280,9 +283,9 @@ def norm_whole(
     if isinstance(seen, ForTorch):
         _fallback.refuse(seen, options)
         tensors = grads if owners is grads else [grad for grad in grads if grad is not None]
-        return _fallback.get_total_norm(
-            tensors, options.norm_type, options.error_if_nonfinite, foreach
-        )
+        arguments = (options.norm_type, options.error_if_nonfinite, foreach)
+        norm: Tensor = _fallback.by_torch(seen, _fallback.get_total_norm, tensors, *arguments)
+        return norm
     return as_tensor(measure_seen(seen, options), seen)
 
 
@@ -301,7 +304,8 @@ def clip_by_total(
     if isinstance(seen, ForTorch):
         _fallback.refuse(seen, options)
         _fallback.check_max_norm(max_norm)
-        _fallback.clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)
+        own = _fallback.clip_grads_with_norm_
+        _fallback.by_torch(seen, own, parameters, max_norm, total_norm, foreach)
         return
     if not seen.arrays:
         _warn_of_gradients(parameters)
@@ -322,7 +326,7 @@ def clip_values(
         parameters, seen = _sharded.local_parts(parameters, seen, complex_too=False)
     if isinstance(seen, ForTorch):
         _fallback.check_value(clip_value)
-        _fallback.clip_grad_value_(parameters, clip_value, foreach)
+        _fallback.by_torch(seen, _fallback.clip_grad_value_, parameters, clip_value, foreach)
         return
     clip_value_of(seen, clip_value)
     seen.written()
@@ -389,7 +393,7 @@ def _is_number(total_norm: Tensor) -> bool:
 def hold_parameters(given: Any) -> bool:
     """Whether these are parameters beyond doubt, where gradients are asked for: theirs are meant."""
     groups = isinstance(given, list) and bool(given) and isinstance(given[0], dict)
-    return groups or isinstance(given, (Module, Optimizer, Held))
+    return groups or is_group(given) or isinstance(given, (Module, Optimizer, Held))
 
 
 def _warn_of_gradients(parameters: list[Any]) -> None:

@@ -44,6 +44,19 @@ def refuse(why: ForTorch, options: Options) -> None:
             )
 
 
+def by_torch(why: ForTorch, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What torch's own function makes of gradients; UnsupportedError where it cannot take such either."""
+    try:
+        return function(*arguments)
+    except RuntimeError as error:  # a NotImplementedError, or of another kind for some layouts
+        if "layout" not in why.what or "is non-finite" in str(error):
+            raise
+        reason = str(error).partition(". ")[0].partition("\n")[0]
+        raise UnsupportedError(
+            f"gradient {why.tensor} {why.what}, and torch cannot do this with it either: {reason}"
+        ) from error
+
+
 def only_library(seen: Gradients | ForTorch, what: str) -> Gradients:
     """The gradients, for a way of clipping that torch has no function for."""
     if isinstance(seen, ForTorch):

@@ -77,6 +77,16 @@ _dtype_of = attrgetter("dtype")
 # ------------------------------------------------------------------ what is given --
 
 
+def is_group(given: Any) -> bool:
+    """Whether it is one of an optimizer's param_groups, and no dictionary of tensors."""
+    return isinstance(given, Mapping) and isinstance(given.get("params"), (list, tuple))
+
+
+_GIVEN = (
+    "parameters must be a model, an optimizer, param_groups, tensors or pairs of a name and a tensor"
+)
+
+
 def parameters_of(
     given: Any, names: Iterable[str] | None = None
 ) -> tuple[list[Any], list[str] | None]:
@@ -94,8 +104,11 @@ def parameters_of(
     elif isinstance(given, Module):
         given = given.named_parameters()
     elif isinstance(given, Mapping):
-        given = given.items()
-    listed: list[Any] = list(given)
+        given = [given] if is_group(given) else given.items()
+    try:
+        listed: list[Any] = list(given)
+    except TypeError:
+        raise TypeError(f"{_GIVEN} (got {given!r:.80})") from None
     if listed and not isinstance(listed[0], Tensor):
         first = type(listed[0])
         if issubclass(first, Mapping) and all("params" in group for group in listed):
@@ -109,6 +122,8 @@ def parameters_of(
             if names is None:
                 names = [name for name, _ in listed]
             listed = [parameter for _, parameter in listed]
+        elif not (listed[0] is None or hasattr(listed[0], "grad") or hasattr(listed[0], "grad_sample")):
+            raise TypeError(f"{_GIVEN} (the first of these is {listed[0]!r:.80})")
     return listed, checked_names(names, len(listed)) if names is not None else None
 
 
@@ -216,7 +231,11 @@ def gradients_of(owners: list[Any], grad_of: Any = _grad_of) -> _Gathered:
     filled = 0
     for start in range(0, len(owners), _PORTION):
         chunk: Any = owners[start : start + _PORTION]
-        chunk = tuple(chunk if grad_of is None else map(grad_of, chunk))
+        try:
+            chunk = tuple(chunk if grad_of is None else map(grad_of, chunk))
+        except AttributeError:
+            i = next(i for i, owner in enumerate(owners) if not hasattr(owner, "grad"))
+            raise TypeError(f"parameters[{i}] is no tensor (got {owners[i]!r:.80})") from None
         kinds = set(map(type, chunk))
         if type(None) in kinds and place_of is None:
             place_of = list(range(start))
