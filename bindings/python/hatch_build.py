@@ -1,5 +1,5 @@
-"""Puts the shared library into the wheel, and its sources into the sdist; and makes the links of
-README.md absolute in the package's metadata.
+"""Puts the shared library into the wheel, and its sources into the sdist; and puts
+README.md into the package's metadata, without relative links.
 
 The library is the one named by GRADCLIP_PREBUILT, or what `make lib` builds from
 its sources: those of the checkout that this package lies in, or those that the
@@ -58,15 +58,17 @@ def machine_of(platform: str, own: str | None) -> str:
     raise ValueError(f"GRADCLIP_WHEEL_PLATFORM is no platform tag that is known (got {platform})")
 
 
-def with_absolute_links(readme: str, source: str) -> str:
-    """README.md as an index shows it, where nothing lies beside it: its links lead to the
-    repository at `source`."""
+def for_an_index(readme: str, source: str | None) -> str:
+    """README.md where nothing lies beside it: its links lead to the repository at `source`, or are
+    the names of what they lead to in a checkout, where there is no such address."""
 
     def absolute(link: re.Match[str]) -> str:
-        path = os.path.normpath(os.path.join("bindings/python", link[1]))
-        return f"]({source}/blob/main/{path}{link[2] or ''})"
+        path = os.path.normpath(os.path.join("bindings/python", link[2]))
+        if source is None:
+            return f"`{path}`"
+        return f"[{link[1]}]({source}/blob/main/{path}{link[3] or ''})"
 
-    return re.sub(r"\]\((?!\w+:|#)([^)#]+)(#[^)]*)?\)", absolute, readme)
+    return re.sub(r"\[([^]]*)\]\((?!\w+:|#)([^)#]+)(#[^)]*)?\)", absolute, readme)
 
 
 class ReadmeHook(MetadataHookInterface):
@@ -74,7 +76,7 @@ class ReadmeHook(MetadataHookInterface):
         text = Path(self.root, "README.md").read_text(encoding="utf-8")
         metadata["readme"] = {
             "content-type": "text/markdown",
-            "text": with_absolute_links(text, metadata["urls"]["Source"]),
+            "text": for_an_index(text, metadata.get("urls", {}).get("Source")),
         }
 
 

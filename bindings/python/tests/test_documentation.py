@@ -1,4 +1,4 @@
-"""The examples in README.md and in the docstrings run and print what they say."""
+"""The examples in README.md, docs/arrays.md and the docstrings run and print what they say."""
 
 import doctest
 import re
@@ -25,9 +25,12 @@ def run(test):
     return attempted
 
 
-def test_readme():
-    text = README.read_text()
-    assert run(examples(text, "README.md")) == text.count("\n>>> ")
+@pytest.mark.parametrize("page", [README, CHECKOUT / "docs" / "arrays.md"], ids=lambda p: p.name)
+def test_pages(page):
+    if not page.exists():
+        pytest.skip("an sdist has no docs")
+    text = page.read_text()
+    assert run(examples(text, page.name)) == text.count("\n>>> ") > 10
 
 
 @pytest.mark.parametrize(

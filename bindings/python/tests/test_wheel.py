@@ -3,6 +3,7 @@
 import email
 import os
 import re
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -46,29 +47,44 @@ def test_carries_the_library_under_its_soname(wheel):
     assert not [name for name in names if name.startswith("tests") or "hatch_build" in name]
 
 
-def test_its_links_lead_somewhere_from_an_index(wheel):
-    """Absolute, and to files that the repository has; the addresses are those of the project."""
+def metadata_of(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
-        metadata = email.message_from_bytes(archive.read(name))
-    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL"))
-    assert {"Source", "Documentation", "Changelog", "Issues"} <= set(urls)
-    assert all(url.startswith(urls["Source"]) for url in urls.values())
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_no_link_leads_nowhere_from_an_index(wheel):
+    """The project has no public address: what its pages are called stands in the place of links,
+    and no address is made up. With one, [project.urls] of pyproject.toml, they lead there."""
+    metadata = metadata_of(wheel)
     assert metadata["Description-Content-Type"] == "text/markdown"
-    readme = (PROJECT / "README.md").read_text()
-    links = re.findall(r"\]\(([^)]*)\)", metadata.get_payload())
-    assert len(links) == len(re.findall(r"\]\([^)]*\)", readme)) >= 5
-    for link in links:
-        before, _, path = link.partition(f"{urls['Source']}/blob/main/")
-        assert not before and path, link
-        if (CHECKOUT / "docs").exists():
-            assert (CHECKOUT / path.partition("#")[0]).exists(), link
+    text, urls = metadata.get_payload(), dict(
+        line.split(", ") for line in metadata.get_all("Project-URL", [])
+    )
+    assert "example." not in str(urls) + text
+    links = re.findall(r"\[[^]]*\]\(([^)]*)\)", (PROJECT / "README.md").read_text())
+    paths = [os.path.normpath(f"bindings/python/{link.partition('#')[0]}") for link in links]
+    assert len(paths) >= 5
+    if (CHECKOUT / "docs").exists():
+        assert all((CHECKOUT / path).exists() for path in paths)
+    if "Source" in urls:
+        assert all(url.startswith(urls["Source"]) for url in urls.values())
+        assert all(f"]({urls['Source']}/blob/main/{path}" in text for path in paths)
+    else:
+        assert not urls and "](" not in text and all(f"`{path}`" in text for path in paths)
+
+
+def test_links_lead_to_the_source_once_it_has_an_address():
+    build_hooks = runpy.run_path(str(PROJECT / "hatch_build.py"))
+    text = "see [a page](../../docs/x.md#part), [that](https://other.net/a), [here](#below)"
+    there = build_hooks["for_an_index"](text, "https://host/gradclip")
+    assert there == text.replace("../../docs", "https://host/gradclip/blob/main/docs")
+    nowhere = build_hooks["for_an_index"](text, None)
+    assert nowhere == "see `docs/x.md`, [that](https://other.net/a), [here](#below)"
 
 
 def test_says_how_far_it_is_and_where_it_runs(wheel):
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
-        metadata = email.message_from_bytes(archive.read(name))
+    metadata = metadata_of(wheel)
     classifiers = metadata.get_all("Classifier")
     assert metadata["Version"] == gradclip.__version__
     stable = [c for c in classifiers if c.startswith("Development Status")]
