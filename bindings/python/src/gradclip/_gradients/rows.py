@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from ctypes import c_size_t
@@ -132,6 +133,17 @@ class Rows:
 
     def written(self) -> None:
         """To be called when the library has written the rows."""
+
+    def copied(
+        self, i: int, array: Any, axes: Sequence[int], backwards: Sequence[bool]
+    ) -> tuple[Any, int]:
+        """A copy in C order of the array i, or of one like it, whose axis a is the array's axes[a],
+        from its end if backwards[a]; and its address."""
+        raise NotImplementedError
+
+    def put_back(self, array: Any, copy: Any, axes: Sequence[int]) -> None:
+        """Writes a copy, whose axes are put in this order, to the array that it was made of."""
+        raise NotImplementedError
 
     def label(self, i: int) -> str:
         """What errors call the array i."""
@@ -276,6 +288,22 @@ class Tensors(Rows):
 
     def dtype(self, i: int) -> str:
         return DTYPE_NAMES[self.memory.dtypes[i]]
+
+    def copied(
+        self, i: int, array: Any, axes: Sequence[int], backwards: Sequence[bool]
+    ) -> tuple[Any, int]:
+        numpy = sys.modules.get("numpy")
+        if numpy is None or not isinstance(array, numpy.ndarray):
+            raise ValueError(
+                f"{self.label(i)} and its weights lie differently in memory, or the reduced axes "
+                "are no neighbours there: pass NumPy arrays"
+            )
+        flip = tuple(slice(None, None, -1 if is_reversed else None) for is_reversed in backwards)
+        copy = numpy.ascontiguousarray(array.transpose(axes)[flip])
+        return copy, copy.__array_interface__["data"][0]
+
+    def put_back(self, array: Any, copy: Any, axes: Sequence[int]) -> None:
+        array[...] = copy.transpose(axes)
 
 
 class Held:

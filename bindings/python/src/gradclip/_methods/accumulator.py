@@ -6,7 +6,7 @@ from _thread import allocate_lock
 from collections.abc import Iterable
 from math import inf
 from operator import index as operator_index
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._gradients.pairs import Pairs
 from .._gradients.rows import rows_of
@@ -16,14 +16,6 @@ from .._native.call import Handle, Options, call, new_result, norm_of
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, NonFinite, Norm
 from .whole import measure
-
-
-class _Place(NamedTuple):
-    """Where the first NaN or infinity is in its gradient, and that gradient's name."""
-
-    name: str | None
-    element: int | None
-    place: tuple[int, ...] | None  # the n-dimensional index
 
 
 class Accumulator:
@@ -82,7 +74,7 @@ class Accumulator:
         self._lock = allocate_lock()
         # The first non-finite element's place is noted while its gradient is at hand.
         self._is_finite = True
-        self._first: _Place | None = None
+        self._first: NonFinite | None = None
         self._first_tensor = ffi.GRADCLIP_NONE
 
     def __repr__(self) -> str:
@@ -115,7 +107,7 @@ class Accumulator:
             call(ffi.gradclip_accumulator_add, self._handle, tensors.table.first, tensors.count)
             if self._has_another_first(index is not None):
                 # Rarely: a second look, for names and indices.
-                self._note_first(measure(tensors, Options()).nonfinite)
+                self._first = measure(tensors, Options()).nonfinite
 
     def add_difference(
         self,
@@ -157,7 +149,7 @@ class Accumulator:
                 _add_pairs(again._handle, pairs)
                 result = new_result()
                 call(ffi.gradclip_accumulator_finish, again._handle, inf, result)
-                self._note_first(pairs.nonfinite(result))
+                self._first = pairs.nonfinite(result)
 
     def merge(self, other: Accumulator | bytes) -> None:
         """Adds what another accumulator, or the bytes of one, holds, as if added after this.
@@ -195,9 +187,6 @@ class Accumulator:
     def _number(self, index: int | None) -> None:
         if index is not None:
             call(ffi.gradclip_accumulator_set_next_tensor, self._handle, index)
-
-    def _note_first(self, found: NonFinite) -> None:
-        self._first = _Place(found.name, found.element, found.index)
 
     def _has_another_first(self, is_numbered: bool = False) -> bool:
         """Whether what was just added has the first non-finite element of all. Only if it was
@@ -248,7 +237,7 @@ class Accumulator:
                 tensor=_known(result.first_tensor),
                 name=None if first is None else first.name,
                 element=_known(result.first_element) if first is None else first.element,
-                index=None if first is None else first.place,
+                index=None if first is None else first.index,
             )
             if error_if_nonfinite:
                 raise NonFiniteGradientError(nonfinite)

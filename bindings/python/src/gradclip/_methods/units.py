@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import operator
-import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from ctypes import c_double
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .._gradients.layout import Layout, c_order
 from .._gradients.pairs import partners
@@ -96,44 +95,16 @@ def adaptive_clip_grad_(
         grad_scale=grad_scale,
         exact_f64=exact_f64,
     )
-    return by_unit(tensors, _Weights(tensors, held), axes, exclude, clip_factor, eps, options)
+    partner = partners("weights", tensors, held)
 
+    def weight_of(i: int) -> Weight:
+        k = partner[i]
+        if k is None:
+            raise ValueError(f"{tensors.label(i)} has no weights: its entry in weights is None")
+        addresses, _, dtypes, _, _ = held.memory
+        return Weight(held.arrays[k], addresses[k], dtypes[k], held.order(k))
 
-class _Weights:
-    """Arrays that hold the weights of others."""
-
-    def __init__(self, tensors: Tensors, held: Tensors) -> None:
-        self._tensors = tensors
-        self._held = held
-        self._partners = partners("weights", tensors, held)
-
-    def label(self, i: int) -> str:
-        return self._tensors.label(i)
-
-    def of(self, i: int) -> Weight:
-        weight = self._partners[i]
-        if weight is None:
-            raise ValueError(f"{self.label(i)} has no weights: its entry in weights is None")
-        memory, order = self._held.memory, self._held.order(weight)
-        return Weight(
-            self._held.arrays[weight], memory.addresses[weight], memory.dtypes[weight], order
-        )
-
-    def copied(
-        self, i: int, array: Any, axes: Sequence[int], backwards: Sequence[bool]
-    ) -> tuple[Any, int]:
-        numpy = sys.modules.get("numpy")
-        if numpy is None or not isinstance(array, numpy.ndarray):
-            raise ValueError(
-                f"{self.label(i)} and its weights lie differently in memory, or the reduced axes "
-                "are no neighbours there: pass NumPy arrays"
-            )
-        flip = tuple(slice(None, None, -1 if is_reversed else None) for is_reversed in backwards)
-        copy = numpy.ascontiguousarray(array.transpose(axes)[flip])
-        return copy, copy.__array_interface__["data"][0]
-
-    def put_back(self, array: Any, copy: Any, axes: Sequence[int]) -> None:
-        array[...] = copy.transpose(axes)
+    return by_unit(tensors, weight_of, axes, exclude, clip_factor, eps, options)
 
 
 def excluded(names: Sequence[str] | None, exclude: Exclude, count: int) -> list[bool]:
@@ -169,25 +140,6 @@ class Weight(NamedTuple):
     order: Layout
 
 
-class Weights(Protocol):
-    """The weights of gradients, and what can be done with arrays of their kind."""
-
-    def label(self, i: int) -> str:
-        """What errors call the gradient i."""
-
-    def of(self, i: int) -> Weight:
-        """The weights of the gradient i; an error if there are none that can be measured."""
-
-    def copied(
-        self, i: int, array: Any, axes: Sequence[int], backwards: Sequence[bool]
-    ) -> tuple[Any, int]:
-        """A copy of an array in C order, whose axis a is the array's axes[a], from its end if
-        backwards[a]; and its address. The array is the gradient i or its weights."""
-
-    def put_back(self, array: Any, copy: Any, axes: Sequence[int]) -> None:
-        """Writes a copy, whose axes are put in this order, to the array that it was made of."""
-
-
 class _Unit(NamedTuple):
     """What the library is told of a row."""
 
@@ -204,9 +156,9 @@ class _Copy(NamedTuple):
     copy: Any
     axes: list[int]  # axis a of the copy is axis axes[a] of the original
 
-    def put_back(self, weights: Weights) -> None:
+    def put_back(self, rows: Rows) -> None:
         inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
-        weights.put_back(self.original, self.copy, inverse)
+        rows.put_back(self.original, self.copy, inverse)
 
     def index_of(self, element: int) -> tuple[int, ...]:
         index = c_order([self.original.shape[axis] for axis in self.axes]).index_of(element)
@@ -215,13 +167,14 @@ class _Copy(NamedTuple):
 
 def by_unit(
     rows: Rows,
-    weights: Weights,
+    weight_of: Callable[[int], Weight],
     axes: str | Sequence[int],
     exclude: Exclude,
     clip_factor: float,
     eps: float,
     options: Options,
 ) -> PartsNorm:
+    """weight_of: the weights of an array; an error if there are none that can be measured."""
     left_out = excluded(rows.names, exclude, rows.places)
     units: dict[int, _Unit] = {}
     copies: dict[int, _Copy] = {}
@@ -238,27 +191,27 @@ def by_unit(
             uncounted.append(row)
             units[row] = _Unit(address, address, rows.table.dtype(row), (1, length, 1))
             continue
-        weight, order = weights.of(i), rows.order(i)
+        weight, order = weight_of(i), rows.order(i)
         if order.shape != weight.order.shape:
             raise ValueError(
-                f"weights of {weights.label(i)} must have its shape {order.shape} "
+                f"weights of {rows.label(i)} must have its shape {order.shape} "
                 f"(got {weight.order.shape})"
             )
-        reduced = reduced_axes(axes, order.shape, weights.label(i))
+        reduced = reduced_axes(axes, order.shape, rows.label(i))
         shape = unit_shape(order, order.axes, reduced)
         held, copied = weight.address, None
         if shape is None:
             kept = [axis for axis in range(len(order.shape)) if axis not in reduced]
             by = [*kept, *reduced]
             forwards = [False] * len(by)
-            mine, address = weights.copied(i, rows.arrays[i], by, forwards)
-            copied, held = weights.copied(i, weight.array, by, forwards)
+            mine, address = rows.copied(i, rows.arrays[i], by, forwards)
+            copied, held = rows.copied(i, weight.array, by, forwards)
             copies[row] = _Copy(rows.arrays[i], mine, by)
             shape = unit_shape(order, by, reduced)
             assert shape is not None
         elif (order.axes, order.reversed) != (weight.order.axes, weight.order.reversed):
             backwards = [order.reversed[axis] for axis in order.axes]
-            copied, held = weights.copied(i, weight.array, order.axes, backwards)
+            copied, held = rows.copied(i, weight.array, order.axes, backwards)
         keep += [weight.array, copied]
         units[row] = _Unit(address, held, weight.dtype, shape)
     listed = [units[row] for row in range(rows.count)]
@@ -293,7 +246,7 @@ def by_unit(
     norm.clipped_count = sum(coef != 1.0 for coef in coefs)
     if options.writes(norm) or (norm.nonfinite and options.nonfinite != "leave"):
         for one in copies.values():
-            one.put_back(weights)
+            one.put_back(rows)
     return norm
 
 

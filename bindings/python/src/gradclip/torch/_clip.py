@@ -144,7 +144,7 @@ def get_total_norm(
     if torch.compiler.is_compiling():
         return _fallback.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)
     options = Options(norm_type, error_if_nonfinite, 1e-6, nonfinite, grad_scale)
-    listed, names = parameters_of(tensors, names)
+    listed, names = parameters_of(tensors, names, "tensors")
     seen: Gradients | ForTorch
     if hold_parameters(tensors):
         seen = look(listed, names, options, memo_of(tensors))

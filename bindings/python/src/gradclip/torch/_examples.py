@@ -54,7 +54,7 @@ def clip_per_example(
     >>> clip_per_example(layers, {"w": 1.0, "b": 4.0}).sums
     [tensor([0.6000, 0.8000]), tensor([2.])]
     """
-    given, names = parameters_of(grads, names)
+    given, names = parameters_of(grads, names, "grads")
     tensors, kept = [], []
     for i, tensor in enumerate(given):
         sample = tensor

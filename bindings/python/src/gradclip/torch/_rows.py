@@ -9,7 +9,7 @@ tensors with gaps in their memory. What neither can pass on to the library is fo
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ctypes import c_uint64
 from operator import attrgetter
 from types import GeneratorType
@@ -26,6 +26,7 @@ from .._gradients.layout import Layout, c_order, layout
 from .._gradients.rows import Rows, Table
 from .._gradients.rows import checked_names as _checked_names
 from .._native import ffi
+
 
 class Held:
     """Parameters that are kept from step to step: by a Plan, which is taken in their place, and
@@ -82,15 +83,14 @@ def is_group(given: Any) -> bool:
     return isinstance(given, Mapping) and isinstance(given.get("params"), (list, tuple))
 
 
-_GIVEN = (
-    "parameters must be a model, an optimizer, param_groups, tensors or pairs of a name and a tensor"
-)
+_GIVEN = "must be a model, an optimizer, param_groups, tensors or pairs of a name and a tensor"
 
 
 def parameters_of(
-    given: Any, names: Iterable[str] | None = None
+    given: Any, names: Iterable[str] | None = None, argument: str = "parameters"
 ) -> tuple[list[Any], list[str] | None]:
-    """The parameters (or tensors) of whatever holds some, and their names if it has them."""
+    """The parameters (or tensors) of whatever holds some, and their names if it has them. argument:
+    what errors call it."""
     if isinstance(given, Held):
         if names is not None:
             raise TypeError("names must be None for a Plan, which was made with them")
@@ -108,7 +108,7 @@ def parameters_of(
     try:
         listed: list[Any] = list(given)
     except TypeError:
-        raise TypeError(f"{_GIVEN} (got {given!r:.80})") from None
+        raise TypeError(f"{argument} {_GIVEN} (got {given!r:.80})") from None
     if listed and not isinstance(listed[0], Tensor):
         first = type(listed[0])
         if issubclass(first, Mapping) and all("params" in group for group in listed):
@@ -123,7 +123,7 @@ def parameters_of(
                 names = [name for name, _ in listed]
             listed = [parameter for _, parameter in listed]
         elif not (listed[0] is None or hasattr(listed[0], "grad") or hasattr(listed[0], "grad_sample")):
-            raise TypeError(f"{_GIVEN} (the first of these is {listed[0]!r:.80})")
+            raise TypeError(f"{argument} {_GIVEN} (the first of these is {listed[0]!r:.80})")
     return listed, checked_names(names, len(listed)) if names is not None else None
 
 
@@ -203,6 +203,17 @@ class Gradients(Rows):
         values, indices = coalesced._values(), coalesced._indices()
         stored, *rest = c_order(values.shape).index_of(element)
         return (*indices[:, stored].tolist(), *rest)
+
+    def copied(
+        self, i: int, array: Tensor, axes: Sequence[int], backwards: Sequence[bool]
+    ) -> tuple[Tensor, int]:
+        with torch.no_grad():  # no tensor runs backwards
+            copy = array.permute(*axes).contiguous()
+        return copy, copy.data_ptr()
+
+    def put_back(self, array: Tensor, copy: Tensor, axes: Sequence[int]) -> None:
+        with torch.no_grad():
+            array.copy_(copy.permute(*axes))
 
     def label(self, i: int) -> str:
         place = self.place(i)

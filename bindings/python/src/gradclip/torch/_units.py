@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from .._gradients.layout import c_order
 from .._gradients.types import NonFinitePolicy
@@ -15,7 +11,7 @@ from .._methods.units import Exclude, Weight, by_unit
 from .._native.call import Options
 from .._native.errors import UnsupportedError
 from ._parts import look_at_all
-from ._rows import DTYPES, Gradients, Parameters, dense_layout, not_plain, parameters_of
+from ._rows import DTYPES, Parameters, dense_layout, not_plain, parameters_of
 
 
 def adaptive_clip_grad(
@@ -58,39 +54,19 @@ def adaptive_clip_grad(
     )
     listed, names = parameters_of(parameters, names)
     seen = look_at_all(listed, names)
-    return by_unit(seen, _Weights(seen, listed), axes, exclude, clip_factor, eps, options)
 
-
-class _Weights:
-    """Parameters, which are the weights of their gradients."""
-
-    def __init__(self, seen: Gradients, parameters: list[Any]) -> None:
-        self._seen = seen
-        self._parameters = parameters
-
-    def label(self, i: int) -> str:
-        return f"parameter {self._seen.place(i)}"
-
-    def of(self, i: int) -> Weight:
-        weight = self._parameters[self._seen.place(i)].detach()
+    def weight_of(i: int) -> Weight:
+        place = seen.place(i)
+        weight = listed[place].detach()
         what = not_plain(weight)
         if what is None and weight.dtype not in DTYPES:
             what = f"is of {weight.dtype}"
         if what is not None:
-            raise UnsupportedError(f"{self.label(i)} {what}: its weights cannot be measured")
+            raise UnsupportedError(f"parameter {place} {what}: its weights cannot be measured")
         order = dense_layout(weight)
         if order is None:
             weight = weight.contiguous()
             order = c_order(weight.shape)
         return Weight(weight, weight.data_ptr(), DTYPES[weight.dtype], order)
 
-    def copied(
-        self, i: int, array: Tensor, axes: Sequence[int], backwards: Sequence[bool]
-    ) -> tuple[Tensor, int]:
-        with torch.no_grad():
-            copy = array.permute(*axes).contiguous()
-        return copy, copy.data_ptr()
-
-    def put_back(self, array: Tensor, copy: Tensor, axes: Sequence[int]) -> None:
-        with torch.no_grad():
-            array.copy_(copy.permute(*axes))
+    return by_unit(seen, weight_of, axes, exclude, clip_factor, eps, options)
