@@ -6,7 +6,7 @@ import operator
 from _thread import allocate_lock
 from collections.abc import Iterable, Sequence
 from ctypes import byref, c_double, sizeof
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from .._gradients.rows import Rows, rows_of
 from .._gradients.types import Grads, NonFinitePolicy
@@ -120,6 +120,10 @@ class Chooser:
         return f"{self.__class__.__module__}.{self.__class__.__name__}({arguments})"
 
     # ------------------------------------------------------------------ steps --
+
+    def _step_options(self, loss: float | None) -> dict[str, float | None]:
+        """What feed() takes beside a norm."""
+        return {}
 
     def _feed(self, norm: float, loss: float | None) -> Decision:
         decision = new_decision()
@@ -249,16 +253,37 @@ class Chooser:
         return _restored, (self.__class__, self._settings, self.to_bytes())
 
 
-class Measured(Protocol):
+class Measured:
     """Gradients that can be measured, and multiplied by what a chooser says."""
 
-    def measure(self) -> Norm: ...
+    options: Options
 
-    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
-        """Clips as a chooser decided, and returns the norm with that filled in."""
+    def measure(self) -> Norm:
+        raise NotImplementedError
+
+    def scale(self, factor: float, each: Sequence[float] | None) -> None:
+        """Multiplies all by a factor, or each by that in its place."""
+        raise NotImplementedError
 
     def places(self) -> tuple[list[int], int]:
         """Where in the list the gradients are, same memory once; how long the list is."""
+        raise NotImplementedError
+
+    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+        """Clips as a chooser decided, and returns the norm with that filled in."""
+        unit = self.options.grad_scale
+        norm.clip_coef, norm.clipped, norm.factor = clip_coef, clip_coef != 1.0, clip_coef / unit
+        self.scale(norm.factor, None if each is None else [one / unit for one in each])
+        return norm
+
+
+def checked_chooser(given: Any) -> Chooser:
+    """One of this package's choosers; TypeError for anything else."""
+    if not isinstance(given, Chooser):
+        raise TypeError(
+            f"max_norm must be a number or one of gradclip's choosers, made (got {given!r})"
+        )
+    return given
 
 
 def decide(chooser: Any, work: Measured, loss: dict[str, float | None]) -> tuple[Norm, Any]:

@@ -37,6 +37,9 @@ class SkipStep(Chooser):
         window = checked_window(window, 2)
         super().__init__(window=window, sigma_factor=sigma_factor)
 
+    def _step_options(self, loss: float | None) -> dict[str, float | None]:
+        return {"loss": loss}
+
     def feed(self, norm: float, loss: float | None = None) -> Decision:
         """Takes the norm of a step in, and its loss if there is one, and decides about the step.
 

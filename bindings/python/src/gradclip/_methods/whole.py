@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ctypes import byref, c_double
 from typing import Any
 
-from .._choosers.chooser import Chooser
+from .._choosers.chooser import Chooser, checked_chooser
 from .._gradients.rows import Rows, Table, Tensors, rows_of
 from .._gradients.types import Grads, GradsT, NonFinitePolicy
 from .._native import ffi
@@ -300,16 +300,12 @@ def clipped_copies(rows: Tensors, max_norm: float, options: Options) -> tuple[An
     return outputs.finish(), norm
 
 
-def by_chooser(chooser: Any, rows: Rows, options: Options, loss: float | None = None) -> Norm:
+def by_chooser(chooser: Any, rows: Rows, options: Options) -> Norm:
     """Clips rows as a chooser of this package decides; its .last is the decision."""
-    clip_rows = getattr(chooser, "clip_rows", None)
-    if clip_rows is None or isinstance(chooser, type):
-        raise TypeError(
-            f"max_norm must be a number or one of gradclip's choosers, made (got {chooser!r})"
-        )
+    chooser = checked_chooser(chooser)
     if options.error_if_nonfinite:
         measure(rows, options.but(nonfinite="leave"))
-    norm: Norm = clip_rows(rows, options, loss).norm
+    norm: Norm = chooser.clip_rows(rows, options).norm
     return norm
 
 

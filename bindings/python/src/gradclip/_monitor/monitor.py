@@ -12,40 +12,35 @@ from .._methods.whole import measure, run, scale
 from .._native import ffi
 from .._native.call import Options
 from .._norm import Norm
-from .recorder import Recorder, Step
+from .recorder import Recorder, Step, Work
 
 
-class InLibrary:
+class InLibrary(Work):
     """The gradients of a step as rows of the library's list: the Work of both Monitors."""
 
     def __init__(self, rows: Rows, options: Options) -> None:
         self.names = rows.names
         self._rows = rows
-        self._options = options
+        self.options = options
 
     def clip(self, max_norm: float, nonfinite: str) -> Norm:
-        options = self._options.but(nonfinite=nonfinite)
+        options = self.options.but(nonfinite=nonfinite)
         norm = run(ffi.gradclip_clip_grad_norm, self._rows, options, max_norm, options.norm_type)
         if nonfinite == "zero" or norm.factor != 1.0:
             self._rows.written()
         return norm
 
     def measure(self) -> Norm:
-        return measure(self._rows, self._options)
+        return measure(self._rows, self.options)
 
-    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
-        unit = self._options.grad_scale
-        norm.clip_coef = clip_coef
-        norm.clipped = clip_coef != 1.0
-        norm.factor = clip_coef / unit
+    def scale(self, factor: float, each: Sequence[float] | None) -> None:
         if each is None:
-            scale(self._rows, norm.factor)
+            scale(self._rows, factor)
         else:
             for row, place in enumerate(self._rows.place_of_row()):
-                scale(self._rows, each[place] / unit, row)
-        if norm.factor != 1.0:
+                scale(self._rows, each[place], row)
+        if factor != 1.0:
             self._rows.written()
-        return norm
 
     def places(self) -> tuple[list[int], int]:
         lengths = self._rows.table.words[1::4]
@@ -53,7 +48,7 @@ class InLibrary:
         return [place for place, length in places if length], self._rows.places
 
     def culprits(self) -> tuple[list[tuple[int, int]], int]:
-        options = self._options
+        options = self.options
         reports = inspection_of(self._rows, options.norm_type, options.grad_scale)
         found = [(r.tensor, r.nonfinite_count) for r in reports if r.nonfinite_count]
         return found, sum(report.shape is not None for report in reports)

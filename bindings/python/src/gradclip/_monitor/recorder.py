@@ -7,7 +7,7 @@ import operator
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .._choosers.chooser import Measured, decide
 from .._methods.whole import clip_coef
@@ -50,15 +50,17 @@ class Step(Norm):
     loss: float | None
 
 
-class Work(Measured, Protocol):
+class Work(Measured):
     """The gradients of one step, and what a Monitor does with them."""
 
     names: list[str] | None
 
-    def clip(self, max_norm: float, nonfinite: str) -> Norm: ...
+    def clip(self, max_norm: float, nonfinite: str) -> Norm:
+        raise NotImplementedError
 
     def culprits(self) -> tuple[list[tuple[int, int]], int]:
         """Place and number of non-finite elements of each that has some; how many there are."""
+        raise NotImplementedError
 
 
 class Recorder:

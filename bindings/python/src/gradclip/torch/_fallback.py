@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import utils
 
-from .._choosers.chooser import decide
+from .._choosers.chooser import checked_chooser, decide
 from .._methods.whole import clip_coef, clip_value_of, measure, run
+from .._monitor.recorder import Work
 from .._native import ffi
 from .._native.call import Options
 from .._native.errors import UnsupportedError
@@ -94,39 +95,29 @@ def clip_by_chooser(
         return _sharded.by_chooser(
             chooser, _sharded.OverRanks(parameters, names, options), loss
         )
-    if not hasattr(chooser, "clip_rows") or isinstance(chooser, type):
-        raise _sharded.no_chooser(chooser)
+    chooser = checked_chooser(chooser)
     if not isinstance(seen, ForTorch):
         norm: Norm = chooser.clip_rows(seen, options, loss).norm
         return norm
     named = options.but(nonfinite="propagate" if options.nonfinite == "leave" else "zero")
     refuse(seen, named)
-    work = InTorch(parameters, names, options)
     norm, decision = decide(
-        chooser, work, {"loss": loss} if "SkipStep" in chooser._kind_name() else {}
+        chooser, InTorch(parameters, names, options), chooser._step_options(loss)
     )
     decision.norm = norm
     return norm
 
 
-class InTorch:
+class InTorch(Work):
     """What InLibrary of _monitor does, on any device and in any layout that torch can multiply.
 
     Norms are summed in float64 where the device has it.
     """
 
-    def __init__(
-        self,
-        parameters: list[Any],
-        names: list[str] | None,
-        options: Options,
-    ) -> None:
-        self.names = names
+    def __init__(self, parameters: list[Any], names: list[str] | None, options: Options) -> None:
+        self.names, self.options = names, options
         self._grads = [(i, p.grad) for i, p in enumerate(parameters) if p.grad is not None]
         self._count = len(parameters)
-        self._norm_type: float = options.norm_type
-        self._eps = options.eps
-        self._grad_scale = options.grad_scale
         # Refuses what the library would: it is not asked again.
         measure(NOTHING, options)
 
@@ -141,7 +132,7 @@ class InTorch:
             norm.nonfinite = found
         coef = math.nan
         if not math.isnan(norm):
-            coef = clip_coef(max_norm, norm, self._eps)
+            coef = clip_coef(max_norm, norm, self.options.eps)
         return self.multiply(norm, coef, None)
 
     @torch.no_grad()
@@ -150,7 +141,7 @@ class InTorch:
         tensor_norms = [0.0] * self._count
         for (place, _), each in zip(self._grads, norms):
             tensor_norms[place] = each
-        total = torch.linalg.vector_norm(torch.tensor(norms, dtype=torch.float64), self._norm_type)
+        total = torch.linalg.vector_norm(torch.tensor(norms, dtype=torch.float64), self.options.norm_type)
         norm = Norm(total.item() if norms else 0.0)
         norm.clip_coef, norm.clipped, norm.factor = 1.0, False, 1.0
         norm.nonfinite = (
@@ -160,15 +151,11 @@ class InTorch:
         return norm
 
     @torch.no_grad()
-    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
-        norm.clip_coef = clip_coef
-        norm.clipped = clip_coef != 1.0
-        norm.factor = clip_coef / self._grad_scale
+    def scale(self, factor: float, each: Sequence[float] | None) -> None:
         for place, grad in self._grads:
-            factor = norm.factor if each is None else each[place] / self._grad_scale
-            if factor != 1.0:
-                grad.mul_(factor)
-        return norm
+            by = factor if each is None else each[place]
+            if by != 1.0:
+                grad.mul_(by)
 
     def culprits(self) -> tuple[list[tuple[int, int]], int]:
         counts = [(i, int((~torch.isfinite(elements(g))).sum())) for i, g in self._grads]
@@ -194,14 +181,14 @@ class InTorch:
             dtype = None
             if tensor.device.type != "mps":
                 dtype = torch.complex128 if tensor.is_complex() else torch.float64
-            norm = torch.linalg.vector_norm(tensor, self._norm_type, dtype=dtype)
+            norm = torch.linalg.vector_norm(tensor, self.options.norm_type, dtype=dtype)
             norms.append(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
         if not norms:
             return []
         # One wait for the device, not one for each.
         device = norms[0].device
         listed: list[float] = torch.stack([norm.to(device) for norm in norms]).tolist()
-        unit = 1.0 if self._norm_type == 0 else self._grad_scale
+        unit = 1.0 if self.options.norm_type == 0 else self.options.grad_scale
         return [norm / unit for norm in listed]
 
 

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._choosers.chooser import decide
+from .._choosers.chooser import checked_chooser, decide
 from .._methods.whole import scale
 from .._native.call import Options
 from .._native.errors import UnsupportedError
+from .._monitor.recorder import Work
 from .._norm import Norm
 from ._rows import FLOAT32_MAX, ForTorch, Gradients, gradients_of, look_at
 
@@ -100,7 +101,7 @@ def get_total_norm(
     return as_tensor(run(owners, grads, inf, options, None, (), names, writes=False), owners)
 
 
-class OverRanks:
+class OverRanks(Work):
     """The gradients of a step, some of them DTensors: the Work of a Monitor and of choosers.
 
     Every rank makes the same calls. Norms are the same on all, and so is what is decided by them.
@@ -126,17 +127,13 @@ class OverRanks:
             self._parameters, self._grads, max_norm, options, None, (), self.names, writes, self.refusal
         )
 
-    def multiply(self, norm: Norm, clip_coef: float, each: Sequence[float] | None) -> Norm:
+    def scale(self, factor: float, each: Sequence[float] | None) -> None:
         if each is not None:
             raise UnsupportedError(_EACH)
-        norm.clip_coef = clip_coef
-        norm.clipped = clip_coef != 1.0
-        norm.factor = clip_coef / self.options.grad_scale
         rows = local_rows(self._grads)
-        scale(rows, norm.factor)
-        if norm.factor != 1.0:
+        scale(rows, factor)
+        if factor != 1.0:
             rows.written()
-        return norm
 
     def culprits(self) -> tuple[list[tuple[int, int]], int]:
         from .distributed import nonfinite_counts
@@ -158,28 +155,25 @@ _EACH = (
 def by_chooser(chooser: Any, work: OverRanks, loss: float | None) -> Norm:
     """Clips as a chooser of this package decides; its .last is the decision. Each rank has a chooser
     of its own, made alike."""
-    options = work.options
-    if not hasattr(chooser, "clip_rows") or isinstance(chooser, type):
-        work.refusal = work.refusal or no_chooser(chooser)
-    elif chooser.per_tensor:
-        work.refusal = work.refusal or UnsupportedError(_EACH)
-    elif options.eps != 1e-6 or options.nonfinite == "zero":
-        given = ("nonfinite", "zero") if options.nonfinite == "zero" else ("eps", options.eps)
-        work.refusal = work.refusal or UnsupportedError(
-            f"{given[0]}={given[1]!r} is not for a chooser and DTensors: their norm spans ranks"
-        )
-    else:  # a NaN is left alone, and its step to be skipped
-        work.options = options.but(nonfinite="leave")
-    takes_loss = hasattr(chooser, "_kind_name") and "SkipStep" in chooser._kind_name()
-    norm, decision = decide(chooser, work, {"loss": loss} if takes_loss else {})
+    try:
+        work.options = _for_chooser(chooser, work.options)
+    except (TypeError, UnsupportedError) as error:
+        work.refusal = work.refusal or error
+    step = chooser._step_options(loss) if work.refusal is None else {}
+    norm, decision = decide(chooser, work, step)
     decision.norm = norm
     return norm
 
 
-def no_chooser(given: Any) -> TypeError:
-    return TypeError(
-        f"max_norm must be a number or one of gradclip's choosers, made (got {given!r})"
-    )
+def _for_chooser(chooser: Any, options: Options) -> Options:
+    if checked_chooser(chooser).per_tensor:
+        raise UnsupportedError(_EACH)
+    if options.eps != 1e-6 or options.nonfinite == "zero":
+        given = ("nonfinite", "zero") if options.nonfinite == "zero" else ("eps", options.eps)
+        raise UnsupportedError(
+            f"{given[0]}={given[1]!r} is not for a chooser and DTensors: their norm spans ranks"
+        )
+    return options.but(nonfinite="leave")  # a NaN is left alone, and its step to be skipped
 
 
 def local_rows(grads: list[Any]) -> Gradients:
