@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
@@ -50,6 +51,12 @@ class Rebinding:
 
     def __repr__(self) -> str:
         return f"<{self._title}, {f'{len(self.names)} names' if self._before else 'undone'}>"
+
+
+def takes(function: Any) -> tuple[str, ...]:
+    """The names of a function's own arguments; none of what is no function of Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return () if code is None else code.co_varnames[: code.co_argcount]
 
 
 def held_in(package: str | None, functions: Mapping[int, Any]) -> list[Place]:

@@ -12,7 +12,6 @@ not 1. All else is DeepSpeed's: loss scaling, overflow, the step.
 from __future__ import annotations
 
 import functools
-import inspect
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from typing import Any
@@ -22,7 +21,7 @@ import torch.distributed as dist
 
 from ._methods import ranks
 from ._native.call import Options
-from ._rebinding import Place, Rebinding
+from ._rebinding import Place, Rebinding, takes
 from .torch._rows import ForTorch, gradients_in, look_at
 from .torch.distributed import _Groups
 
@@ -66,7 +65,7 @@ def patch() -> Rebinding:
     from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 
     for name, arguments in _METHODS.items():
-        has = tuple(inspect.signature(getattr(DeepSpeedZeroOptimizer, name)).parameters)
+        has = takes(getattr(DeepSpeedZeroOptimizer, name))
         if has != arguments:
             raise ImportError(
                 f"deepspeed {found} is not as gradclip.deepspeed knows it: {name} takes "

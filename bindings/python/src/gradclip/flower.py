@@ -29,7 +29,7 @@ import numpy
 from numpy.typing import NDArray
 
 from . import Accumulator
-from ._rebinding import Rebinding, held_in
+from ._rebinding import Rebinding, held_in, takes
 
 __all__ = [
     "ClippedUpdate",
@@ -178,13 +178,6 @@ _OURS = {
         compute_adaptive_clip_model_update,
     )
 }
-_ARGUMENTS = {
-    "get_norm": ("input_arrays",),
-    "clip_inputs_inplace": ("input_arrays", "clipping_norm"),
-    "adaptive_clip_inputs_inplace": ("input_arrays", "clipping_norm"),
-    "compute_clip_model_update": ("param1", "param2", "clipping_norm"),
-    "compute_adaptive_clip_model_update": ("param1", "param2", "clipping_norm"),
-}
 # Where Flower keeps them, by version, and who holds them under a name of their own.
 _HOMES = ("flwr.supercore.differential_privacy", "flwr.common.differential_privacy")
 _HOLDERS = (
@@ -242,14 +235,11 @@ def _home() -> Any:
             home = import_module(place)
         except ModuleNotFoundError:
             continue
-        for name, arguments in _ARGUMENTS.items():
-            function = getattr(home, name, None)
-            code = getattr(function, "__code__", None)
-            known = code is not None and code.co_varnames[: code.co_argcount] == arguments
-            if not known:
+        for name, function in _OURS.items():
+            if takes(getattr(home, name, None)) != takes(function):
                 raise ImportError(
                     f"flwr {version} is not known to gradclip.flower: {place}.{name} does not "
-                    f"take ({', '.join(arguments)}); nothing was changed"
+                    f"take ({', '.join(takes(function))}); nothing was changed"
                 )
         return home
     raise ImportError(

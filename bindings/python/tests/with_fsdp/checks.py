@@ -278,7 +278,7 @@ def a_monitor():
     same_grads(parameters, references)
     agree(done)
     parameters, _ = shards()
-    monitor._parameters = parameters
+    monitor._held._parameters = parameters
     local = parameters[0].grad.to_local()
     before = [parameter.grad.to_local().clone() for parameter in parameters]
     bad = 0

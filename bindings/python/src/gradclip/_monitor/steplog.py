@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .._json import plain
@@ -50,12 +50,12 @@ class StepLog:
             lines = (line for line in file if line.endswith("\n"))
             if self._json:
                 for number, line in enumerate(lines, 1):
-                    yield self._entry(number, line, _of_json)
+                    yield self._read(number, line)
             else:
                 reader = csv.reader(lines)
                 next(reader, None)
                 for fields in reader:
-                    yield self._entry(reader.line_num, fields, self._of_csv)
+                    yield self._read(reader.line_num, fields)
 
     def open(self) -> None:
         """Makes the file ready for the next entry; it is made if it is not there."""
@@ -93,14 +93,14 @@ class StepLog:
     def _is_there(self) -> bool:
         return os.path.exists(self.path) and os.path.getsize(self.path) > 0
 
-    def _of_csv(self, fields: list[str]) -> Entry:
-        if len(fields) != len(self._columns):
-            raise ValueError(f"it must have {len(self._columns)} fields, and has {len(fields)}")
-        return _of_csv(fields)
-
-    def _entry(self, number: int, line: Any, read: Callable[[Any], Entry]) -> Entry:
+    def _read(self, number: int, line: Any) -> Entry:
         try:
-            return read(line)
+            if self._json:
+                found = json.loads(line)
+                return _entry(found.get(name) for name in self._columns)
+            if len(line) != len(self._columns):
+                raise ValueError(f"it must have {len(self._columns)} fields, and has {len(line)}")
+            return _entry(line)
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"log: line {number} of {self.path!r} is no row of a Monitor's log, and the file "
@@ -157,32 +157,17 @@ def _csv(fields: tuple[Any, ...]) -> str:
     return line.getvalue()
 
 
-def _of_json(line: str) -> Entry:
-    found = json.loads(line)
-    entry = Entry(*(found.get(name) for name in COLUMNS))
-    known = ("learning_rate", "loss", "threshold")
-    optional = {name: _number(getattr(entry, name)) for name in known}
-    norm, coef = float(entry.grad_norm), float(entry.clip_coef)  # which reads "NaN" too
-    changed: dict[str, Any] = {**optional, "step": int(entry.step), "grad_norm": norm}
-    return entry._replace(clip_coef=coef, **changed)
+# What each cell is read with, and whether it may be blank (in JSON: null).
+_READ: tuple[tuple[Callable[[Any], Any], bool], ...] = (
+    (int, False), (float, False), (float, False), (float, True), (float, True), (int, True),
+    (str, True), (int, True), (float, True), (str, True),
+)  # fmt: skip
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _of_csv(fields: list[str]) -> Entry:
-    step, norm, coef, rate, loss, count, tensor, element, *chosen = fields
-    threshold, action = chosen or ("", "")
-    return Entry(
-        int(step),
-        float(norm),
-        float(coef),
-        float(rate) if rate else None,
-        float(loss) if loss else None,
-        int(count),
-        tensor or None,
-        int(element) if element else None,
-        float(threshold) if threshold else None,
-        action or None,
-    )
+def _entry(cells: Iterable[Any]) -> Entry:
+    """The entry that a line says, of text, or of what JSON has ("NaN" is a number in both)."""
+    values: list[Any] = [
+        None if may_be_blank and cell in ("", None) else read(cell)
+        for (read, may_be_blank), cell in zip(_READ, cells)
+    ]
+    return Entry(*values)

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from .._choosers.chooser import checked_chooser, decide
 from .._methods.whole import scale
+from .._monitor.recorder import Work
 from .._native.call import Options
 from .._native.errors import UnsupportedError
-from .._monitor.recorder import Work
 from .._norm import Norm
 from ._rows import FLOAT32_MAX, ForTorch, Gradients, gradients_of, look_at
 
