@@ -42,7 +42,7 @@ def clip_grad_norm_(
     norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
-    comm: Any = MPI.COMM_WORLD,
+    comm: MPI.Comm = MPI.COMM_WORLD,
     uncounted: Grads = None,
     eps: float = 1e-6,
     nonfinite: NonFinitePolicy = "leave",
@@ -83,7 +83,7 @@ def defer_clip(
     norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
-    comm: Any = MPI.COMM_WORLD,
+    comm: MPI.Comm = MPI.COMM_WORLD,
     uncounted: Grads = None,
     eps: float = 1e-6,
     nonfinite: NonFinitePolicy = "leave",
@@ -101,7 +101,7 @@ def get_total_norm(
     norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     *,
-    comm: Any = MPI.COMM_WORLD,
+    comm: MPI.Comm = MPI.COMM_WORLD,
     uncounted: Grads = None,
     nonfinite: NonFinitePolicy = "leave",
     grad_scale: float = 1.0,
@@ -118,7 +118,7 @@ def finish(
     max_norm: float = inf,
     error_if_nonfinite: bool = False,
     *,
-    comm: Any = MPI.COMM_WORLD,
+    comm: MPI.Comm = MPI.COMM_WORLD,
 ) -> Norm:
     """What accumulator.finish() returns, for what the accumulators of all ranks hold.
 

@@ -204,7 +204,7 @@ def test_dispatch():
     p = parameter((4, 5), scale=5)
     gt.dispatch_clip_grad({"all": [p]}, 0.5, "group_norm")
     assert p.grad.norm().item() == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="mode must be 'norm', .*got 'agc2'"):
+    with pytest.raises(ValueError, match="mode must be one of 'norm', .*got 'agc2'"):
         gt.dispatch_clip_grad([p], 0.5, "agc2")
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._clip import clip_grad_norm_, clip_grad_value_
 from ._parts import clip_by_block_rms_, clip_by_group_, clip_by_norm_
+from ._rows import Parameters
 from ._units import adaptive_clip_grad
 
 
 def dispatch_clip_grad(
-    parameters: Any,
+    parameters: Parameters | Mapping[str, Parameters],
     value: float,
     mode: str = "norm",
     norm_type: float | str = 2.0,
@@ -37,18 +39,19 @@ def dispatch_clip_grad(
     >>> weight.grad
     tensor([0.6000, 0.8000])
     """
-    if mode == "norm":
-        clip_grad_norm_(parameters, value, norm_type, **options)
-    elif mode == "value":
-        clip_grad_value_(parameters, value, **options)
-    elif mode == "agc":
-        adaptive_clip_grad(parameters, value, norm_type=norm_type, **options)
-    elif mode == "tensor_norm":
-        clip_by_norm_(parameters, value, norm_type, **options)
-    elif mode == "group_norm":
-        clip_by_group_(parameters, value, norm_type, **options)
-    elif mode == "block_rms":
-        clip_by_block_rms_(parameters, value, **options)
-    else:
-        modes = "'norm', 'value', 'agc', 'tensor_norm', 'group_norm' or 'block_rms'"
-        raise ValueError(f"mode must be {modes} (got {mode!r})")
+    function = _MODES.get(mode)
+    if function is None:
+        raise ValueError(f"mode must be one of {', '.join(map(repr, _MODES))} (got {mode!r})")
+    if mode not in ("value", "block_rms"):
+        options["norm_type"] = norm_type
+    function(parameters, value, **options)
+
+
+_MODES: dict[str, Callable[..., object]] = {
+    "norm": clip_grad_norm_,
+    "value": clip_grad_value_,
+    "agc": adaptive_clip_grad,
+    "tensor_norm": clip_by_norm_,
+    "group_norm": clip_by_group_,
+    "block_rms": clip_by_block_rms_,
+}
