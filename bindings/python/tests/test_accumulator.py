@@ -346,5 +346,5 @@ def test_a_backward_pass_says_which_gradient_it_adds():
     for wrong in (-1, 2**63):
         with pytest.raises(ValueError, match=rf"index must be .*got {wrong}"):
             accumulator.add(good, index=wrong)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"index must be an integer \(got 1.5"):
         accumulator.add(good, index=1.5)

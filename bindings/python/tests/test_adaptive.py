@@ -107,8 +107,10 @@ def test_exclusion_by_name():
         adaptive_clip_grad_(fresh(), weights, exclude=["heads"])
     with pytest.raises(ValueError, match="exclude needs names"):
         adaptive_clip_grad_([np.ones(2)], [np.ones(2)], exclude=["w"])
-    with pytest.raises(TypeError, match="one name"):
+    with pytest.raises(TypeError, match="several names"):
         adaptive_clip_grad_(fresh(), weights, exclude="head")
+    with pytest.raises(TypeError, match="exclude must be several names or a function .got 5"):
+        adaptive_clip_grad_(fresh(), weights, exclude=5)
 
 
 def test_nonfinite_is_named_in_a_copy_too():

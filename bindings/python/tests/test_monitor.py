@@ -607,6 +607,9 @@ def test_the_librarys_choosers_decide_as_without_a_monitor(name, rng):
         ({"nonfinite": "ignore"}, ValueError, "nonfinite must be one of .* .got 'ignore'"),
         ({"log": "run.txt"}, ValueError, "log must be .* .got 'run.txt'"),
         ({"history": 0}, ValueError, "history must be .* .got 0"),
+        ({"history": 1.5}, TypeError, "history must be an integer .got 1.5"),
+        ({"tag": 3}, TypeError, "tag must be a string .got 3"),
+        ({"log": 3}, TypeError, "log must be the name of a file .got 3"),
         ({"tensorboard": 1}, TypeError, "tensorboard must have .* .got 1"),
     ],
 )
@@ -639,3 +642,12 @@ def test_a_call_that_fails_records_nothing(tmp_path):
 def test_the_class_of_a_chooser_is_no_chooser(kind):
     with pytest.raises(TypeError, match=f"max_norm must be .* class .*{kind.__name__}"):
         gradclip.Monitor(kind)
+
+
+@pytest.mark.parametrize("step", ["7", 1.5])
+def test_the_number_of_a_step_is_an_integer(step):
+    monitor, grad = gradclip.Monitor(1.0), array("d", [3.0])
+    with pytest.raises(TypeError, match="step must be an integer"):
+        monitor.clip_([grad], step=step)
+    assert monitor.step == 0
+    assert monitor.clip_([grad], step=7).step == 7

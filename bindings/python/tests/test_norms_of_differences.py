@@ -166,5 +166,5 @@ def test_what_is_refused_adds_nothing(tensors, minus, message):
     assert accumulator.finish() == 0
     with pytest.raises(TypeError):
         accumulator.add_difference([np.zeros(2, "i8")], [np.zeros(2)])
-    with pytest.raises(ValueError, match="index must be from 0"):
+    with pytest.raises(ValueError, match="index must be an integer from 0"):
         accumulator.add_difference([np.zeros(2)], [np.zeros(2)], index=-1)

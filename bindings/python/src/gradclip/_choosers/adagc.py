@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from .._gradients.rows import Tensors
 from .._gradients.types import Array
 from .._native import ffi
-from .._native.call import Options, call, new_result
-from .chooser import Chooser, Decision, PerTensor, checked_count, new_decision
+from .._native.call import Options, call, new_result, real, whole
+from .chooser import Chooser, Decision, PerTensor, new_decision
 
 
 class _Gradient(Tensors):
@@ -67,7 +67,7 @@ class AdaGC(Chooser):
         *,
         eps: float = 1e-8,
     ) -> None:
-        warmup_steps = checked_count("warmup_steps", warmup_steps)
+        warmup_steps = whole("warmup_steps", warmup_steps)
         super().__init__(
             beta=beta,
             lambda_rel=lambda_rel,
@@ -86,7 +86,9 @@ class AdaGC(Chooser):
                 skipped.
         """
         listed: Any = norms if isinstance(norms, Sequence) or hasattr(norms, "__len__") else [norms]
-        array = (c_double * len(listed))(*(-1.0 if norm is None else norm for norm in listed))
+        array = (c_double * len(listed))()
+        for i, norm in enumerate(listed):
+            array[i] = -1.0 if norm is None else real(f"norms[{i}]", norm)
         decision = new_decision()
         each = PerTensor(decision, len(array))
         with self._lock:
@@ -131,7 +133,7 @@ class AdaGC(Chooser):
         rows = _Gradient([grad], None, writable=False)
         if rows.places != 1 or rows.count != 1:
             raise ValueError(f"grad must be one array (got {rows.count})")
-        index = checked_count("index", index)
+        index = whole("index", index)
         options = Options(norm_type, grad_scale=grad_scale, exact_f64=exact_f64)
         result = new_result()
         with self._lock:

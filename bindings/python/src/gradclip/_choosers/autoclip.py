@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .._native import ffi
-from .chooser import Chooser, Decision, checked_window
+from .._native.call import whole
+from .chooser import LONGEST, Chooser, Decision
 
 
 class AutoClip(Chooser):
@@ -53,7 +54,7 @@ class AutoClip(Chooser):
         threshold_first: bool = False,
         clip_factor: float = 1.0,
     ) -> None:
-        window = None if window is None else checked_window(window, 1)
+        window = None if window is None else whole("window", window, 1, LONGEST)
         super().__init__(
             percentile=percentile,
             window=window,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 from _thread import allocate_lock
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from ctypes import byref, c_double, sizeof
 from typing import Any, ClassVar
 
@@ -14,6 +14,8 @@ from .._native import ffi
 from .._native.call import Handle, Options, call, new_result, norm_of
 from .._native.errors import BadDataError, InvalidArgumentError
 from .._norm import ALL_FINITE, Norm
+
+LONGEST = 1_000_000  # norms that a window may have
 
 
 class Decision:
@@ -97,7 +99,8 @@ class Chooser:
         self._lock = allocate_lock()
         for name, value in settings.items():
             if hasattr(value, "item"):  # a number of numpy's, or a tensor of one element
-                settings[name] = value.item()
+                with suppress(ValueError, RuntimeError):
+                    settings[name] = value.item()
         self._settings = settings
         self.last: Decision | None = None
         options = ffi.gradclip_chooser_options()
@@ -334,31 +337,6 @@ def _reference(loss: float | None) -> Any:
         return byref(c_double(float(loss)))
     except (TypeError, ValueError):
         raise TypeError(f"loss must be a number or None (got {loss!r})") from None
-
-
-def whole_number(value: Any) -> int | None:
-    """An integer of any library (numpy.int64) as an int; None of what is no integer."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def checked_count(name: str, value: int) -> int:
-    """What ctypes would wrap around."""
-    whole = whole_number(value)
-    if whole is None or not 0 <= whole < 2**64:
-        raise InvalidArgumentError(f"{name} must be an integer >= 0 (got {value!r})")
-    return whole
-
-
-def checked_window(window: int, least: int) -> int:
-    whole = whole_number(window)
-    if whole is None or not least <= whole <= 1_000_000:
-        raise InvalidArgumentError(
-            f"window must be an integer from {least} to 1000000 (got {window!r})"
-        )
-    return whole
 
 
 def _restored(kind: type[Any], settings: dict[str, Any], state: bytes) -> Any:

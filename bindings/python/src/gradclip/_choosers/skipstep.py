@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from .._native import ffi
-from .chooser import Chooser, Decision, checked_window
+from .._native.call import whole
+from .chooser import LONGEST, Chooser, Decision
 
 
 class SkipStep(Chooser):
@@ -34,7 +35,7 @@ class SkipStep(Chooser):
     _fields: ClassVar[dict[str, str]] = {"sigma_factor": "z_threshold"}
 
     def __init__(self, window: int = 128, sigma_factor: float = 6.0) -> None:
-        window = checked_window(window, 2)
+        window = whole("window", window, 2, LONGEST)
         super().__init__(window=window, sigma_factor=sigma_factor)
 
     def _step_options(self, loss: float | None) -> dict[str, float | None]:

@@ -6,8 +6,8 @@ from math import inf
 from typing import Any, ClassVar, Literal
 
 from .._native import ffi
-from .._native.call import number_of
-from .chooser import Chooser, Decision, checked_count
+from .._native.call import number_of, whole
+from .chooser import Chooser, Decision
 
 _MODES = {"adaptive": 0, "mean": 1, "percentile": 2}
 
@@ -29,7 +29,7 @@ class ZClip(Chooser):
     Args:
         alpha: the decay of the moving averages, 0 to 1.
         z_thresh: from how many deviations on a norm is a spike, >= 0.
-        warmup_steps: steps that only give the first mean and variance, >= 1.
+        warmup_steps: steps that only give the first mean and variance; 0 counts as 1.
         mode: what a spike is clipped to. "adaptive": m + z_thresh^2 sqrt(v) / z, the
             lower the larger the spike (the package's clip_option "adaptive_scaling");
             "mean": m; "percentile": m + z_thresh sqrt(v) (the package's mode of that
@@ -62,7 +62,7 @@ class ZClip(Chooser):
         skip_update_on_spike: bool = False,
     ) -> None:
         number_of("mode", mode, _MODES)
-        warmup_steps = checked_count("warmup_steps", warmup_steps)
+        warmup_steps = whole("warmup_steps", warmup_steps)
         super().__init__(
             alpha=alpha,
             z_thresh=z_thresh,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections.abc import Iterable
 from math import inf
-from operator import index as operator_index
 from typing import Any
 
 from .._gradients.pairs import Pairs
 from .._gradients.rows import rows_of
 from .._gradients.types import Grads, NonFinitePolicy
 from .._native import ffi
-from .._native.call import Handle, Options, call, new_result, norm_of
+from .._native.call import Handle, Options, call, new_result, norm_of, whole
 from .._native.errors import NonFiniteGradientError
 from .._norm import ALL_FINITE, NonFinite, Norm
 from .whole import measure
@@ -101,7 +100,6 @@ class Accumulator:
         the next. NaN and infinities are reported by finish().
         """
         tensors = rows_of(grads, names, writable=False)
-        index = _checked(index)
         with self._lock:
             self._number(index)
             call(ffi.gradclip_accumulator_add, self._handle, tensors.table.first, tensors.count)
@@ -140,7 +138,6 @@ class Accumulator:
         5.0
         """
         pairs = Pairs(tensors, minus, names)
-        index = _checked(index)
         with self._lock:
             self._number(index)
             _add_pairs(self._handle, pairs)
@@ -186,7 +183,8 @@ class Accumulator:
 
     def _number(self, index: int | None) -> None:
         if index is not None:
-            call(ffi.gradclip_accumulator_set_next_tensor, self._handle, index)
+            number = whole("index", index, most=2**63 - 1)
+            call(ffi.gradclip_accumulator_set_next_tensor, self._handle, number)
 
     def _has_another_first(self, is_numbered: bool = False) -> bool:
         """Whether what was just added has the first non-finite element of all. Only if it was
@@ -288,15 +286,6 @@ class Accumulator:
         with self._lock:
             first = self._first
         return _restored, (self._arguments(), self.to_bytes(), first)
-
-
-def _checked(index: int | None) -> int | None:
-    if index is None:
-        return None
-    index = operator_index(index)
-    if not 0 <= index < 2**63:
-        raise ValueError(f"index must be from 0 to 2**63 - 1 (got {index})")
-    return index
 
 
 def _add_pairs(handle: Handle, pairs: Pairs) -> None:

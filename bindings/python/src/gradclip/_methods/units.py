@@ -115,8 +115,8 @@ def excluded(names: Sequence[str] | None, exclude: Exclude, count: int) -> list[
         raise ValueError("exclude needs names: pass a dictionary of gradients, or names")
     if callable(exclude):
         return [bool(exclude(name)) for name in names]
-    if isinstance(exclude, str):
-        raise TypeError(f"exclude must be names or a function (got {exclude!r}, one name)")
+    if isinstance(exclude, str) or not isinstance(exclude, Iterable):
+        raise TypeError(f"exclude must be several names or a function (got {exclude!r})")
     wanted = list(exclude)
     for name in wanted:
         if not any(_belongs(other, name) for other in names):

@@ -7,6 +7,8 @@ from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from .._native.call import whole
+
 _FIELDS = ("grad_norm", "clip_coef", "learning_rate", "loss", "threshold")
 _NAN = float("nan")
 
@@ -45,9 +47,7 @@ class History(Mapping[str, "array[Any]"]):
     __slots__ = ("_columns", "_next", "limit", "total")
 
     def __init__(self, limit: int) -> None:
-        if limit < 1:
-            raise ValueError(f"history must be a number of steps >= 1 (got {limit})")
-        self.limit = limit
+        self.limit = whole("history", limit, 1)
         self.total = 0  # steps ever added
         self._next = 0  # where the next step goes once the limit is reached
         self._columns: dict[str, array[Any]] = {"step": array("q")}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._choosers.chooser import Measured, decide
 from .._methods.whole import clip_coef
-from .._native.call import POLICIES, Options, number_of
+from .._native.call import POLICIES, Options, number_of, whole
 from .._native.errors import BadDataError
 from .._norm import NonFinite, Norm
 from .diagnosis import Culprit, Diagnosis, Trail
@@ -101,6 +101,8 @@ class Recorder:
             raise ValueError(f"nonfinite must be 'leave' with a chooser (got {nonfinite!r})")
         self._nonfinite = nonfinite
         self._tensorboard = tensorboard
+        if not isinstance(tag, str):
+            raise TypeError(f"tag must be a string (got {tag!r})")
         self._tag = tag.rstrip("/") + "/" if tag else ""
         self.history = History(history)
         self.step = 0
@@ -218,7 +220,7 @@ class Recorder:
     ) -> Step:
         learning_rate = optional_number(learning_rate, "learning_rate")
         loss = optional_number(loss, "loss")
-        number = self.step + 1 if step is None else int(step)
+        number = self.step + 1 if step is None else whole("step", step, -(2**63), 2**63 - 1)
         if self._chooser is None:
             max_norm, skip = self._max_norm, False
             # Written is only what is finite, until it is known who is not.

@@ -27,6 +27,8 @@ class StepLog:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"log must be the name of a file (got {path!r})")
         self.path = os.fspath(path)
         self._json = self.path.endswith((".jsonl", ".ndjson"))
         if not self._json and not self.path.endswith(".csv"):

@@ -18,6 +18,7 @@ from ctypes import (
     sizeof,
 )
 from functools import lru_cache
+from operator import index
 from typing import Any, TypeVar
 
 from .._norm import NonFinite, Norm
@@ -127,6 +128,18 @@ def real(name: str, value: Any) -> float:
     except (TypeError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else InvalidArgumentError
         raise kind(f"{name} must be a real number (got {_shown(value)})") from None
+
+
+def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int:
+    """An integer, numpy's included, as ctypes takes it, which would wrap others around."""
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer (got {value!r})") from None
+    if not least <= number <= (2**64 - 1 if most is None else most):
+        range_of = f">= {least}" if most is None else f"from {least} to {most}"
+        raise InvalidArgumentError(f"{name} must be an integer {range_of} (got {value!r})")
+    return number
 
 
 def _shown(value: Any) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from operator import index
-
 from . import ffi
-from .errors import InvalidArgumentError
+from .call import whole
 
 
 def set_num_threads(count: int) -> None:
@@ -20,13 +18,7 @@ def set_num_threads(count: int) -> None:
     1
     >>> set_num_threads(before)
     """
-    try:
-        number = index(count)
-    except TypeError:
-        raise TypeError(f"count must be an integer (got {count!r})") from None
-    if not 0 <= number < 2**32:
-        raise InvalidArgumentError(f"count must be an integer from 0 to 2**32 - 1 (got {number})")
-    ffi.gradclip_set_num_threads(number)
+    ffi.gradclip_set_num_threads(whole("count", count, most=2**32 - 1))
 
 
 def get_num_threads() -> int:
