@@ -131,7 +131,7 @@ uint32_t gradclip_version(void);
 const char *gradclip_version_string(void);
 
 /* The instruction set the kernels of this process use: "baseline",
- * "x86-64-v3", "x86-64-v4" or "neon". A static string. */
+ * "x86-64-v3", "x86-64-v4", "x86-64-v4-ifma" or "neon". A static string. */
 const char *gradclip_isa(void);
 
 /* -------------------------------------------------------------- threads -- */

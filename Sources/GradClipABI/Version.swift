@@ -19,6 +19,7 @@ public func gradclip_isa() -> UnsafePointer<CChar>! {
         switch Int(gk_process_isa()) {
         case GK_ISA_X86_64_V3: "x86-64-v3"
         case GK_ISA_X86_64_V4: "x86-64-v4"
+        case GK_ISA_X86_64_V4_IFMA: "x86-64-v4-ifma"
         case GK_ISA_NEON: "neon"
         default: "baseline"
         }

@@ -138,10 +138,11 @@ extension gk_block {
 }
 
 /// How many accumulators hold the terms of a block exactly; 6: none do. All |x| < 2^exponent, the
-/// smallest but zero is at least 2^(lowest - 1), and has `bits` significant bits.
-@inline(__always) package func levelsNeeded(order: Int, exponent: Int, lowest: Int, bits: Int) -> Int {
+/// smallest but zero is at least 2^(lowest - 1), and has `bits` significant bits. Two reach as far as `reach`.
+@inline(__always)
+package func levelsNeeded(order: Int, exponent: Int, lowest: Int, bits: Int, reach: Int = unitDepth(2)) -> Int {
     let depth = order &* (exponent &- lowest &+ bits)
-    for level in 1...5 where depth <= unitDepth(level) { return level }
+    for level in 1...5 where depth <= (level == 2 ? reach : unitDepth(level)) { return level }
     return 6
 }
 

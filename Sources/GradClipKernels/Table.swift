@@ -31,6 +31,20 @@ private func mostLevels(_ dtype: DType, _ term: TermKind) -> Int32 {
     }
 }
 
+/// Squares of float32 in fixed point instead of two accumulators. (At x86-64-v4 by AVX-512 IFMA; elsewhere by a model of it, for
+/// tests.)
+func useFixedSquares(_ table: UnsafeMutablePointer<gk_kernels>) {
+    table.pointee.exact = { dtype, term, data, count, exponent, levels, block in
+        if dtype == .float32 && term == .square && levels <= 2 {
+            sumSquaresInFixedPoint(
+                data.unsafelyUnwrapped, Int(count), exponent: Int(exponent), &block.unsafelyUnwrapped.pointee)
+        } else {
+            exact(dtype, term, data, count, exponent, levels, block)
+        }
+    }
+    table.pointee.reach = { dtype, term in dtype == .float32 && term == .square ? 104 : Int32(unitDepth(2)) }
+}
+
 #if !GRADCLIP_X86_64_V4
 #if GRADCLIP_HARDWARE_F16
 private func fixedPoint(
@@ -185,6 +199,7 @@ private func add(
 private func fill(_ table: UnsafeMutablePointer<gk_kernels>) {
     table.pointee.exact = { exact($0, $1, $2, $3, $4, $5, $6) }
     table.pointee.most_levels = { mostLevels($0, $1) }
+    table.pointee.reach = { _, _ in Int32(unitDepth(2)) }
     #if GRADCLIP_HARDWARE_F16
     table.pointee.fixed_point = { fixedPoint($0, $1, $2, $3, $4) }
     #endif
@@ -208,6 +223,10 @@ public func fillV4(_ table: UnsafeMutablePointer<gk_kernels>) {
     table.pointee.exact = { exact($0, $1, $2, $3, $4, $5, $6) }
     table.pointee.most_levels = { mostLevels($0, $1) }
 }
+
+/// On top of that.
+@_cdecl("gradclip_kernels_x86_64_v4_ifma")
+public func fillV4Ifma(_ table: UnsafeMutablePointer<gk_kernels>) { useFixedSquares(table) }
 #elseif GRADCLIP_X86_64_V3
 @_cdecl("gradclip_kernels_x86_64_v3")
 public func fillV3(_ table: UnsafeMutablePointer<gk_kernels>) { fill(table) }

@@ -52,12 +52,6 @@ private func holdsInFixedPoint(_ values: [UInt16], _ half: Half, exponent: Int) 
     return found.holds
 }
 
-private func limbs(_ sum: gk_sum) -> [Int64] {
-    var sum = sum
-    ExactSum.propagate(&sum)
-    return withUnsafeBytes(of: &sum.limbs) { Array($0.bindMemory(to: Int64.self)) }
-}
-
 /// The sum element by element, in integers.
 private func expected(_ values: [UInt16], _ half: Half) -> [Int64] {
     var sum = gk_sum()

@@ -329,7 +329,7 @@ static void versions_and_texts(void)
     CHECK(gradclip_version() == GRADCLIP_VERSION, "%u", gradclip_version());
     CHECK(strcmp(gradclip_version_string(), GRADCLIP_VERSION_STRING) == 0, "%s", gradclip_version_string());
     const char *isa = gradclip_isa();
-    CHECK(!strcmp(isa, "baseline") || !strcmp(isa, "x86-64-v3") || !strcmp(isa, "x86-64-v4") || !strcmp(isa, "neon"), "%s", isa);
+    CHECK(!strcmp(isa, "baseline") || !strcmp(isa, "x86-64-v3") || !strcmp(isa, "x86-64-v4") || !strcmp(isa, "x86-64-v4-ifma") || !strcmp(isa, "neon"), "%s", isa);
     for (int i = 0; i < 7; i++)
         for (int j = 0; j < i; j++)
             CHECK(strcmp(gradclip_status_string(all[i]), gradclip_status_string(all[j])) != 0, "%d and %d", all[i], all[j]);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """No function outside the v3 and v4 kernels has an instruction that an x86-64
-without AVX lacks, and no v3 kernel has one of AVX-512.
+without AVX lacks, no v3 kernel has one of AVX-512, and of all v4 kernels only the one that is for AVX-512 IFMA has those
+of that.
 
 An instruction is judged by its bytes: in 64-bit mode C4 and C5 begin a VEX
 encoding (AVX, AVX2, FMA, BMI) and 62 an EVEX one (AVX-512). Instructions past
@@ -24,6 +25,8 @@ PAST_SSE2 = re.compile(
     r"pmaxs[bd]|pmaxu[dw]|pmins[bd]|pminu[dw]|pmovsx|pmovzx|pmuldq|pmulld|ptest|round|"  # SSE4.1
     r"pcmp[ei]str|pcmpgtq|aes|pclmul)"  # SSE4.2
 )
+IFMA = "vpmadd52"
+FOR_IFMA = "sumSquaresInFixedPoint"
 SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 LINE = re.compile(r"^\s*[0-9a-f]+:\t((?:[0-9a-f]{2} )+)\s*\t?(\S*)")
 
@@ -69,6 +72,10 @@ def check(library):
         kind = kind_of(bytes.fromhex(found.group(1)), found.group(2))
         level = level_of(symbol)
         seen[level, kind] += 1
+        if found.group(2).startswith(IFMA):
+            seen["ifma", ""] += 1
+            if level != "v4" or FOR_IFMA not in symbol:
+                wrong.append(f"IFMA in {symbol}: {line.strip()}")
         if level == "baseline" and kind != "plain" or level == "v3" and kind == "EVEX":
             wrong.append(f"{kind} in {symbol}: {line.strip()}")
     for text in wrong[:20]:
@@ -76,12 +83,13 @@ def check(library):
     if wrong:
         sys.exit(f"gate-isa: {len(wrong)} instructions that the level lacks in {library}")
     # The gate must have something to see: each level uses what it is made for.
-    if not (seen["baseline", "plain"] and seen["v3", "VEX"] and seen["v4", "EVEX"]):
+    if not (seen["baseline", "plain"] and seen["v3", "VEX"] and seen["v4", "EVEX"] and seen["ifma", ""]):
         sys.exit(f"gate-isa: a level is missing in {library}: {dict(seen)}")
-    total = {level: sum(n for (l, _), n in seen.items() if l == level) for level in ("baseline", "v3", "v4")}
+    ifma = seen["ifma", ""]
+    total = {level: sum(n for key, n in seen.items() if key[0] == level) for level in ("baseline", "v3", "v4")}
     print(
         f"ok: {library.name}: no AVX in {total['baseline']} instructions outside the kernels of v3 ({total['v3']}, "
-        f"none of AVX-512) and v4 ({total['v4']})"
+        f"none of AVX-512) and v4 ({total['v4']}, {ifma} of IFMA, all in {FOR_IFMA})"
     )
 
 

@@ -43,12 +43,14 @@ compare() {
 case $(uname -m) in
 x86_64)
     compare baseline baseline env GRADCLIP_ISA=baseline
-    for level in x86-64-v3 x86-64-v4; do
+    for level in x86-64-v3 x86-64-v4 x86-64-v4-ifma; do
         isa=$(GRADCLIP_ISA=$level "$work/conformance" --isa)
         if [ "$isa" = "$level" ]; then compare $level $level env GRADCLIP_ISA=$level
         else
             # A level that the processor lacks is ignored, never obeyed.
             /lib64/ld-linux-x86-64.so.2 --help 2>/dev/null | grep -q "$level (supported" && fail "$level is supported, but $isa is used"
+            [ $level = x86-64-v4-ifma ] && grep -q '^flags.* avx512vl.* avx512ifma\|^flags.* avx512ifma.* avx512vl' /proc/cpuinfo &&
+                fail "$level is supported, but $isa is used"
             missing="${missing:-} $level"
         fi
     done

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "packaging"))
 from cross import BINARIES, TARGETS, Builder, Target, stop  # noqa: E402
 
-X86_LEVELS = ("baseline", "x86-64-v3", "x86-64-v4")
+X86_LEVELS = ("baseline", "x86-64-v3", "x86-64-v4", "x86-64-v4-ifma")
 
 # What needs nothing but C; GOLDEN reads the golden file, of which emulators get a part.
 C_TESTS = (

@@ -8,6 +8,7 @@
 #include "gk_environment.h"
 #include "gk_kernels.h"
 #include "gk_scratch.h"
+#include "gk_squares.h"
 #include "gk_vectors.h"
 
 #endif

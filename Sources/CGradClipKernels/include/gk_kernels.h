@@ -42,6 +42,8 @@ typedef struct gk_block {
     int32_t bound;     // T
     uint64_t largest;  // bits of the largest magnitude as float64; of NaN nothing is known
     uint64_t smallest; // bits of the smallest magnitude but zero, as float64; UINT64_MAX: all are zero
+    // (Where `exact` holds, powers of two may stand for both: the largest's own, and one that asks for no more accumulators
+    // than the elements do.)
     uint64_t zeros;    // how many are zero (extremes only)
     // Whether all elements are finite and the sums are what they say they are. If not, the sums
     // mean nothing; largest and smallest are right where all elements are finite.
@@ -122,6 +124,8 @@ typedef struct gk_kernels {
                   gk_block *block);
     // How many accumulators that has at most. 0: none.
     int32_t (*most_levels)(gk_dtype dtype, gk_term term);
+    // How far below T two of them reach, or what stands for two: terms are multiples of 2^(T - that).
+    int32_t (*reach)(gk_dtype dtype, gk_term term);
     // Squares of float16 and bfloat16 in fixed point, again below 2^exponent. Holds if the sum is exact. NULL at
     // the baseline.
     void (*fixed_point)(gk_dtype dtype, const void *data, int64_t count, int32_t exponent, gk_block *block);
@@ -161,9 +165,10 @@ void gradclip_kernels_baseline(gk_kernels *table);
 #if defined(__x86_64__)
 __attribute__((weak)) void gradclip_kernels_x86_64_v3(gk_kernels *table);
 __attribute__((weak)) void gradclip_kernels_x86_64_v4(gk_kernels *table);
+__attribute__((weak)) void gradclip_kernels_x86_64_v4_ifma(gk_kernels *table);
 #endif
 
-enum { GK_ISA_BASELINE = 0, GK_ISA_X86_64_V3 = 1, GK_ISA_X86_64_V4 = 2, GK_ISA_NEON = 3 };
+enum { GK_ISA_BASELINE, GK_ISA_X86_64_V3, GK_ISA_X86_64_V4, GK_ISA_X86_64_V4_IFMA, GK_ISA_NEON };
 
 // The kernels of this process: the best level that the CPU and the operating
 // system support, or the one the environment variable GRADCLIP_ISA asks for if

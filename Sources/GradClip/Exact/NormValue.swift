@@ -107,7 +107,7 @@ extension NormValue {
     /// The root of sum * 2^exponent, or that itself, correctly rounded; the sum is not 0.
     static func root(of sum: UInt128, exponent: Int, isSquare: Bool) -> NormValue {
         var shift = sum.leadingZeroBitCount
-        // 127 or 128 bits from an even position. (The sum has at most 100.)
+        // 127 or 128 bits from an even position. (The sum has at most 116.)
         if isSquare && (exponent &- shift) & 1 != 0 { shift &-= 1 }
         let moved = sum << UInt128(shift)
         let (high, low) = (UInt64(truncatingIfNeeded: moved >> 64), UInt64(truncatingIfNeeded: moved))

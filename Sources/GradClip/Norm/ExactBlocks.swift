@@ -61,11 +61,11 @@ extension Partial {
             let largest = Double(bitPattern: found.largest)
             if !(largest < .infinity) { return .nonfinite }
             let exponent = exponentAbove(largest)
-            let levels = levels(found, block, exponent)
+            let levels = levels(kernels, found, block, exponent)
             if levels <= most { sumExactly(kernels, block, exponent, levels, &found) }
             if !found.holds { return .tooWide }
         }
-        if found.largest > 0 { expectLike(found, block) }
+        if found.largest > 0 { expectLike(kernels, found, block) }
         return .held
     }
 
@@ -86,15 +86,19 @@ extension Partial {
     }
 
     /// How many accumulators a block takes with T from `exponent`.
-    private func levels(_ found: gk_block, _ block: Block, _ exponent: Int) -> Int {
-        levelsNeeded(
-            order: order, exponent: exponent, lowest: exponentAbove(Double(bitPattern: found.smallest)),
-            bits: block.dtype.significandBits)
+    private func levels(_ kernels: Kernels, _ found: gk_block, _ block: Block, _ exponent: Int) -> Int {
+        levels(kernels, block, exponent, lowest: exponentAbove(Double(bitPattern: found.smallest)))
     }
 
-    private mutating func expectLike(_ found: gk_block, _ block: Block) {
+    private func levels(_ kernels: Kernels, _ block: Block, _ exponent: Int, lowest: Int) -> Int {
+        levelsNeeded(
+            order: order, exponent: exponent, lowest: lowest, bits: block.dtype.significandBits,
+            reach: Int(kernels.pointee.reach(block.dtype, type.term)))
+    }
+
+    private mutating func expectLike(_ kernels: Kernels, _ found: gk_block, _ block: Block) {
         let next = Guess.exponent(after: Int(guess.exponent), exponentAbove(Double(bitPattern: found.largest)))
-        expect(exponent: Int(next), levels: levels(found, block, Int(next)))
+        expect(exponent: Int(next), levels: levels(kernels, found, block, Int(next)))
     }
 
     /// More than two accumulators, and the bins, are expected only after two blocks in a row that
@@ -119,9 +123,7 @@ extension Partial {
         let range =
             block.dtype.isNarrow ? ExactSum.add(&exact, bins: bins, order: order) : wide?.add(bins: bins, order: order)
         guard let range, !range.isEmpty else { return isFinite }
-        let levels = levelsNeeded(
-            order: order, exponent: range.highest, lowest: range.lowest, bits: block.dtype.significandBits)
-        expect(exponent: range.highest, levels: levels)
+        expect(exponent: range.highest, levels: levels(kernels, block, range.highest, lowest: range.lowest))
         return isFinite
     }
 }

@@ -1,4 +1,5 @@
-// Tensors of one block: the integers of two accumulators are all that the norm of most of them takes.
+// Tensors of one block: the integers of two accumulators are all that the norm of most of them takes. (Of fixed point
+// they are those of three, of which the last counts in units of 2^(T - 104).)
 import CGradClipKernels
 import GradClipKernels
 
@@ -24,19 +25,21 @@ extension gk_block {
         exponent = Guess.exponent(after: Int(exponent), exponentAbove(Double(bitPattern: largest)))
     }
 
-    /// The norm of what two accumulators hold.
+    /// The norm of what was summed.
     func norm(_ term: TermKind) -> NormValue {
         if largest == 0 { return .zero }
-        // (Of both together: the second may be negative.)
-        let sum = UInt128(bitPattern: Int128(sums.0)) << 44 &+ UInt128(bitPattern: Int128(sums.1))
-        return NormValue.root(of: sum, exponent: Int(bound) &- unitDepth(2), isSquare: term == .square)
+        // (Of all together: the second may be negative.)
+        let sum =
+            UInt128(bitPattern: Int128(sums.0)) << 61 &+ UInt128(bitPattern: Int128(sums.1)) << 17
+            &+ UInt128(bitPattern: Int128(sums.2)) >> 27
+        return NormValue.root(of: sum, exponent: Int(bound) &- 104, isSquare: term == .square)
     }
 }
 
-/// Sums of blocks by two accumulators with the same bound, which are added to the limbs together.
+/// Sums of such blocks with the same bound, which are added to the limbs together.
 struct WaitingSums {
     private var bound: Int32 = 0
-    private var sums: (Int64, Int64) = (0, 0)
+    private var sums: (Int64, Int64, Int64) = (0, 0, 0)
     private var count = 0
 
     /// Each is below 2^55, so that 64 are below the 2^62 of ExactSum.
@@ -48,6 +51,7 @@ struct WaitingSums {
         bound = block.bound
         sums.0 &+= block.sums.0
         sums.1 &+= block.sums.1
+        sums.2 &+= block.sums.2
         count &+= 1
     }
 
@@ -55,7 +59,8 @@ struct WaitingSums {
     mutating func flush(to total: ExactSum.Sum) {
         ExactSum.add(total, sums.0, exponent: Int(bound) &- unitDepth(1))
         ExactSum.add(total, sums.1, exponent: Int(bound) &- unitDepth(2))
-        sums = (0, 0)
+        ExactSum.add(total, sums.2, exponent: Int(bound) &- unitDepth(3))
+        sums = (0, 0, 0)
         count = 0
     }
 }

@@ -490,5 +490,5 @@ fn threads_and_versions() {
     set_num_threads(0);
     assert!(num_threads() >= 1);
     assert!(version().starts_with("1."), "{}", version());
-    assert!(["baseline", "x86-64-v3", "x86-64-v4", "neon"].contains(&isa()), "{}", isa());
+    assert!(["baseline", "x86-64-v3", "x86-64-v4", "x86-64-v4-ifma", "neon"].contains(&isa()), "{}", isa());
 }
