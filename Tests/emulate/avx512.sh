@@ -4,8 +4,10 @@
 # whole PC, so the program is packed with all it needs into an initramfs and
 # booted with Debian's smallest kernel.
 #
-#   avx512.sh [-f FILE]... [-m MEGABYTES] [-t SECONDS] PROGRAM [ARGUMENTS...]
+#   avx512.sh [-c MODEL] [-f FILE]... [-m MEGABYTES] [-t SECONDS] PROGRAM [ARGUMENTS...]
 #
+#   -c MODEL      the CPU, as Bochs names it (`bochs --help cpu`): corei7_skylake_x, or
+#                 corei3_cnl, which has AVX-512 IFMA too
 #   -f FILE       pack this file or folder too. PROGRAM, the arguments that are
 #                 files, and the shared libraries of all those are packed unasked.
 #   -m MEGABYTES  memory of the PC (512), the packed files included
@@ -27,11 +29,12 @@
 set -euo pipefail
 
 fail() { echo "avx512.sh: $*" >&2; exit 125; }
-usage() { fail "usage: avx512.sh [-f FILE]... [-m MEGABYTES] [-t SECONDS] PROGRAM [ARGUMENTS...]"; }
+usage() { fail "usage: avx512.sh [-c MODEL] [-f FILE]... [-m MEGABYTES] [-t SECONDS] PROGRAM [ARGUMENTS...]"; }
 
-memory=512 seconds=600 files=()
-while getopts f:m:t: option; do
+memory=512 seconds=600 files=() cpu=corei7_skylake_x
+while getopts c:f:m:t: option; do
     case $option in
+        c) cpu=$OPTARG ;;
         f) [ -e "$OPTARG" ] || fail "-f $OPTARG: no such file"; files+=("$OPTARG") ;;
         m) memory=$OPTARG ;;
         t) seconds=$OPTARG ;;
@@ -168,7 +171,7 @@ xorriso -as mkisofs -quiet -o "$work/disc.iso" -b isolinux/isolinux.bin -c isoli
 
 # ---------------------------------------------------------------------- the PC
 cat >"$work/bochsrc" <<END
-cpu: model=corei7_skylake_x, count=1, ips=$ips, reset_on_triple_fault=0
+cpu: model=$cpu, count=1, ips=$ips, reset_on_triple_fault=0
 memory: guest=$memory, host=$memory
 romimage: file=$bios
 vgaromimage: file=$vga_bios
