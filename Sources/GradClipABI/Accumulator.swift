@@ -80,7 +80,6 @@ public func gradclip_accumulator_add_difference(
     }
 }
 
-@inline(never)
 private func add(
     _ accumulator: OpaquePointer?, _ grad: UnsafeRawPointer?, _ length: Int, _ dtype: DType
 ) -> gradclip_status {
@@ -159,7 +158,6 @@ public func gradclip_accumulator_from_words(
     exchange(accumulator, max_norm, UnsafeMutablePointer(mutating: words), isRead: true)
 }
 
-@inline(never)
 private func exchange(
     _ accumulator: OpaquePointer?, _ maxNorm: Double, _ words: UnsafeMutablePointer<Int64>?, isRead: Bool
 ) -> gradclip_status {
@@ -192,7 +190,6 @@ public func gradclip_accumulator_finish(
     }
 }
 
-@inline(never)
 private func finish(
     _ accumulator: OpaquePointer?, _ maxNorm: Double, _ result: UnsafeMutablePointer<gradclip_result>?,
     clipping grads: TensorList?

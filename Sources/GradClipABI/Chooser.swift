@@ -69,7 +69,6 @@ private struct DecisionSlot {
     private let size: Int
     var decision = ChooserDecision.pass
 
-    @inline(never)
     init(_ given: UnsafeMutablePointer<gradclip_decision>?) throws(ArgumentError) {
         destination = UnsafeMutableRawPointer(given)
         guard let given else {
@@ -88,7 +87,6 @@ private struct DecisionSlot {
     mutating func store() { destination?.copyMemory(from: &decision, byteCount: size) }
 }
 
-@inline(never)
 private func feed(
     _ chooser: OpaquePointer?, _ norms: UnsafePointer<Double>?, _ count: Int, _ loss: UnsafePointer<Double>?,
     _ decision: UnsafeMutablePointer<gradclip_decision>?, isTotal: Bool

@@ -90,7 +90,6 @@ private func row(
         length: UInt64(bitPattern: Int64(length)), dtype: UInt32(dtype), flags: 0, device_type: 1, device_id: 0)
 }
 
-@inline(never)
 private func unsupported(
     _ rule: StaticString, _ value: ArgumentError.Value, _ index: Int, _ field: StaticString = ""
 ) -> ArgumentError {

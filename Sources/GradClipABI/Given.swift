@@ -50,7 +50,6 @@ struct Given {
     }
 
     /// The same as the engine takes it.
-    @inline(never)
     func checked() throws(ArgumentError) -> Checked {
         Checked(
             grads: try grads.checked("grads"), others: try others?.checked(name),

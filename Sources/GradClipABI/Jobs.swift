@@ -3,7 +3,6 @@
 import CGradClip
 import GradClip
 
-@inline(never)
 func clip(_ given: Given, _ maxNorm: Double, _ normType: Double) -> gradclip_status {
     call { () throws(ArgumentError) in
         let given = try given.checked()
@@ -17,7 +16,6 @@ func clip(_ given: Given, _ maxNorm: Double, _ normType: Double) -> gradclip_sta
     }
 }
 
-@inline(never)
 func totalNorm(_ given: Given, _ normType: Double) -> gradclip_status {
     call { () throws(ArgumentError) in
         let given = try given.checked()
@@ -29,7 +27,6 @@ func totalNorm(_ given: Given, _ normType: Double) -> gradclip_status {
     }
 }
 
-@inline(never)
 func deferClip(_ given: Given, _ maxNorm: Double, _ normType: Double) -> gradclip_status {
     call { () throws(ArgumentError) in
         let given = try given.checked()
@@ -43,7 +40,6 @@ func deferClip(_ given: Given, _ maxNorm: Double, _ normType: Double) -> gradcli
     }
 }
 
-@inline(never)
 func clip(_ given: Given, _ maxNorm: Double, totalNorm: Double) -> gradclip_status {
     call { () throws(ArgumentError) in
         let given = try given.checked()
@@ -55,7 +51,6 @@ func clip(_ given: Given, _ maxNorm: Double, totalNorm: Double) -> gradclip_stat
     }
 }
 
-@inline(never)
 func clip(_ given: Given, byValue limit: Double) -> gradclip_status {
     call { () throws(ArgumentError) in
         let given = try given.checked()

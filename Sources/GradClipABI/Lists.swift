@@ -10,7 +10,6 @@ enum GivenList {
     case tensors(UnsafePointer<gradclip_tensor>?, Int)
 
     /// The same as the engine takes it.
-    @inline(never)
     func checked(_ name: StaticString) throws(ArgumentError) -> TensorList {
         switch self {
         case .pointers(let pointers, let lengths, let count, let dtype):
@@ -52,7 +51,6 @@ private func check(_ given: gradclip_tensor, at i: Int, _ name: StaticString) th
 }
 
 /// One tensor that is an argument of its own.
-@inline(never)
 func singleTensor(
     _ tensor: UnsafePointer<gradclip_tensor>, _ name: StaticString, _ length: StaticString
 ) throws(ArgumentError) -> TensorList {
@@ -62,7 +60,6 @@ func singleTensor(
 }
 
 /// Destinations match the gradients. (Those beside one array of lengths do.)
-@inline(never)
 func check(outputs: TensorList, for grads: TensorList) throws(ArgumentError) {
     for i in 0..<grads.count {
         let (source, destination) = (grads[i], outputs[i])

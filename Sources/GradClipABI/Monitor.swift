@@ -100,7 +100,6 @@ private enum Line {
     static var lost: UInt32 { 16 }
 }
 
-@inline(never)
 private func write(_ line: UInt32, _ number: UInt64, _ step: Step) {
     let result = step.result
     var text = MessageWriter(gk_thread_line())
@@ -148,7 +147,6 @@ private func write(_ line: UInt32, _ number: UInt64, _ step: Step) {
 
 extension MessageWriter {
     /// A comma and a number; nothing behind it for nil.
-    @inline(never)
     fileprivate mutating func append(cell value: Double?) {
         append(",")
         guard let value else { return }

@@ -4,7 +4,6 @@ import CGradClip
 import GradClip
 
 /// The bytes of a struct that both sides know. `field` is where the size stands in an argument.
-@inline(never)
 func sharedSize(
     _ stated: UInt64, own: Int, _ name: StaticString, field: StaticString = ".struct_size"
 ) throws(ArgumentError) -> Int {
@@ -15,7 +14,6 @@ func sharedSize(
 }
 
 /// Copies what both sides know of a struct that is only read; the rest of `known` stays.
-@inline(never)
 func read(
     _ given: UnsafeRawPointer, _ known: UnsafeMutableRawPointer, own: Int, _ name: StaticString
 ) throws(ArgumentError) {
@@ -24,7 +22,6 @@ func read(
 
 /// Overwrites defaults of `own` bytes with the fields of a given struct. What the
 /// library does not know of it must be 0.
-@inline(never)
 func overlay(
     _ known: UnsafeMutableRawPointer, by given: UnsafeRawPointer, own: Int, _ name: StaticString
 ) throws(ArgumentError) {
@@ -37,7 +34,6 @@ func overlay(
 }
 
 /// Says how many bytes there are to write where the caller told how much room there is.
-@inline(never)
 func room(
     _ bytes: UnsafeMutableRawPointer?, _ size: UnsafeMutablePointer<Int>?, _ needed: Int
 ) throws(ArgumentError) {
@@ -48,7 +44,6 @@ func room(
     size.pointee = needed
 }
 
-@inline(never)
 func options(_ given: UnsafePointer<gradclip_options>?) throws(ArgumentError) -> ClipOptions {
     var result = ClipOptions()
     guard let given else { return result }
@@ -97,7 +92,6 @@ public func gradclip_result_init(_ result: UnsafeMutablePointer<gradclip_result>
 }
 
 /// Fills a struct of the caller's: copies what is known, says its size, clears the rest.
-@inline(never)
 func initialise(
     _ given: UnsafeMutableRawPointer?, _ struct_size: Int, own: Int, _ fresh: UnsafeRawPointer,
     _ name: StaticString
@@ -145,7 +139,6 @@ struct ResultSlot {
         if tensorNorms != nil { throw ArgumentError("result", reason, .pointer, field: ".tensor_norms") }
     }
 
-    @inline(never)
     func store(_ found: ClipResult) -> gradclip_status {
         if let destination {
             let stated = destination.loadUnaligned(as: UInt64.self)

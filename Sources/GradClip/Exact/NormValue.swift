@@ -83,7 +83,6 @@ extension NormValue {
             isExact: isExact)
     }
 
-    @inline(never)
     static func root(
         of limbs: UnsafeMutablePointer<Int64>, count: Int, base: Int, power: Double, isExact: Bool
     ) -> NormValue {
@@ -145,7 +144,6 @@ extension NormValue {
     }
 
     /// self^(1/p), to about 2^-60 * max(1, 1/|p|), in integers.
-    @inline(never)
     func raised(toReciprocalOf power: Double) -> NormValue {
         // log2 as fixed point with 64 fraction bits; the magnitude of log2 divided by |p|.
         let logarithm = Int128(exponent) << 64 &+ Int128(Self.fractionOfLogarithm(significand))

@@ -6,7 +6,6 @@ import GradClipKernels
 
 /// Reports on all tensors, each written `stride` bytes behind the one before, as
 /// many bytes of it as `size` says.
-@inline(never)
 package func inspect(
     _ grads: TensorList, normType: Double, options: ClipOptions, reports: UnsafeMutableRawPointer?, stride: Int,
     size: Int
@@ -59,7 +58,6 @@ private struct InspectPass: Pass {
         gk_release(memory)
     }
 
-    @inline(never)
     private func reportOnLarge(_ index: Int, _ threads: Int, _ sums: UnsafeMutablePointer<BlockSums>) {
         var limbs = gk_wide_limbs()
         withUnsafeMutablePointer(to: &limbs) { limbs in

@@ -47,7 +47,6 @@ package struct TensorList {
     }
 
     /// Whether there is no element in any tensor.
-    @inline(never)
     var isEmpty: Bool {
         for i in 0..<count where self[i].length > 0 { return false }
         return true

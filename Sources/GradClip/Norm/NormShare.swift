@@ -113,7 +113,7 @@ struct NormShare: Share {
     }
 
     /// Which of the gathered tensors the first non-finite element is in.
-    @inline(never) private func findFirst() {
+    private func findFirst() {
         for i in gathered.first...gathered.last {
             let tensor = grads[i]
             if tensor.length == 0 || !tensor.isCounted { continue }
