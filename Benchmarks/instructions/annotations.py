@@ -1,20 +1,19 @@
-"""What each file's `@inline(never)` is worth: the library without them, in bytes of code and instructions a call.
+"""What annotations are worth: the library without those of a file, in bytes of code and instructions a call.
 
-    python3 Benchmarks/instructions/annotations.py [FILE...]
+    python3 Benchmarks/instructions/annotations.py [--always] [FILE or FOLDER ...]
 
-works on a copy of the tree in build/annotations, and builds the library once a file: a minute each. Without names all files
-of the engine and of the C interface that have one. Needs valgrind.
+works on a copy of the tree in build/annotations, and builds the library once for each name: a minute each. A folder's files go
+together. Without names each file of the engine and of the C interface. Needs valgrind.
 """
 
+import argparse
 import pathlib
 import re
 import shutil
 import subprocess
-import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPY = ROOT / "build" / "annotations"
-ANNOTATION = re.compile(r"@inline\(never\)\s+")
 
 
 def output(*command: str, **options) -> str:
@@ -44,6 +43,11 @@ def measured(kinds: list[str]) -> list[int]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--always", action="store_true", help="@inline(__always) instead of @inline(never)")
+    parser.add_argument("names", nargs="*", help="files and folders below the repository's root")
+    arguments = parser.parse_args()
+    annotation = re.compile(r"@inline\(__always\)\s+" if arguments.always else r"@inline\(never\)\s+")
     COPY.mkdir(parents=True, exist_ok=True)
     for name in output("git", "ls-files", cwd=ROOT).splitlines():
         source, target = ROOT / name, COPY / name
@@ -53,22 +57,24 @@ def main() -> None:
             shutil.copy2(source, target, follow_symlinks=False)
     kinds: list[str] = []
     base = measured(kinds)
-    names = sys.argv[1:] or sorted(
+    names = arguments.names or sorted(
         str(file.relative_to(COPY)) for folder in ("Sources/GradClip", "Sources/GradClipABI") for file in (COPY / folder).rglob("*.swift"))
-    print("| file | annotations | bytes |", " | ".join(kinds), "|")
+    print("| without those of | annotations | bytes |", " | ".join(kinds), "|")
     print("|---" * (3 + len(kinds)) + "|")
-    print("| all, as they are | |", " | ".join(map(str, base)), "|", flush=True)
+    print("| (none) | |", " | ".join(map(str, base)), "|", flush=True)
     for name in names:
-        file = COPY / name
-        text = file.read_text()
-        without, count = ANNOTATION.subn("", text)
+        files = sorted((COPY / name).rglob("*.swift")) if (COPY / name).is_dir() else [COPY / name]
+        texts = {file: file.read_text() for file in files}
+        count = sum(len(annotation.findall(text)) for text in texts.values())
         if not count:
             continue
-        file.write_text(without)
+        for file, text in texts.items():
+            file.write_text(annotation.sub("", text))
         try:
             change = [f"{now - before:+}" for now, before in zip(measured(kinds), base, strict=True)]
         finally:
-            file.write_text(text)
+            for file, text in texts.items():
+                file.write_text(text)
         print(f"| {name} | {count} |", " | ".join(change), "|", flush=True)
 
 

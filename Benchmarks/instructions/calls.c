@@ -1,5 +1,5 @@
 /*
- * calls WHAT TIMES: small calls of one kind, again and again, for valgrind to count their instructions (annotations.py).
+ * calls WHAT TIMES: calls of one kind, again and again, for valgrind to count their instructions (annotations.py).
  * WHAT is a number below `kinds`; with none the names are printed.
  */
 #include <gradclip.h>
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TENSORS = 200, LENGTH = 16 };
+enum { TENSORS = 200, LENGTH = 16, LARGE = 65536 };
 
-static float data[TENSORS * LENGTH], *pointers[TENSORS];
+static float data[TENSORS * LENGTH], *pointers[TENSORS], large[LARGE];
 static double norms[TENSORS];
 static size_t lengths[TENSORS];
 static gradclip_tensor list[TENSORS];
@@ -48,11 +48,24 @@ static gradclip_status feed(void)
     return gradclip_chooser_feed(chooser, 1 + step++ % 7, NULL, &decision);
 }
 
+static gradclip_status large_norm(uint32_t dtype, size_t length, double p)
+{
+    gradclip_tensor tensor;
+    memset(&tensor, 0, sizeof tensor);
+    tensor.data = large, tensor.length = length, tensor.dtype = dtype;
+    result.tensor_norms = NULL;
+    return gradclip_get_total_norm(&tensor, 1, p, &options, &result);
+}
+static gradclip_status large_f32(void) { return large_norm(GRADCLIP_F32, LARGE, 2); }
+static gradclip_status large_bf16(void) { return large_norm(GRADCLIP_BF16, 2 * LARGE, 2); }
+static gradclip_status large_power(void) { return large_norm(GRADCLIP_F32, LARGE, 2.7); }
+
 static const struct {
     const char *name;
     gradclip_status (*call)(void);
 } kinds[] = {{"one element", one}, {"200 x 16", many}, {"200 x 16, p = 3", cubes}, {"200 x 16, tensor_norms", own_norms},
-             {"clip_by_norm", by_norm}, {"inspect", inspect}, {"accumulator", accumulate}, {"chooser", feed}};
+             {"clip_by_norm", by_norm}, {"inspect", inspect}, {"accumulator", accumulate}, {"chooser", feed},
+             {"64k float32", large_f32}, {"128k bfloat16", large_bf16}, {"64k float32, p = 2.7", large_power}};
 
 int main(int argc, char **argv)
 {
@@ -62,6 +75,7 @@ int main(int argc, char **argv)
         return 0;
     }
     for (int i = 0; i < TENSORS * LENGTH; i++) data[i] = (float)(i % 101 - 50) * 0.01f;
+    for (int i = 0; i < LARGE; i++) large[i] = (float)(i % 1009 - 500) * 0x1p-9f;
     for (int i = 0; i < TENSORS; i++) {
         pointers[i] = data + LENGTH * i, lengths[i] = LENGTH;
         list[i].data = pointers[i], list[i].length = LENGTH, list[i].dtype = GRADCLIP_F32;
