@@ -3,7 +3,6 @@ import CGradClip
 import CGradClipKernels
 import GradClip
 
-@inline(__always)
 private func state(
     _ handle: OpaquePointer?, _ name: StaticString = "accumulator"
 ) throws(ArgumentError) -> UnsafeMutablePointer<Accumulator> {

@@ -6,7 +6,6 @@ import GradClip
 
 /// Runs the body of a C function in the library's floating point environment and
 /// turns an error into its status and message.
-@inline(__always)
 func call(_ body: () throws(ArgumentError) -> gradclip_status) -> gradclip_status {
     let environment = gk_float_environment_enter()
     defer { gk_float_environment_leave(environment) }
