@@ -81,7 +81,7 @@ typedef struct gk_power_tables {
     uint64_t serve;                            // whether they do for this power
 } gk_power_tables;
 
-// Some elements of a block, between the two loops that they go through.
+// Some elements of a block, between the loops that they go through.
 enum { GK_POWER_PIECE = 256 };
 typedef struct gk_power_piece {
     double known[GK_POWER_KNOWN + GK_POWER_PIECE]; // the table, and behind it those of elements that it has not

@@ -34,13 +34,13 @@ package struct Accumulator {
     package static func destroy(_ accumulator: UnsafeMutablePointer<Accumulator>) { gk_release(accumulator) }
 
     /// Forgets everything that was added.
-    package mutating func reset() {
+    @inline(never) package mutating func reset() {
         total.sums.wide?.clear()
         self = Accumulator(type: type, options: options, total: Total(type, limbs: total.sums.wide?.limbs))
     }
 
     /// Adds tensors, or their differences from others, which come after all that were added before.
-    package mutating func add(_ grads: TensorList, minus: TensorList? = nil) {
+    @inline(never) package mutating func add(_ grads: TensorList, minus: TensorList? = nil) {
         let before = total.first
         total.first = .none
         NormPass.run(grads, minus: minus, into: &total, options)
@@ -52,13 +52,13 @@ package struct Accumulator {
 
     /// Adds what another one holds, which may be this one, as if its tensors had been
     /// added after these.
-    package mutating func merge(_ other: UnsafeMutablePointer<Accumulator>) {
+    @inline(never) package mutating func merge(_ other: UnsafeMutablePointer<Accumulator>) {
         var theirs = other.pointee
         merge(&theirs)
     }
 
     /// Adds what bytes hold; an error if they are not such bytes.
-    package mutating func merge(bytes: UnsafeRawPointer, count: Int) -> ArgumentError? {
+    @inline(never) package mutating func merge(bytes: UnsafeRawPointer, count: Int) -> ArgumentError? {
         guard let other = Accumulator.create(normType: type.power, options: options) else {
             return ArgumentError("bytes", "could not be read for lack of memory", .none, reason: .outOfMemory())
         }
@@ -117,7 +117,7 @@ package struct Accumulator {
     package mutating func deferClip(maxNorm: Double) -> ClipResult { finish(maxNorm: maxNorm).deferred(options) }
 
     /// The norm of all that was added, and the coefficient that belongs to it.
-    mutating func finish(maxNorm: Double) -> ClipResult {
+    @inline(never) mutating func finish(maxNorm: Double) -> ClipResult {
         let omits = options.nonfinite == .zero
         // More may be added afterwards, so as a rule to a copy's sums a norm is done. The limbs of `wide`, which a
         // copy shares, only gain the narrow part.

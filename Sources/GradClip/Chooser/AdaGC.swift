@@ -5,6 +5,7 @@ import CGradClipSystem
 
 extension Chooser {
     /// Notes how many tensors there are, at the first call.
+    @inline(never)
     mutating func check(count: Int) throws(ArgumentError) {
         if norms.count == 0 && count > 0 {
             if !norms.allocate(count) { throw Self.noMemory }
@@ -18,6 +19,7 @@ extension Chooser {
 
     /// AdaGC's decision by the norm of each tensor, negative for one that has no
     /// gradient. The coefficients are left in `norms.scratch`, which `tensors` may be.
+    @inline(never)
     mutating func decide(
         tensors: UnsafePointer<Double>, count: Int, total: Double, isUsable: Bool, isHistory: Bool,
         into decision: inout ChooserDecision
@@ -67,6 +69,7 @@ extension Chooser {
     /// time: what they share is read and written under the lock.
     ///
     /// - Parameter grad: a list of one, which is counted.
+    @inline(never)
     package static func feed(
         _ chooser: UnsafeMutablePointer<Chooser>, tensor index: Int, _ grad: TensorList, normType: Double,
         options: ClipOptions, into result: inout ClipResult
@@ -92,6 +95,7 @@ extension Chooser {
     }
 
     /// The coefficient of one tensor.
+    @inline(never)
     private mutating func decide(tensor index: Int, _ norm: Double) throws(ArgumentError) -> Double {
         if index >= norms.count && !norms.extend(to: index &+ 1) { throw Self.noMemory }
         let marks = norms.scratch
@@ -117,6 +121,7 @@ extension Chooser {
 
 extension History {
     /// Room for so many tensors: new ones have no gamma yet, and the mark of no step.
+    @inline(never)
     fileprivate mutating func extend(to count: Int) -> Bool {
         if count > capacity {
             var larger = History()

@@ -18,6 +18,7 @@ package struct Chooser {
     var hasMarks = false
 
     /// (Zeroed memory is an empty history.)
+    @inline(never)
     package static func create(_ options: ChooserOptions) -> UnsafeMutablePointer<Chooser>? {
         guard let memory = gk_allocate(MemoryLayout<Chooser>.size) else { return nil }
         let chooser = memory.assumingMemoryBound(to: Chooser.self)
@@ -25,16 +26,19 @@ package struct Chooser {
         return chooser
     }
 
+    @inline(never)
     package static func destroy(_ chooser: UnsafeMutablePointer<Chooser>) {
         chooser.pointee.release()
         gk_release(chooser)
     }
 
+    @inline(never)
     package func release() {
         norms.release()
         losses.release()
     }
 
+    @inline(never)
     package mutating func reset() {
         release()
         self = Chooser(options: options)
@@ -50,6 +54,7 @@ package struct Chooser {
     var window: Int { Int(truncatingIfNeeded: options.window) }
 
     /// Decides by norms: the total norm, or for AdaGC that of each tensor.
+    @inline(never)
     package mutating func feed(
         _ given: UnsafePointer<Double>, count: Int, loss: Double?, into decision: inout ChooserDecision
     ) throws(ArgumentError) -> ChooserVerdict {
@@ -71,6 +76,7 @@ package struct Chooser {
     }
 
     /// Measures, decides, and clips in place.
+    @inline(never)
     package mutating func clip(
         _ grads: TensorList, normType: Double, loss: Double?, options: ClipOptions,
         tensorNorms: UnsafeMutablePointer<Double>?, into decision: inout ChooserDecision, result: inout ClipResult

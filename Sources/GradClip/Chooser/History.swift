@@ -56,6 +56,7 @@ struct History {
     }
 
     /// The value that was added `i` values after the oldest.
+    @inline(never)
     func value(_ i: Int) -> Double {
         let slot = oldest &+ i
         return values[slot < count ? slot : slot &- count]
@@ -63,7 +64,7 @@ struct History {
 
     /// Makes room for one more value if the last `window` (0: all) are kept; false for
     /// lack of memory, with nothing changed.
-    mutating func reserve(_ window: Int, _ quantile: Double) -> Bool {
+    @inline(never) mutating func reserve(_ window: Int, _ quantile: Double) -> Bool {
         if bins != nil || capacity > 0 && (count < capacity || count == window) { return true }
         if count == Self.limit { return allocateBins() }
         var larger = History()
@@ -75,13 +76,14 @@ struct History {
     }
 
     /// Adds a value, with room for it; false for lack of memory.
-    mutating func add(_ value: Double, _ window: Int, _ quantile: Double) -> Bool {
+    @inline(never) mutating func add(_ value: Double, _ window: Int, _ quantile: Double) -> Bool {
         if !reserve(window, quantile) { return false }
         append(value, quantile)
         return true
     }
 
     /// Goes on with a histogram of the values.
+    @inline(never)
     mutating func allocateBins() -> Bool {
         guard let memory = gk_allocate(Self.binCount &* MemoryLayout<UInt64>.stride) else { return false }
         let bins = memory.assumingMemoryBound(to: UInt64.self)
@@ -97,12 +99,13 @@ struct History {
     private static func bin(_ value: Double) -> Int { Int(truncatingIfNeeded: value.bitPattern >> binShift) }
 
     /// The middle of a bin; 0 for the lowest.
+    @inline(never)
     private static func value(bin: Int) -> Double {
         bin == 0 ? 0 : Double(bitPattern: UInt64(bin) << binShift | 1 << (binShift &- 1))
     }
 
     /// Adds a value, which takes the place of the oldest where there is no other.
-    mutating func append(_ value: Double, _ quantile: Double) {
+    @inline(never) mutating func append(_ value: Double, _ quantile: Double) {
         if let bins {
             let bin = Self.bin(value)
             bins[bin] &+= 1
@@ -128,7 +131,7 @@ struct History {
 
     /// The quantile between its two neighbours as numpy.percentile and torch.quantile
     /// interpolate it; infinite if there is no value.
-    mutating func quantile(_ quantile: Double) -> Double {
+    @inline(never) mutating func quantile(_ quantile: Double) -> Double {
         let size = bins == nil ? count : Int(truncatingIfNeeded: binned)
         if size == 0 { return .infinity }
         let (rank, fraction) = Self.rank(quantile, size)
@@ -158,7 +161,7 @@ struct History {
     }
 
     /// Mean and standard deviation (of n - 1), in the order of time.
-    func statistics() -> (mean: Double, deviation: Double) {
+    @inline(never) func statistics() -> (mean: Double, deviation: Double) {
         var (mean, squares) = (0.0, 0.0)
         for i in 0..<count { mean += value(i) }
         mean /= Double(count)
@@ -168,6 +171,7 @@ struct History {
 
     // ------------------------------------------------------------------ heaps
 
+    @inline(never)
     private static func rank(_ quantile: Double, _ size: Int) -> (Int, Double) {
         let position = quantile * Double(size &- 1)
         let rank = Int(position)
@@ -182,11 +186,14 @@ struct History {
         if heap == 0 { lower &+= change } else { upper &+= change }
     }
 
+    @inline(never)
     private func slot(_ i: Int, _ heap: Int) -> Int32 { heaps[heap == 0 ? i : capacity &- 1 &- i] }
 
     /// What is larger is nearer to the top. (Of values >= 0 the bits have their order.)
+    @inline(never)
     private func key(_ i: Int, _ heap: Int) -> UInt64 { bits(Int(slot(i, heap))) ^ (0 &- UInt64(heap)) }
 
+    @inline(never)
     private func put(_ slot: Int32, _ i: Int, _ heap: Int) {
         let place = heap == 0 ? i : capacity &- 1 &- i
         heaps[place] = slot
@@ -194,7 +201,7 @@ struct History {
     }
 
     /// Moves an entry to where it belongs.
-    private func sift(_ start: Int, _ heap: Int) {
+    @inline(never) private func sift(_ start: Int, _ heap: Int) {
         let (entry, own, size) = (slot(start, heap), key(start, heap), size(heap))
         var i = start
         while i > 0 && key((i &- 1) / 2, heap) < own {
@@ -211,6 +218,7 @@ struct History {
         put(entry, i, heap)
     }
 
+    @inline(never)
     private mutating func push(_ slot: Int32, _ heap: Int) {
         let i = size(heap)
         resize(heap, 1)
@@ -218,7 +226,7 @@ struct History {
         sift(i, heap)
     }
 
-    private mutating func remove(_ i: Int, _ heap: Int) -> Int32 {
+    @inline(never) private mutating func remove(_ i: Int, _ heap: Int) -> Int32 {
         let removed = slot(i, heap)
         resize(heap, -1)
         let last = size(heap)
@@ -230,6 +238,7 @@ struct History {
     }
 
     /// Makes the top of the lower heap the value at or below the quantile.
+    @inline(never)
     private mutating func balance(_ quantile: Double) {
         let size = lower &+ upper
         if size == 0 { return }

@@ -2,6 +2,7 @@
 
 /// max_norm after a step towards the norm that a share `quantile` of the examples stays
 /// below: max_norm * exp(-rate * (unclipped / examples - quantile)), arXiv 1905.03871.
+@inline(never)
 package func adapted(maxNorm: Double, unclipped: Double, examples: Double, quantile: Double, rate: Double) -> Double {
     let power = rate * (quantile - unclipped / examples)
     if power.magnitude > 1500 { return power < 0 ? 0 : .infinity }

@@ -6,6 +6,7 @@
 import CGradClipKernels
 
 /// Clips to `outputs`, or in place if that is nil.
+@inline(never)
 package func clip(
     _ grads: TensorList, to outputs: TensorList?, maxNorm: Double, normType: Double, options: ClipOptions,
     tensorNorms: UnsafeMutablePointer<Double>?
@@ -17,6 +18,7 @@ package func clip(
 }
 
 /// The norm; writes nothing but `tensorNorms`.
+@inline(never)
 package func totalNorm(
     _ grads: TensorList, normType: Double, options: ClipOptions, tensorNorms: UnsafeMutablePointer<Double>?
 ) -> ClipResult {
@@ -27,6 +29,7 @@ package func totalNorm(
 }
 
 /// Everything but the write, for whoever multiplies by `factor` later.
+@inline(never)
 package func deferClip(
     _ grads: TensorList, maxNorm: Double, normType: Double, options: ClipOptions,
     tensorNorms: UnsafeMutablePointer<Double>?
@@ -36,6 +39,7 @@ package func deferClip(
 }
 
 /// Clips in place by a norm that is known already.
+@inline(never)
 package func clip(_ grads: TensorList, maxNorm: Double, totalNorm: Double, options: ClipOptions) -> ClipResult {
     var result = ClipResult()
     result.totalNorm = totalNorm

@@ -81,6 +81,7 @@ struct ExampleSumsShare: Share {
     func close() { gk_release(memory) }
 
     /// Four examples at a time; the last ones with a factor of 0 for company.
+    @inline(never)
     private func add(
         _ index: Int, _ start: Int, _ count: Int, _ totals: UnsafeMutablePointer<Double>,
         _ scratch: UnsafeMutableRawPointer

@@ -8,6 +8,7 @@ extension ClipOptions {
 
 extension ClipResult {
     /// What is told of a finding; nothing is multiplied yet.
+    @inline(never)
     init(_ found: Finding, _ options: ClipOptions) {
         totalNorm = found.norm.double(dividedBy: options.gradScale)
         nonfiniteCount = found.nonfiniteCount
@@ -18,6 +19,7 @@ extension ClipResult {
     }
 
     /// The same with what clipping by `maxNorm` multiplies by, unless the gradients are left alone.
+    @inline(never)
     init(_ found: Finding, clippedTo maxNorm: Double, _ options: ClipOptions) {
         self.init(found, options)
         if !isNonfinite { clip(by: clipCoefficient(maxNorm: maxNorm, norm: found.norm, options: options), options) }
@@ -44,6 +46,7 @@ extension ClipResult {
 
     /// Coefficients of parts or units: the smallest is the result's. All become 1 where gradients are left
     /// alone.
+    @inline(never)
     mutating func settle(_ coefs: UnsafeMutablePointer<Double>, _ count: Int, _ options: ClipOptions) {
         var smallest = 1.0
         for i in 0..<count {

@@ -31,6 +31,7 @@ package struct Parts {
     }
 
     /// Adds what a tensor came to to its group; from any thread of a pass.
+    @inline(never)
     func add(_ index: Int, _ own: inout Partial, isZero: Bool, isShared: Bool) {
         ThreadPool.lock(ifShared: isShared)
         let total = totals.unsafelyUnwrapped + Int(groups.unsafelyUnwrapped[index])
@@ -57,6 +58,7 @@ package struct Parts {
 
 /// Clips each part in place. Of the arrays that receive something, all but `tensorNorms`
 /// have one element a part. Throws if there is no memory; then nothing was done.
+@inline(never)
 package func clip(
     _ grads: TensorList, in given: Parts, normType: Double, options: ClipOptions,
     tensorNorms: UnsafeMutablePointer<Double>?, partNorms: UnsafeMutablePointer<Double>?,

@@ -36,6 +36,7 @@ package struct ExampleClip {
         package var firstNonfinite = UInt64.max
     }
 
+    @inline(never)
     package init(
         grads: TensorList, sums: TensorList?, examples: Int, maxNorms: UnsafePointer<Double>?, layers: Int,
         rule: UInt32, options: ClipOptions, norms: UnsafeMutablePointer<Double>, factors: UnsafeMutablePointer<Double>
@@ -51,7 +52,7 @@ package struct ExampleClip {
         self.factors = factors
     }
 
-    package mutating func run() {
+    @inline(never) package mutating func run() {
         let threads = grads.threadCount(allowed: options.threads)
         var counts = Counts()
         withUnsafePointer(to: &self) { clip in
@@ -70,6 +71,7 @@ package struct ExampleClip {
     }
 
     /// One example's row of a tensor.
+    @inline(never)
     func row(_ index: Int, _ example: Int) -> Tensor {
         var tensor = grads[index]
         tensor.length = tensor.length / max(1, examples)
@@ -79,7 +81,7 @@ package struct ExampleClip {
 
     /// A factor whose product with `norm`, in exact arithmetic, is at most maxNorm. Rounds
     /// towards zero (and is not inlined, so that no arithmetic moves out of it).
-    fileprivate func factor(_ norm: NormValue, _ maxNorm: Double) -> Double {
+    @inline(never) fileprivate func factor(_ norm: NormValue, _ maxNorm: Double) -> Double {
         var options = options
         if rule == 2 { options.eps = 0 }
         var coefficient =
@@ -159,6 +161,7 @@ private struct ExampleShare: Share {
         counts.pointee.firstNonfinite = min(counts.pointee.firstNonfinite, own.firstNonfinite)
     }
 
+    @inline(never)
     private mutating func measure(_ example: Int, _ layer: Int, _ isDropped: inout Bool, _ isClipped: inout Bool) {
         let (options, layers) = (clip.pointee.options, clip.pointee.layers)
         let place = example &* layers &+ layer

@@ -40,6 +40,7 @@ package struct UnitPass: Pass {
     package static var size: Int { foundSize &+ MemoryLayout<gk_wide_limbs>.size }
 
     /// `memory` is zeroed. The coefficients lie there too.
+    @inline(never)
     package init(
         grads: TensorList, weights: TensorList, shapes: UnsafePointer<gradclip_units>, clipFactor: Double, eps: Double,
         normType: Double, options: ClipOptions, memory: UnsafeMutableRawPointer
@@ -58,7 +59,7 @@ package struct UnitPass: Pass {
     }
 
     /// Throws, with nothing written, for weights that are not finite, where that is an error.
-    package mutating func run(_ units: Int, _ result: inout ClipResult) throws(ArgumentError) {
+    @inline(never) package mutating func run(_ units: Int, _ result: inout ClipResult) throws(ArgumentError) {
         run()
         result = ClipResult(found.pointee.total.finding(omitsNonfinite: options.nonfinite == .zero), options)
         let firstWeights = found.pointee.firstWeights

@@ -3,7 +3,7 @@
 extension NormValue {
     /// The next float64 at or above, subnormal ones included; two more places if the value
     /// itself is not exact.
-    mutating func roundUp(isExact: Bool) {
+    @inline(never) mutating func roundUp(isExact: Bool) {
         let rest: UInt64 = (1 << UInt64(min(63, 11 &+ max(0, -1022 &- exponent)))) &- 1
         if significand == 0 || isExact && significand & rest == 0 && !sticky { return }
         let (more, carries) = significand.addingReportingOverflow(isExact ? 0 : 0x1000)

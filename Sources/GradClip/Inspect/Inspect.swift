@@ -6,6 +6,7 @@ import GradClipKernels
 
 /// Reports on all tensors, each written `stride` bytes behind the one before, as
 /// many bytes of it as `size` says.
+@inline(never)
 package func inspect(
     _ grads: TensorList, normType: Double, options: ClipOptions, reports: UnsafeMutableRawPointer?, stride: Int,
     size: Int
