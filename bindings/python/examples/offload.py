@@ -7,17 +7,16 @@ As in a program whose model is on a GPU and whose optimizer is not (prime-rl, to
 CPUOffloadOptimizer, an offload loop of one's own): a thread copies gradients to CPU
 memory, chunk by chunk, at the rate of the bus. Here the "GPU" is other memory, and the
 thread waits to keep the rate. Each chunk is added to a gradclip.Accumulator by a second thread,
-while the bus is busy with the next one. When the last is there the norm is known; its factor goes
-into the grad_scale of torch's fused AdamW, which divides by it where it reads the gradients
-anyway. So no pass over the gradients is added.
+while the bus is busy with the next one. When the last is there the norm is known, and torch's
+fused AdamW is handed its factor. No pass over the gradients is added.
 
-Handing over a grad_scale costs time of its own in torch's kernel, which writes the gradients back
-then, whatever the scale: a trainer with a loss scale pays for that already. So four kinds of
-steps are compared, and three quotients drawn:
+Handing over the factor as grad_scale has a price in torch's kernel, which writes the gradients
+back then. DeferredAdamW pays none: it hands it over in betas, lr and eps. So four kinds of steps
+are compared, and three quotients drawn:
 
-    nothing to clip / without             what the norm costs
-    clipped / without, scaled             what the norm costs where there is a grad_scale anyway
-    clipped / without                     norm and grad_scale together
+    nothing to clip / without         what the norm costs
+    clipped / without                 norm and factor, by DeferredAdamW
+    clipped, grad_scale / without     norm and factor, by torch's kernel
 """
 
 from __future__ import annotations
@@ -28,11 +27,83 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from math import inf, sqrt
 from statistics import median
 from typing import Any
 
 import gradclip
+import numpy
 import torch
+
+
+class DeferredAdamW:
+    """Steps of torch.optim.AdamW on factor * gradients, which no step multiplies by it.
+
+    A step with a factor reads and writes what one without does, and does what clipping the
+    gradients before it would do, up to rounding. The optimizer keeps M and V instead of
+    AdamW's moments m = s M and v = u V. With the numbers
+
+        s' = beta1 s + (1 - beta1) factor       M' = (beta1 s / s') M + (1 - beta1 s / s') g
+        u' = beta2 u + (1 - beta2) factor^2     V' = (beta2 u / u') V + (1 - beta2 u / u') g^2
+
+    it is a step of AdamW with other betas; lr, eps and weight_decay of that step make good for
+    s, u and the other bias corrections. s and u are in the optimizer's groups, and so in its
+    state_dict(). They begin as 1, and are 1 for as long as nothing is clipped.
+
+    A factor below 1/1000 would leave float32 too few of the digits of 1 - beta. It goes to
+    grad_scale: torch's kernel then scales the gradients, and writes them back. amsgrad, whose
+    maximum is over V of several steps, is refused.
+    """
+
+    FIELDS = ("betas", "lr", "eps", "weight_decay")
+
+    def __init__(self, optimizer: torch.optim.AdamW) -> None:
+        for group in optimizer.param_groups:
+            if group["amsgrad"]:
+                raise ValueError("amsgrad=True: its maximum cannot be deferred")
+            group.setdefault("first", 1.0)  # s
+            group.setdefault("second", 1.0)  # u
+        self.optimizer: Any = optimizer
+
+    def step(self, factor: float = 1.0) -> None:
+        """Updates the parameters by factor * gradients."""
+        if not 0 < factor < inf:
+            raise ValueError(f"factor is {factor}: not positive and finite")
+        groups = self.optimizer.param_groups
+        kept = [{name: group[name] for name in self.FIELDS} for group in groups]
+        try:
+            if factor < 1e-3:
+                self.optimizer.grad_scale = torch.tensor(1 / factor, dtype=torch.float32)
+                factor = 1.0
+            for group in groups:
+                self.prepare(group, factor)
+            self.optimizer.step()
+        finally:
+            self.optimizer.grad_scale = None
+            for group, fields in zip(groups, kept):
+                group.update(fields)
+
+    def prepare(self, group: dict[str, Any], factor: float) -> None:
+        """Sets s, u, and for one step the optimizer's fields."""
+        beta1, beta2 = group["betas"]
+        first = beta1 * group["first"] + (1 - beta1) * factor
+        second = beta2 * group["second"] + (1 - beta2) * factor**2
+        betas = beta1 * group["first"] / first, beta2 * group["second"] / second
+        states = (self.optimizer.state.get(parameter) for parameter in group["params"])
+        step = 1 + max((int(state["step"]) for state in states if state), default=0)
+        # What AdamW divides its moments by, and what torch will divide M and V by.
+        m, v, M, V = (1 - beta**step for beta in (beta1, beta2, *betas))
+        root = sqrt(second * (V / v))
+        ratio = first * (M / m) / root
+        lr = float(group["lr"])
+        group.update(
+            first=first,
+            second=second,
+            betas=betas,
+            lr=lr * ratio,
+            eps=group["eps"] / root,
+            weight_decay=group["weight_decay"] / ratio,
+        )
 
 
 class Offload:
@@ -43,7 +114,8 @@ class Offload:
         self.there = [torch.randn(size) * 1e-3 for size in sizes]  # the gradients on the "GPU"
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
-        self.optimizer: Any = torch.optim.AdamW(self.parameters, lr=1e-4, fused=True)
+        adamw = torch.optim.AdamW(self.parameters, lr=1e-4, fused=True)
+        self.optimizer = DeferredAdamW(adamw)
         self.chunk, self.rate = chunk, rate
 
     def chunks(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
@@ -63,7 +135,8 @@ class Offload:
         adding.start()
         due = time.perf_counter()
         for i, source, target in self.chunks():
-            target.copy_(source)
+            # By this thread alone: a GPU's copy engine needs none.
+            numpy.copyto(target.numpy(), source.numpy())
             if accumulator is not None:
                 there.put((i, target))
             due += 4 * source.numel() / self.rate
@@ -77,38 +150,35 @@ class Offload:
             assert accumulator is not None
             accumulator.add(chunk[1].numpy(), index=chunk[0])
 
-    def step(self, max_norm: float | None, scale: float | None = None) -> gradclip.Norm | None:
+    def step(self, max_norm: float | None, by_torch: bool = False) -> gradclip.Norm | None:
         """A whole step: the gradients come, and the optimizer updates the parameters.
 
-        Without max_norm nothing is clipped; the optimizer is handed `scale`, if there is one.
+        Without max_norm nothing is clipped. by_torch: the factor goes to grad_scale.
         """
         accumulator = None if max_norm is None else gradclip.Accumulator()
         bus = threading.Thread(target=self.copy, args=(accumulator,))
         bus.start()  # the backward pass runs here
         bus.join()
-        norm = None
-        self.optimizer.grad_scale = None if scale is None else torch.tensor(scale)
+        norm, factor = None, 1.0
         if accumulator is not None and max_norm is not None:
             norm = accumulator.finish(max_norm)
             if norm.nonfinite:
                 return norm  # the step is left out
-            if norm.clipped:
-                self.optimizer.grad_scale = torch.tensor(1 / norm.factor, dtype=torch.float32)
-        self.optimizer.step()
+            factor = norm.factor
+        if by_torch and factor < 1:
+            self.optimizer.optimizer.grad_scale = torch.tensor(1 / factor, dtype=torch.float32)
+            factor = 1.0
+        self.optimizer.step(factor)
         return norm
 
 
-KINDS: dict[str, dict[str, float]] = {
-    "without": {},
-    "without, scaled": {"scale": 1.0},
+KINDS: dict[str, dict[str, Any]] = {
+    "without": {"max_norm": None},
     "nothing to clip": {"max_norm": 1e9},
     "clipped": {"max_norm": 0.1},
+    "clipped, grad_scale": {"max_norm": 0.1, "by_torch": True},
 }
-QUOTIENTS = (
-    ("nothing to clip", "without"),
-    ("clipped", "without, scaled"),
-    ("clipped", "without"),
-)
+CLIPPING = tuple(KINDS)[1:]
 
 
 def measure(offload: Offload, steps: int) -> list[tuple[str, float]]:
@@ -118,32 +188,33 @@ def measure(offload: Offload, steps: int) -> list[tuple[str, float]]:
     for step in range(steps + 1):
         for kind, how in KINDS.items():
             begin = time.perf_counter()
-            norm = offload.step(how.get("max_norm"), how.get("scale"))
+            norm = offload.step(**how)
             if step:  # the first one touches the optimizer's memory for the first time
                 found.append((kind, time.perf_counter() - begin))
-            assert norm is None or norm.clipped == (kind == "clipped")
+            assert norm is None or norm.clipped == kind.startswith("clipped")
     return found
 
 
 Row = tuple[float, str, float]  # rate in GB/s, kind, seconds
 
 
-def quotient(rows: list[Row], rate: float, of: str, by: str) -> float:
-    """The median of one kind's steps over that of another's."""
-    times = {k: [s for r, name, s in rows if r == rate and name == k] for k in (of, by)}
-    return median(times[of]) / median(times[by])
+def duration(rows: list[Row], rate: float, kind: str) -> float:
+    """The median of one kind's steps, in seconds."""
+    return median(seconds for r, k, seconds in rows if r == rate and k == kind)
+
+
+def quotient(rows: list[Row], rate: float, kind: str) -> float:
+    """That over the median of steps without clipping."""
+    return duration(rows, rate, kind) / duration(rows, rate, "without")
 
 
 def table(rows: list[Row]) -> str:
     """Medians in ms, and the three quotients, for each rate."""
-    quotients = [f"{of} / {by}" for of, by in QUOTIENTS]
-    lines = [f"| GB/s | {' | '.join([*(f'{kind}, ms' for kind in KINDS), *quotients])} |"]
-    lines.append("|---" * (1 + len(KINDS) + len(QUOTIENTS)) + "|")
+    heads = [*(f"{kind}, ms" for kind in KINDS), *(f"{kind} / without" for kind in CLIPPING)]
+    lines = [f"| GB/s | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for rate in sorted({rate for rate, _, _ in rows}):
-        cells = [f"{rate:g}"]
-        for kind in KINDS:
-            cells.append(f"{1e3 * median([s for r, k, s in rows if r == rate and k == kind]):.1f}")
-        cells += [f"{quotient(rows, rate, of, by):.3f}" for of, by in QUOTIENTS]
+        cells = [f"{rate:g}", *(f"{1e3 * duration(rows, rate, kind):.1f}" for kind in KINDS)]
+        cells += [f"{quotient(rows, rate, kind):.3f}" for kind in CLIPPING]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -163,9 +234,9 @@ def draw(rows: list[Row], path: str) -> None:
 
     rates = sorted({rate for rate, _, _ in rows})
     figure, axes = pyplot.subplots(figsize=(7, 3.6))
-    for (of, by), colour in zip(QUOTIENTS, ("#009E73", "#0072B2", "#D55E00")):
-        heights = [quotient(rows, rate, of, by) for rate in rates]
-        axes.plot(rates, heights, "o-", color=colour, label=f"{of} / {by}")
+    for kind, colour in zip(CLIPPING, ("#009E73", "#0072B2", "#D55E00")):
+        heights = [quotient(rows, rate, kind) for rate in rates]
+        axes.plot(rates, heights, "o-", color=colour, label=f"{kind} / without")
     axes.axhline(1.02, color="grey", linestyle=":", label="1.02")
     axes.set(xlabel="rate of the bus, GB/s", ylabel="median step, with / without")
     axes.set_xscale("log", base=2)
