@@ -43,8 +43,9 @@ def patch() -> Rebinding:
     """Puts the exact norm into DeepSpeedZeroOptimizer, for all engines of this process.
 
     An engine whose optimizer is not offloaded, that has mixture-of-experts layers or a Muon
-    optimizer keeps DeepSpeed's own norm. Every rank must make the call: a rank without it
-    would wait for another message. Stage 3 is not touched.
+    optimizer keeps DeepSpeed's own norm. Every rank must make the call. Where one has not, each
+    step fails on every rank before anything is written: a RuntimeError says how many have; a
+    rank without the call has DeepSpeed's TypeError about a complex number. Stage 3 is not touched.
 
     Returns:
         What was done; its undo(), or leaving it as a context manager, takes it back.
@@ -133,7 +134,9 @@ def _scaled_global_norm(optimizer: Any, norm_type: float = 2) -> torch.Tensor:
             raise TypeError(f"offloaded gradient {rows.tensor} {rows.what}")
         return rows
 
-    norm = ranks.clip(_Ranks(optimizer), collect, float("inf"), Options(), writes=False)
+    groups = _Ranks(optimizer)
+    groups.confirm()
+    norm = ranks.clip(groups, collect, float("inf"), Options(), writes=False)
     value = float(norm) if isfinite(norm) else float("inf")
     return torch.tensor(value, dtype=torch.float64, device=optimizer.device)
 
@@ -155,6 +158,31 @@ class _Ranks(_Groups):
         if model is not None and dist.get_world_size(group=model) > 1:
             groups.append(model)
         super().__init__(groups)
+
+    def confirm(self) -> None:
+        """Makes sure that patch() was called on every rank. Without it a rank would wait for another message.
+
+        The messages are those that DeepSpeed's own norm begins with: the sum of squares, one
+        float32. -2^100 stands for a rank, and no squares of others' change a multiple of that.
+        Whoever takes the root, as DeepSpeed does, gets a complex number, which is its error.
+        """
+        from deepspeed.accelerator import get_accelerator
+
+        told = get_accelerator().FloatTensor([_HERE])
+        size = 1
+        for group in self._groups:
+            dist.all_reduce(told, group=group)
+            size *= dist.get_world_size(group)
+        patched = float(told) / _HERE
+        if patched != size:
+            count = f"{round(patched)}" if isfinite(patched) else "not all"
+            raise RuntimeError(
+                f"gradclip.deepspeed.patch() was called on {count} of {size} ranks, and is needed "
+                "on each; nothing was written"
+            )
+
+
+_HERE = -(2.0**100)
 
 
 def _unscale_and_clip_grads(self: Any, grad_groups_flat: Any, total_norm: Any) -> None:

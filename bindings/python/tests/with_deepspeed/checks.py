@@ -182,6 +182,33 @@ def check_it_is_taken_back_and_refused():
     gradclip.deepspeed.VERSIONS = known
 
 
+def check_a_rank_without_the_patch_ends_the_step_on_every_rank():
+    ranks = dist.get_world_size()
+    made = engine(1.0)
+    before = weights(made)
+    without = dist.get_rank() == ranks - 1 and ranks > 1
+    undo = None if without else gradclip.deepspeed.patch()
+    backward(made)
+    made.optimizer._wait_for_offload_copies()
+    grads = [p.grad.clone() for p in made.optimizer.single_partition_of_fp32_groups]
+    try:
+        made.step()
+        told = None
+    except (RuntimeError, TypeError) as error:
+        told = str(error)
+    if without:
+        assert "not complex" in told, told
+    elif ranks > 1:
+        assert f"was called on {ranks - 1} of {ranks} ranks" in told, told
+    else:
+        assert told is None, told
+    if ranks > 1:
+        after = [p.grad for p in made.optimizer.single_partition_of_fp32_groups]
+        assert all(map(torch.equal, after, grads)) and torch.equal(weights(made), before)
+    if undo:
+        undo.undo()
+
+
 def measure():
     """What norms and unscaling take of a step at a factor of 1, with and without (rank 0 prints)."""
     made = engine(1e9, width=int(os.environ.get("WIDTH", 2000)))
