@@ -118,6 +118,7 @@ struct ExampleSumsShare: Share {
     }
 
     /// Float64 becomes float32 in place.
+    @inline(never)
     private func narrow(_ totals: UnsafeMutablePointer<Double>, _ count: Int) {
         let totals = UnsafeMutableRawPointer(totals)
         for i in 0..<(count &+ 7) / SIMD8<Double>.scalarCount {

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""gate-environment.py BUILD_DIR: a function that sets the floating point environment does no arithmetic itself.
+
+Nothing but a call holds arithmetic between the setting and the restoring: the compiler does not know that the result
+depends on them, and may move an addition across. So what computes is in functions of their own that are not inlined,
+and whoever writes one without @inline(never) is told here. Comparing raises no rounding, and is done. The kernels
+for x86-64-v4, which read the flags of one instruction after the other, name each as an operand (gk_squares.h)."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ARITHMETIC = re.compile(r"^v?((add|sub|mul|div|sqrt|max|min|round|rcp|rsqrt|f\w*m(add|sub)\w*)[sp][sd]|cvt\w+)$")
+SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
+
+
+def functions(library):
+    """The instructions' names of each function outside the kernels."""
+    text = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", str(library)], capture_output=True, text=True, check=True
+    ).stdout
+    found = {}
+    for line in text.splitlines():
+        if symbol := SYMBOL.match(line):
+            instructions = found.setdefault(symbol.group(1), [])
+        elif "\t" in line:
+            instructions.append(line.split("\t")[1].split()[0])
+    return {symbol: names for symbol, names in found.items() if "GradClipKernels" not in symbol}
+
+
+def main():
+    build = Path(sys.argv[1])
+    library = build / "lib-unstripped" / (build / "lib" / "libgradclip.so").resolve().name
+    if not library.is_file():
+        sys.exit(f"gate-environment: {library} is missing: run make first")
+    everywhere = functions(library)
+    setting = {symbol: names for symbol, names in everywhere.items() if "ldmxcsr" in names}
+    wrong = []
+    for symbol, names in setting.items():
+        if computes := sorted(set(filter(ARITHMETIC.match, names))):
+            wrong.append(f"{symbol} sets the floating point environment and does {', '.join(computes)} itself")
+    computing = sum(any(map(ARITHMETIC.match, names)) for names in everywhere.values())
+    if wrong:
+        sys.exit("gate-environment: " + "\n".join(wrong) + "\n(give what computes @inline(never))")
+    # The gate must have something to see.
+    if len(setting) < 10 or computing < 10:
+        sys.exit(f"gate-environment: {len(setting)} functions set the environment, {computing} compute: not as expected")
+    print(f"ok: none of the {len(setting)} functions that set the floating point environment does arithmetic itself ({computing} do)")
+
+
+if __name__ == "__main__":
+    main()
