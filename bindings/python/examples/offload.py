@@ -48,62 +48,82 @@ class DeferredAdamW:
 
     it is a step of AdamW with other betas; lr, eps and weight_decay of that step make good for
     s, u and the other bias corrections. s and u are in the optimizer's groups, and so in its
-    state_dict(). They begin as 1, and are 1 for as long as nothing is clipped.
+    state_dict(): for another optimizer, multiply exp_avg by s and exp_avg_sq by u. They begin as
+    1, and are 1 for as long as nothing is clipped.
 
-    A factor below 1/1000 would leave float32 too few of the digits of 1 - beta. It goes to
-    grad_scale: torch's kernel then scales the gradients, and writes them back. amsgrad, whose
-    maximum is over V of several steps, is refused.
+    A factor below 1/1000 would leave float32 too few of the digits of 1 - beta: such a step
+    multiplies the gradients. Refused are amsgrad, whose maximum is over V of several steps, and,
+    where s and u matter, a group whose parameters do not all step together: they share them.
     """
 
     FIELDS = ("betas", "lr", "eps", "weight_decay")
 
     def __init__(self, optimizer: torch.optim.AdamW) -> None:
-        for group in optimizer.param_groups:
-            if group["amsgrad"]:
-                raise ValueError("amsgrad=True: its maximum cannot be deferred")
-            group.setdefault("first", 1.0)  # s
-            group.setdefault("second", 1.0)  # u
         self.optimizer: Any = optimizer
 
     def step(self, factor: float = 1.0) -> None:
-        """Updates the parameters by factor * gradients."""
+        """Updates the parameters by factor * gradients.
+
+        Raises:
+            ValueError: factor is not positive and finite, or what is refused. Nothing was written.
+        """
         if not 0 < factor < inf:
             raise ValueError(f"factor is {factor}: not positive and finite")
         groups = self.optimizer.param_groups
+        is_small = factor < 1e-3
+        deferred = [self.deferred(group, 1.0 if is_small else factor) for group in groups]
+        if is_small:
+            parameters = (parameter for group in groups for parameter in group["params"])
+            grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            torch._foreach_mul_(grads, factor)
         kept = [{name: group[name] for name in self.FIELDS} for group in groups]
         try:
-            if factor < 1e-3:
-                self.optimizer.grad_scale = torch.tensor(1 / factor, dtype=torch.float32)
-                factor = 1.0
-            for group in groups:
-                self.prepare(group, factor)
+            for group, fields in zip(groups, deferred):
+                group.update(fields)
             self.optimizer.step()
         finally:
-            self.optimizer.grad_scale = None
             for group, fields in zip(groups, kept):
                 group.update(fields)
 
-    def prepare(self, group: dict[str, Any], factor: float) -> None:
-        """Sets s, u, and for one step the optimizer's fields."""
+    def deferred(self, group: dict[str, Any], factor: float) -> dict[str, Any]:
+        """What a step by factor * gradients is made with: s, u, and the optimizer's fields."""
+        if group["amsgrad"]:
+            raise ValueError("amsgrad=True: its maximum cannot be deferred")
+        s, u = group.get("first", 1.0), group.get("second", 1.0)
+        if factor == s == u == 1 or all(parameter.grad is None for parameter in group["params"]):
+            return {}
+        step = 1 + self.steps(group["params"])
         beta1, beta2 = group["betas"]
-        first = beta1 * group["first"] + (1 - beta1) * factor
-        second = beta2 * group["second"] + (1 - beta2) * factor**2
-        betas = beta1 * group["first"] / first, beta2 * group["second"] / second
-        states = (self.optimizer.state.get(parameter) for parameter in group["params"])
-        step = 1 + max((int(state["step"]) for state in states if state), default=0)
+        first = beta1 * s + (1 - beta1) * factor
+        second = beta2 * u + (1 - beta2) * factor**2
+        betas = beta1 * s / first, beta2 * u / second
         # What AdamW divides its moments by, and what torch will divide M and V by.
         m, v, M, V = (1 - beta**step for beta in (beta1, beta2, *betas))
         root = sqrt(second * (V / v))
         ratio = first * (M / m) / root
-        lr = float(group["lr"])
-        group.update(
-            first=first,
-            second=second,
-            betas=betas,
-            lr=lr * ratio,
-            eps=group["eps"] / root,
-            weight_decay=group["weight_decay"] / ratio,
-        )
+        return {
+            "first": first,
+            "second": second,
+            "betas": betas,
+            "lr": float(group["lr"]) * ratio,
+            "eps": group["eps"] / root,
+            "weight_decay": group["weight_decay"] / ratio,
+        }
+
+    def steps(self, parameters: list[torch.nn.Parameter]) -> int:
+        """How many steps each of them has made."""
+        made = set()
+        for parameter in parameters:
+            state = self.optimizer.state.get(parameter)
+            if parameter.grad is not None:
+                made.add(int(state["step"]) if state else 0)
+            elif state:
+                raise ValueError(
+                    "a parameter that made steps with others of its group has no gradient"
+                )
+        if len(made) > 1:
+            raise ValueError(f"parameters of one group have made {sorted(made)} steps: not as many")
+        return made.pop()
 
 
 class Offload:
