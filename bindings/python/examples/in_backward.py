@@ -222,6 +222,8 @@ def main() -> None:
     parser.add_argument("--png", help="draw there")
     parser.add_argument("--read", help="such a file, instead of runs")
     options = parser.parse_args()
+    if options.steps <= 50 or options.seeds < 1:
+        parser.error("--steps must be above 50, where the table begins, and --seeds above 0")
     torch.set_num_threads(1)
     found = read(options.read) if options.read else []
     if not found:

@@ -24,9 +24,9 @@ from __future__ import annotations
 import argparse
 import csv
 import queue
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from math import inf, sqrt
 from statistics import median
 from typing import Any
@@ -52,23 +52,26 @@ class DeferredAdamW:
     1, and are 1 for as long as nothing is clipped.
 
     A factor below 1/1000 would leave float32 too few of the digits of 1 - beta: such a step
-    multiplies the gradients. Refused are amsgrad, whose maximum is over V of several steps, and,
-    where s and u matter, a group whose parameters do not all step together: they share them.
+    multiplies the gradients. Refused are factors above 1, amsgrad, whose maximum is over V of
+    several steps, and, where s and u matter, a group whose parameters do not all step together.
     """
 
     FIELDS = ("betas", "lr", "eps", "weight_decay")
 
     def __init__(self, optimizer: torch.optim.AdamW) -> None:
+        if not isinstance(optimizer, torch.optim.AdamW):
+            raise TypeError(f"{type(optimizer).__name__} is not torch.optim.AdamW")
         self.optimizer: Any = optimizer
 
     def step(self, factor: float = 1.0) -> None:
-        """Updates the parameters by factor * gradients.
+        """Updates the parameters by factor * gradients, 0 < factor <= 1.
 
         Raises:
-            ValueError: factor is not positive and finite, or what is refused. Nothing was written.
+            ValueError: factor is out of its range, or what is refused. Nothing was written.
         """
-        if not 0 < factor < inf:
-            raise ValueError(f"factor is {factor}: not positive and finite")
+        factor = float(factor)
+        if not 0 < factor <= 1:
+            raise ValueError(f"factor is {factor}: not in (0, 1]")
         groups = self.optimizer.param_groups
         is_small = factor < 1e-3
         deferred = [self.deferred(group, 1.0 if is_small else factor) for group in groups]
@@ -79,11 +82,13 @@ class DeferredAdamW:
         kept = [{name: group[name] for name in self.FIELDS} for group in groups]
         try:
             for group, fields in zip(groups, deferred):
-                group.update(fields)
+                group.update({name: fields[name] for name in self.FIELDS if fields})
             self.optimizer.step()
         finally:
             for group, fields in zip(groups, kept):
                 group.update(fields)
+        for group, fields in zip(groups, deferred):
+            group.update({name: fields[name] for name in ("first", "second") if fields})
 
     def deferred(self, group: dict[str, Any], factor: float) -> dict[str, Any]:
         """What a step by factor * gradients is made with: s, u, and the optimizer's fields."""
@@ -137,6 +142,7 @@ class Offload:
         adamw = torch.optim.AdamW(self.parameters, lr=1e-4, fused=True)
         self.optimizer = DeferredAdamW(adamw)
         self.chunk, self.rate = chunk, rate
+        self.threads = ThreadPoolExecutor(2)
 
     def chunks(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """The number of the gradient, and each chunk of it there and here; the last layer first."""
@@ -151,8 +157,16 @@ class Offload:
     def copy(self, accumulator: gradclip.Accumulator | None) -> None:
         """Brings all gradients at the rate of the bus; a second thread adds up what is there."""
         there: queue.SimpleQueue[tuple[int, torch.Tensor] | None] = queue.SimpleQueue()
-        adding = threading.Thread(target=self.add, args=(accumulator, there))
-        adding.start()
+        adding = self.threads.submit(self.add, accumulator, there)
+        try:
+            self.bring(accumulator, there)
+        finally:
+            there.put(None)
+            adding.result()  # raises what it raised
+
+    def bring(
+        self, accumulator: gradclip.Accumulator | None, there: queue.SimpleQueue[Any]
+    ) -> None:
         due = time.perf_counter()
         for i, source, target in self.chunks():
             # By this thread alone: a GPU's copy engine needs none.
@@ -162,8 +176,6 @@ class Offload:
             due += 4 * source.numel() / self.rate
             while (left := due - time.perf_counter()) > 0:  # the bus is still at it
                 time.sleep(left)
-        there.put(None)
-        adding.join()
 
     def add(self, accumulator: gradclip.Accumulator | None, there: queue.SimpleQueue[Any]) -> None:
         while (chunk := there.get()) is not None:
@@ -176,9 +188,8 @@ class Offload:
         Without max_norm nothing is clipped. by_torch: the factor goes to grad_scale.
         """
         accumulator = None if max_norm is None else gradclip.Accumulator()
-        bus = threading.Thread(target=self.copy, args=(accumulator,))
-        bus.start()  # the backward pass runs here
-        bus.join()
+        bus = self.threads.submit(self.copy, accumulator)
+        bus.result()  # after the backward pass; raises what the thread raised
         norm, factor = None, 1.0
         if accumulator is not None and max_norm is not None:
             norm = accumulator.finish(max_norm)
@@ -192,11 +203,12 @@ class Offload:
         return norm
 
 
+# The limit as a share of the norm, and how the factor is handed over.
 KINDS: dict[str, dict[str, Any]] = {
-    "without": {"max_norm": None},
-    "nothing to clip": {"max_norm": 1e9},
-    "clipped": {"max_norm": 0.1},
-    "clipped, grad_scale": {"max_norm": 0.1, "by_torch": True},
+    "without": {"share": None},
+    "nothing to clip": {"share": 2.0},
+    "clipped": {"share": 0.5},
+    "clipped, grad_scale": {"share": 0.5, "by_torch": True},
 }
 CLIPPING = tuple(KINDS)[1:]
 
@@ -205,10 +217,12 @@ def measure(offload: Offload, steps: int) -> list[tuple[str, float]]:
     """Seconds of steps of each kind, one of each in turn, so that what else the machine does
     meets all alike."""
     found = []
+    total = gradclip.get_total_norm([grad.numpy() for grad in offload.there])
     for step in range(steps + 1):
         for kind, how in KINDS.items():
+            max_norm = None if how["share"] is None else how["share"] * total
             begin = time.perf_counter()
-            norm = offload.step(**how)
+            norm = offload.step(max_norm, how.get("by_torch", False))
             if step:  # the first one touches the optimizer's memory for the first time
                 found.append((kind, time.perf_counter() - begin))
             assert norm is None or norm.clipped == kind.startswith("clipped")
@@ -266,21 +280,37 @@ def draw(rows: list[Row], path: str) -> None:
     figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
 
 
+def positive(kind: type) -> Any:
+    """Of an argument: numbers above 0."""
+
+    def number(text: str) -> Any:
+        if not 0 < (value := kind(text)) < inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+        return value
+
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rates", type=float, nargs="+", default=[1.0], help="of the bus, in GB/s")
-    parser.add_argument("--million", type=float, default=32.0, help="parameters, in millions")
-    parser.add_argument("--chunk", type=int, default=1 << 18, help="elements of a chunk")
-    parser.add_argument("--steps", type=int, default=9)
+    real, whole = positive(float), positive(int)
+    parser.add_argument("--rates", type=real, nargs="+", default=[1.0], help="of the bus, in GB/s")
+    parser.add_argument("--million", type=real, default=32.0, help="parameters, in millions")
+    parser.add_argument("--chunk", type=whole, default=1 << 18, help="elements of a chunk")
+    parser.add_argument("--steps", type=whole, default=9)
     parser.add_argument("--csv", help="write every step's time there")
     parser.add_argument("--read", help="such a file, instead of steps")
     parser.add_argument("--draw", help="draw there (.svg, .png)")
     options = parser.parse_args()
     rows: list[Row] = []
     layers = 12
-    sizes = [int(options.million * 1e6 / layers)] * layers
+    sizes = [max(1, int(options.million * 1e6 / layers))] * layers
     if options.read:
-        rows, options.rates = read(options.read), []
+        try:
+            rows, options.rates = read(options.read), []
+        except (OSError, KeyError, ValueError) as error:
+            parser.error(f"--read {options.read}: {error!r}")
+    written = open(options.csv, "w", newline="") if options.csv else None
     for rate in options.rates:
         offload = Offload(sizes, options.chunk, rate * 1e9)
         found = measure(offload, options.steps)
@@ -288,9 +318,9 @@ def main() -> None:
     if not options.read:
         print(f"{options.million:g}M parameters, medians of {options.steps} steps")
     print(table(rows))
-    if options.csv:
-        with open(options.csv, "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(
+    if written:
+        with written:
+            csv.writer(written, lineterminator="\n").writerows(
                 [("rate", "kind", "seconds"), *((r, k, f"{s:.5f}") for r, k, s in rows)]
             )
     if options.draw:

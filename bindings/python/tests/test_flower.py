@@ -23,7 +23,11 @@ def exact_square(arrays, base=None):
         if array.dtype.kind != "f":
             continue
         x = [Fraction(float(v)) for v in array.ravel()]
-        y = [Fraction(0)] * len(x) if base is None else [Fraction(float(v)) for v in base[i].ravel()]
+        y = (
+            [Fraction(0)] * len(x)
+            if base is None
+            else [Fraction(float(v)) for v in base[i].ravel()]
+        )
         total += sum(((a - b) ** 2 for a, b in zip(x, y)), Fraction(0))
     return total
 
@@ -99,9 +103,45 @@ def test_counters_are_left_alone(dtype):
     assert 0.999 < math.hypot(*param[0]) <= 1
 
 
-def test_what_is_a_counter_is_decided_by_the_client():
+def test_an_averaged_counter_may_be_float64_at_the_server():
     found = flower.clip_update([np.array(4), np.array(4.0)], 1.0, base=[np.array(2.5), np.array(2)])
     assert found.norm == 2 and found.arrays[0] == 4 and 2.999 < found.arrays[1] <= 3
+
+
+@pytest.mark.parametrize("sent", ["i8", "u1", "?"])
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+def test_no_client_can_call_a_weight_a_counter(dtype, sent):
+    server = [np.zeros(3, dtype), np.zeros(2, dtype)]
+    param = [np.array([200, 0, 1]).astype(sent), np.ones(2, dtype)]
+    flower.compute_clip_model_update(param, server, 0.5)
+    assert param[0].dtype == dtype and 0.4 < math.sqrt(exact_square(param)) <= 0.5
+    exact = [np.array([2**62 + 1, 0, 0]), np.ones(2, dtype)]
+    found = flower.clip_update(exact, 0.5, base=server)
+    assert exact_square(found.arrays) <= Fraction(1, 4) and found.arrays[0][0] > 0.4
+
+
+def test_arrays_keep_the_type_that_they_have_at_the_server():
+    """So that no float32 weight becomes float64, where integers would be a counter."""
+    rng = np.random.default_rng(8)
+    server = [rng.standard_normal(50).astype("f4"), rng.standard_normal(4).astype(">f4")]
+    client = [s + rng.standard_normal(s.shape) for s in server]
+    norm = flower.clip_update(client, math.inf, base=server).norm
+    for limit in (norm / 2, norm, math.nextafter(norm, math.inf), norm * 1.01, math.inf):
+        found = flower.clip_update(client, limit, base=server)
+        assert [a.dtype for a in found.arrays] == [np.dtype("f4")] * 2
+        if limit < math.inf:
+            assert exact_square(found.arrays, server) <= Fraction(limit) ** 2
+        for r, x, y in zip(found.arrays, client, server):
+            np.testing.assert_allclose(r - y, (x - y) * found.factor, atol=1e-6)
+
+
+def test_a_model_that_is_not_finite_is_an_error_wherever_it_is():
+    for client in ([np.nan, 1.0], [1, 1.0]):
+        for base in ([0.0, np.nan], [np.nan, 0.0]):
+            with pytest.raises(ValueError, match=r"of the model .* is not finite"):
+                flower.clip_update(
+                    [np.array(x) for x in client], 1.0, base=[np.float32(y) for y in base]
+                )
 
 
 @pytest.mark.parametrize("dtype, large", [("f4", HUGE), ("f2", 60000.0), ("f8", 1e308)])
@@ -148,7 +188,13 @@ def test_in_place_writes_the_arrays_given():
         ([np.zeros(2)], None, -1, ValueError, r"clipping_norm must be .* \(got -1\)"),
         ([np.zeros(2)], None, math.nan, ValueError, "clipping_norm must be"),
         ([np.zeros(2)], None, 5e-324, ValueError, "clipping_norm must be"),
-        ([np.zeros(2)], [np.zeros(3)], 1, ValueError, r"array 0 has the shape \(2,\), the model's \(3,\)"),
+        (
+            [np.zeros(2)],
+            [np.zeros(3)],
+            1,
+            ValueError,
+            r"array 0 has the shape \(2,\), the model's \(3,\)",
+        ),
         ([np.zeros(2)], [], 1, ValueError, "1 arrays for 0 of the model"),
         ([np.zeros(2, "c8")], None, 1, TypeError, "array 0 is of complex64"),
         ([np.array(["a"])], None, 1, TypeError, "array 0 is of <U1"),

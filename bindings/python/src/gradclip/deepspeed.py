@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from importlib.metadata import PackageNotFoundError, version
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 import torch
@@ -45,7 +45,9 @@ def patch() -> Rebinding:
     An engine whose optimizer is not offloaded, that has mixture-of-experts layers or a Muon
     optimizer keeps DeepSpeed's own norm. Every rank must make the call. Where one has not, each
     step fails on every rank before anything is written: a RuntimeError says how many have; a
-    rank without the call has DeepSpeed's TypeError about a complex number. Stage 3 is not touched.
+    rank without the call has DeepSpeed's TypeError about a complex number. (If that rank's squares
+    overflow float32 it skips the step instead, as DeepSpeed does.) Between the backward pass and
+    the step nothing may be undone. Stage 3 is not touched.
 
     Returns:
         What was done; its undo(), or leaving it as a context manager, takes it back.
@@ -101,9 +103,18 @@ def _is_covered(optimizer: Any) -> bool:
     )
 
 
+class _TookPart:
+    """Stands for the norm of a parameter that has a gradient: it is taken with all others'."""
+
+    def item(self) -> float:
+        raise RuntimeError(
+            "gradclip.deepspeed.patch() was undone between the backward pass and the step; "
+            "nothing was written"
+        )
+
+
 def _took_part(optimizer: Any, param: Any) -> None:
-    """Notes that a parameter has a gradient; its norm is taken with all others'."""
-    optimizer.norm_for_param_grads[optimizer.get_param_id(param)] = None
+    optimizer.norm_for_param_grads[optimizer.get_param_id(param)] = _TookPart()
 
 
 def _scaled_global_norm(optimizer: Any, norm_type: float = 2) -> torch.Tensor:
@@ -163,26 +174,25 @@ class _Ranks(_Groups):
         """Makes sure that patch() was called on every rank. Without it a rank would wait for another message.
 
         The messages are those that DeepSpeed's own norm begins with: the sum of squares, one
-        float32. -2^100 stands for a rank, and no squares of others' change a multiple of that.
-        Whoever takes the root, as DeepSpeed does, gets a complex number, which is its error.
+        float32. A large negative number stands for a rank. Where all send it, the sum is that
+        many times it. Whoever takes the root, as DeepSpeed does, gets a complex number, which is
+        its error.
         """
         from deepspeed.accelerator import get_accelerator
 
-        told = get_accelerator().FloatTensor([_HERE])
-        size = 1
+        ranks = prod(dist.get_world_size(group) for group in self._groups)
+        # The largest power of 2 whose sum float32 holds: squares of gradients are smaller.
+        here = -(2.0 ** (127 - ranks.bit_length()))
+        told = get_accelerator().FloatTensor([here])
         for group in self._groups:
             dist.all_reduce(told, group=group)
-            size *= dist.get_world_size(group)
-        patched = float(told) / _HERE
-        if patched != size:
-            count = f"{round(patched)}" if isfinite(patched) else "not all"
+        if float(told) != ranks * here:
+            share = float(told) / here
+            count = f"{share:.0f}" if 0.5 < share < ranks - 0.5 else "not all"
             raise RuntimeError(
-                f"gradclip.deepspeed.patch() was called on {count} of {size} ranks, and is needed "
-                "on each; nothing was written"
+                f"gradclip.deepspeed.patch() was called on {count} of {ranks} ranks, and is "
+                "needed on each; nothing was written"
             )
-
-
-_HERE = -(2.0**100)
 
 
 def _unscale_and_clip_grads(self: Any, grad_groups_flat: Any, total_norm: Any) -> None:

@@ -11,6 +11,7 @@ integer arrays, and leave about every second clipped update a little above the l
   zero, and sums towards the server's arrays;
 * an update of zeros is an update;
 * arrays of integers and booleans are counters: not part of the norm, and handed on as they are.
+  Where the server has float16 or float32 there is no counter: a client's integers are weights.
 
 The norm is that of the differences, each rounded to float64 once, and their squares summed
 exactly: the same bits on every machine, on the server and for whoever checks it. No copy of the
@@ -83,8 +84,10 @@ def clip_update(
             no part of the update, and come back as they are.
         clipping_norm: what the exact norm of the contribution, the returned arrays minus
             base, does not exceed: 0, a normal number, or infinity (measure only).
-        base: the server's model, as many arrays of the same shapes. (What is a counter is
-            decided by the client's array: averaged counters may be floats at the server.)
+        base: the server's model, as many arrays of the same shapes. Integers for an array that
+            is float16 or float32 there are taken as numbers of the update: no client can call
+            a weight a counter. (Averaged counters are float64 at the server.) What comes back
+            for an array of floats has its type, whatever the client's was.
 
     An update with a NaN or an infinity is dropped: base comes back, or zeros. A warning is
     logged that names the array.
@@ -101,13 +104,15 @@ def clip_update(
     if base is not None:
         bases = [numpy.asarray(array) for array in base]
     _check(arrays, bases, clipping_norm)
+    arrays = [_without_false_counters(x, y) for x, y in zip(arrays, bases)]
     norm, bad = _measure(arrays, bases)
     if bad is not None:
-        _drop(bad, bases[bad])
+        _drop(bad, bases)
         return ClippedUpdate(_scaled(arrays, bases, 0.0), norm, 0.0, True)
     if norm * _ABOVE <= clipping_norm:
         kept = [
-            x if y is None else x.astype(_type(x, y), copy=False) for x, y in zip(arrays, bases)
+            x if x.dtype == _type(x, y) else _scaled([x], [y], 1.0)[0]
+            for x, y in zip(arrays, bases)
         ]
         return ClippedUpdate(kept, norm, 1.0, False)
     factor = _factor(clipping_norm, norm)
@@ -289,9 +294,20 @@ def _check(
             raise ValueError(f"array {i} has the shape {array.shape}, the model's {base.shape}")
 
 
-def _type(array: NDArray[Any], base: NDArray[Any]) -> Any:
-    """Of the sum; a counter keeps its own."""
-    return numpy.result_type(array, base) if array.dtype.kind == "f" else array.dtype
+def _without_false_counters(array: NDArray[Any], base: NDArray[Any] | None) -> NDArray[Any]:
+    """The array, as float64 if it is of integers and the server's cannot be a counter."""
+    if base is None or array.dtype.kind == "f" or base.dtype.kind != "f" or base.itemsize == 8:
+        return array
+    return array.astype("f8")
+
+
+def _type(array: NDArray[Any], base: NDArray[Any] | None) -> Any:
+    """Of the sum: the server's; a counter keeps its own."""
+    if base is None or array.dtype.kind != "f":
+        return array.dtype
+    if base.dtype.kind != "f":
+        return numpy.result_type(array, base)
+    return base.dtype.newbyteorder("=")
 
 
 def _factor(clipping_norm: float, norm: float) -> float:
@@ -352,7 +368,7 @@ def _scaled(
         if array.dtype.kind != "f":
             made.append(array)
             continue
-        out = numpy.empty(array.shape, array.dtype if base is None else _type(array, base))
+        out = numpy.empty(array.shape, _type(array, base))
         operands = [array] if base is None else [array, base]
         with numpy.errstate(all="ignore"):
             for *given, target in _pieces(operands, out):
@@ -388,7 +404,8 @@ def _store(target: NDArray[Any], start: Any, step: NDArray[Any]) -> None:
     target[...] = numpy.where(far, numpy.nextafter(near, begin), near)
 
 
-def _drop(number: int, base: NDArray[Any] | None) -> None:
-    if base is not None and not numpy.isfinite(base).all():
-        raise ValueError(f"array {number} of the model (param2) is not finite")
+def _drop(number: int, bases: Sequence[NDArray[Any] | None]) -> None:
+    for i, base in enumerate(bases):
+        if base is not None and not numpy.isfinite(base).all():
+            raise ValueError(f"array {i} of the model (base, param2) is not finite")
     _log.warning("an update was dropped: its array %d is not finite", number)

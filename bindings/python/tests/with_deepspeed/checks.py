@@ -182,31 +182,39 @@ def check_it_is_taken_back_and_refused():
     gradclip.deepspeed.VERSIONS = known
 
 
-def check_a_rank_without_the_patch_ends_the_step_on_every_rank():
-    ranks = dist.get_world_size()
-    made = engine(1.0)
+def fails_on_every_rank(made, told_here):
+    """The step fails with this rank's message, and nothing was written."""
     before = weights(made)
-    without = dist.get_rank() == ranks - 1 and ranks > 1
-    undo = None if without else gradclip.deepspeed.patch()
-    backward(made)
     made.optimizer._wait_for_offload_copies()
     grads = [p.grad.clone() for p in made.optimizer.single_partition_of_fp32_groups]
     try:
         made.step()
-        told = None
+        told = "nothing"
     except (RuntimeError, TypeError) as error:
         told = str(error)
-    if without:
-        assert "not complex" in told, told
-    elif ranks > 1:
-        assert f"was called on {ranks - 1} of {ranks} ranks" in told, told
-    else:
-        assert told is None, told
-    if ranks > 1:
-        after = [p.grad for p in made.optimizer.single_partition_of_fp32_groups]
-        assert all(map(torch.equal, after, grads)) and torch.equal(weights(made), before)
-    if undo:
-        undo.undo()
+    assert told_here in told, told
+    after = [p.grad for p in made.optimizer.single_partition_of_fp32_groups]
+    assert all(map(torch.equal, after, grads)) and torch.equal(weights(made), before)
+
+
+def check_a_rank_without_the_patch_ends_the_step_on_every_rank():
+    ranks = dist.get_world_size()
+    without = dist.get_rank() == ranks - 1
+    for scale in (1.0, 1e15, 1e17) if ranks > 1 else ():
+        made = engine(1.0, dtype="fp32")
+        undo = None if without else gradclip.deepspeed.patch()
+        backward(made, scale)
+        count = f"{ranks - 1} of {ranks} ranks"
+        fails_on_every_rank(made, "not complex" if without else f"was called on {count}")
+        if undo:
+            undo.undo()
+
+
+def check_what_is_undone_before_the_step_is_told():
+    made = engine(1.0)
+    with gradclip.deepspeed.patch():
+        backward(made)
+    fails_on_every_rank(made, "was undone between the backward pass and the step")
 
 
 def measure():

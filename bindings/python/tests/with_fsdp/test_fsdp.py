@@ -13,13 +13,17 @@ pytest.importorskip("torch")
 HERE = Path(__file__).parent
 
 
-def output(program, ranks):
-    run = subprocess.run(
+def run(program, ranks):
+    return subprocess.run(
         [Path(sys.executable).with_name("torchrun"), "--standalone", f"--nproc-per-node={ranks}", HERE / program],
         capture_output=True, text=True, timeout=580, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
-    return run.stdout
+
+
+def output(program, ranks):
+    ended = run(program, ranks)
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
+    return ended.stdout
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 7])
@@ -34,3 +38,11 @@ def test_a_group_without_a_backend_for_the_cpu(ranks, finding):
         "torch's clip_grad_norm_ dies on CPU DTensors whose group has no backend for the CPU "
         "(NCCL's has none); under patch() the message goes by the group's device"
     )
+
+
+def test_a_rank_without_the_patch_is_told_of():
+    ended = run("without_patch.py", 2)
+    assert ended.returncode != 0
+    assert "rank 0, gradients as before: True: gradclip was putting" in ended.stdout, ended.stderr[-4000:]
+    assert "where gradclip.torch.patch() was not called on that rank" in ended.stdout
+    assert "rank 1, gradients as before: False" not in ended.stdout

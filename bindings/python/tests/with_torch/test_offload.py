@@ -142,7 +142,9 @@ def test_what_deferred_adamw_refuses_before_it_writes(offload):
         assert str((weights, adamw.state_dict())) == str(before)
         assert [w.grad is None for w in weights] == [grad is None for grad in grads]
 
-    for factor in (0.0, -1.0, float("inf"), float("nan")):
+    with pytest.raises(TypeError, match="SGD is not torch.optim.AdamW"):
+        offload.DeferredAdamW(torch.optim.SGD(weights, lr=1))
+    for factor in (0.0, -1.0, 1.5, float("inf"), float("nan")):
         refused(f"factor is {factor}", factor)
     deferred.step(0.5)
     refused("has no gradient", grads=(1.0, None, 1.0))
@@ -152,6 +154,50 @@ def test_what_deferred_adamw_refuses_before_it_writes(offload):
     adamw.param_groups[0]["params"].pop()
     adamw.add_param_group({"params": weights[2:], "amsgrad": True})
     refused("amsgrad=True")
+
+
+def test_a_step_that_fails_leaves_deferred_adamw_as_it_was(offload):
+    twins = Twins(offload.DeferredAdamW, fused=True)
+    twins.step(0.5)
+    adamw = twins.optimizers[0].optimizer
+    before = str(adamw.state_dict())
+
+    def fail(*_):
+        raise RuntimeError("no")
+
+    hook = adamw.register_step_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="no"):
+        twins.optimizers[0].step(0.1)
+    hook.remove()
+    assert str(adamw.state_dict()) == before
+
+
+def test_a_chunk_that_fails_ends_the_step(offload, monkeypatch):
+    ours = offload.Offload([1000, 70], chunk=64, rate=1e12)
+    before = [parameter.detach().clone() for parameter in ours.parameters]
+
+    def fail(self, *_, **__):
+        raise MemoryError("third chunk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(offload.gradclip.Accumulator, "add", fail)
+        with pytest.raises(MemoryError, match="third chunk"):
+            ours.step(1.0)
+    ours.there[0] = torch.ones(999)  # too short
+    with pytest.raises(ValueError):
+        ours.step(1.0)
+    assert all(map(torch.equal, ours.parameters, before))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    (["--rates", "0"], ["--rates", "nan"], ["--chunk", "-5"], ["--million", "0"], ["--steps", "0"]),
+)
+def test_arguments_out_of_range_are_named(offload, monkeypatch, capsys, arguments):
+    monkeypatch.setattr("sys.argv", ["offload.py", *arguments])
+    with pytest.raises(SystemExit):
+        offload.main()
+    assert f"{arguments[0]}: {arguments[1]} is not a number above 0" in capsys.readouterr().err
 
 
 def test_a_group_without_gradients_waits(offload):

@@ -23,7 +23,8 @@ none of this (a group would count them once for every rank): gradclip.torch.clip
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 from typing import Any, TypeAlias
 
@@ -369,7 +370,8 @@ class _Groups:
         here = torch.frombuffer(words, dtype=torch.int64)
         for group in self._groups:
             sent = here.to(_device(group))
-            dist.all_reduce(sent, operation, group=group)
+            with _told():
+                dist.all_reduce(sent, operation, group=group)
             here.copy_(sent)
 
     def gather(self, block: bytes) -> list[bytes]:
@@ -378,9 +380,24 @@ class _Groups:
         for group in reversed(self._groups):
             sent = blocks.to(_device(group))
             received = [torch.empty_like(sent) for _ in range(dist.get_world_size(group))]
-            dist.all_gather(received, sent, group=group)
+            with _told():
+                dist.all_gather(received, sent, group=group)
             blocks = torch.cat([row.cpu() for row in received])
         return [bytes(row.tolist()) for row in blocks]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What a backend says when the message fails, and what the message was."""
+    try:
+        yield
+    except RuntimeError as error:
+        error.add_note(
+            "gradclip was putting together the norms of all ranks; no gradient was written. A rank "
+            "may have ended, or have made another call: torch's own clip_grad_norm_, where "
+            "gradclip.torch.patch() was not called on that rank"
+        )
+        raise
 
 
 def _device(group: Any) -> torch.device:
