@@ -52,8 +52,9 @@ class DeferredAdamW:
     1, and are 1 for as long as nothing is clipped.
 
     A factor below 1/1000 would leave float32 too few of the digits of 1 - beta: such a step
-    multiplies the gradients. Refused are factors above 1, amsgrad, whose maximum is over V of
-    several steps, and, where s and u matter, a group whose parameters do not all step together.
+    multiplies the gradients. (float64 parameters keep some 8 digits.) Refused are factors above
+    1, amsgrad, whose maximum is over V of several steps, and, where s and u matter, a group whose
+    parameters do not all step together.
     """
 
     FIELDS = ("betas", "lr", "eps", "weight_decay")
