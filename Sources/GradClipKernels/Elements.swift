@@ -160,8 +160,9 @@ protocol Visitor {
 protocol WideVisitor: Visitor where Values == (SIMD8<Double>, SIMD8<Double>) {}
 protocol PlaceVisitor { mutating func see(at place: UnsafeRawPointer) }
 
-/// How many bytes ahead memory is asked for. The processor's own prefetching stops at pages.
-@inline(__always) private var farAhead: Int { 2048 }
+/// How many bytes ahead memory is asked for: what one thread reads while it waits for DRAM. The processor's own prefetching stops
+/// at pages. (docs/performance.md has other distances.)
+@inline(__always) private var farAhead: Int { 8192 }
 
 /// Asks for the memory behind sixteen elements at a place. Never faults.
 @inline(__always) func prefetch(_ place: UnsafeRawPointer, _ distance: Int, _ size: Int) {

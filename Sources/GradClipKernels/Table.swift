@@ -32,14 +32,16 @@ private func mostLevels(_ dtype: DType, _ term: TermKind) -> Int32 {
 }
 
 /// Squares of float32 in fixed point instead of two accumulators. (At x86-64-v4 by AVX-512 IFMA; elsewhere by a model of it, for
-/// tests.)
+/// tests.) Looking at the processor's flag takes as long as 800 elements take less. So of a short block two accumulators
+/// are tried first.
 func useFixedSquares(_ table: UnsafeMutablePointer<gk_kernels>) {
     table.pointee.exact = { dtype, term, data, count, exponent, levels, block in
-        if dtype == .float32 && term == .square && levels <= 2 {
+        let fits = dtype == .float32 && term == .square && levels <= 2
+        if !fits || count < 512 { exact(dtype, term, data, count, exponent, levels, block) }
+        if fits && (count >= 512 || !block.unsafelyUnwrapped.pointee.holds) {
+            block.unsafelyUnwrapped.pointee = gk_block()
             sumSquaresInFixedPoint(
                 data.unsafelyUnwrapped, Int(count), exponent: Int(exponent), &block.unsafelyUnwrapped.pointee)
-        } else {
-            exact(dtype, term, data, count, exponent, levels, block)
         }
     }
     table.pointee.reach = { dtype, term in dtype == .float32 && term == .square ? 104 : Int32(unitDepth(2)) }
