@@ -61,33 +61,21 @@ static uint32_t choose(gk_kernels *table) {
 #endif
 }
 
-typedef union table {
-    gk_kernels kernels;
-    void *functions[sizeof(gk_kernels) / sizeof(void *)];
-} table;
+static gk_kernels chosen;
+static uint32_t chosen_isa; // + 1; 0: not yet
 
-static table chosen;
-static uint32_t chosen_isa; // + 1; 0: no thread has chosen
-
-// Every thread that comes before one has chosen chooses: a field is written once, by whoever is first,
-// and never again, so that what a thread has seen whole stays as it is.
-static uint32_t process_isa(void) {
-    uint32_t isa = __atomic_load_n(&chosen_isa, __ATOMIC_ACQUIRE);
-    if (isa) return isa;
-    table mine = {{0}};
-    isa = choose(&mine.kernels) + 1;
-    for (size_t i = 0; i < sizeof mine.functions / sizeof *mine.functions; i++) {
-        void *none = NULL;
-        __atomic_compare_exchange_n(
-            &chosen.functions[i], &none, mine.functions[i], false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-    }
-    __atomic_store_n(&chosen_isa, isa, __ATOMIC_RELEASE);
-    return isa;
+// When the library is loaded. No thread is there then that calls it, so what is chosen is written once, and read without a lock;
+// a child of a fork has it, too.
+__attribute__((constructor)) static void load(void) {
+    if (!chosen_isa) chosen_isa = choose(&chosen) + 1;
 }
 
 const gk_kernels *gk_process_kernels(void) {
-    process_isa();
-    return &chosen.kernels;
+    load(); // for what runs earlier while a program is loaded
+    return &chosen;
 }
 
-uint32_t gk_process_isa(void) { return process_isa() - 1; }
+uint32_t gk_process_isa(void) {
+    load();
+    return chosen_isa - 1;
+}
