@@ -197,10 +197,12 @@ class Offload:
             if norm.nonfinite:
                 return norm  # the step is left out
             factor = norm.factor
+        adamw = self.optimizer.optimizer
         if by_torch and factor < 1:
-            self.optimizer.optimizer.grad_scale = torch.tensor(1 / factor, dtype=torch.float32)
+            adamw.grad_scale = torch.tensor(1 / factor, dtype=torch.float32)
             factor = 1.0
         self.optimizer.step(factor)
+        adamw.grad_scale = None
         return norm
 
 

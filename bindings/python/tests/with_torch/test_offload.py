@@ -38,6 +38,7 @@ def test_steps_are_those_of_clip_grad_norm(offload, max_norm, by_torch):
         assert torch.tensor(norm).equal(gt.clip_grad_norm_(twins, max_norm))
         assert norm.clipped == (max_norm == 0.01)
         optimizer.step()
+        assert ours.optimizer.optimizer.grad_scale is None  # for the next step
         for parameter, twin in zip(ours.parameters, twins):
             torch.testing.assert_close(parameter, twin)
     ours.there[1][69] = float("nan")
