@@ -172,8 +172,7 @@ enum { GK_ISA_BASELINE, GK_ISA_X86_64_V3, GK_ISA_X86_64_V4, GK_ISA_X86_64_V4_IFM
 
 // The kernels of this process: the best level that the CPU and the operating
 // system support, or the one the environment variable GRADCLIP_ISA asks for if
-// they support it. Chosen at the first call: by every thread that makes one, each for itself
-// and to the same end, so that nobody waits.
+// they support it. Chosen when the library is loaded (dispatch.c).
 const gk_kernels *gk_process_kernels(void);
 uint32_t gk_process_isa(void);
 

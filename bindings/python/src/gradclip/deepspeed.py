@@ -171,7 +171,7 @@ class _Ranks(_Groups):
         super().__init__(groups)
 
     def confirm(self) -> None:
-        """Makes sure that patch() was called on every rank. Without it a rank would wait for another message.
+        """Makes sure that patch() was called on every rank: one without would never answer.
 
         The messages are those that DeepSpeed's own norm begins with: the sum of squares, one
         float32. A large negative number stands for a rank. Where all send it, the sum is that

@@ -43,6 +43,8 @@ def test_a_group_without_a_backend_for_the_cpu(ranks, finding):
 def test_a_rank_without_the_patch_is_told_of():
     ended = run("without_patch.py", 2)
     assert ended.returncode != 0
-    assert "rank 0, gradients as before: True: gradclip was putting" in ended.stdout, ended.stderr[-4000:]
+    assert "rank 0, gradients as before: True: gradclip was putting" in ended.stdout, ended.stderr[
+        -4000:
+    ]
     assert "where gradclip.torch.patch() was not called on that rank" in ended.stdout
     assert "rank 1, gradients as before: False" not in ended.stdout
