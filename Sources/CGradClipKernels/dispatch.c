@@ -28,7 +28,7 @@ static unsigned x86_level(void) {
     return features & bit_AVX512IFMA ? 5 : 4;
 }
 
-// Whether IFMA is taken unasked. On AMD's only from Zen 5 on, family 26, where it was measured to be 1.3 to 1.8 times as
+// Whether IFMA is taken unasked. On AMD's only from Zen 5 on, family 26, where it was measured to be 1.4 times as
 // fast. By LLVM's model of Zen 4 it lets 16 elements through in 10 cycles, and two accumulators do in 8 (docs/performance.md).
 static bool prefers_ifma(void) {
     unsigned a, b, c, d;

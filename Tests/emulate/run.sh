@@ -39,7 +39,7 @@ done
 kernels=$here/../../Sources/CGradClipKernels
 # (The kernels' header has vector types of clang; there is one beside swiftc.)
 "$(dirname "$(command -v swiftc)")/clang" -std=gnu11 -Wall -Wextra -Werror -O2 -I"$kernels/include" -o "$work/squares" \
-    "$here/squares.c" "$objects"/GradClipKernelsX86v4.build/*.o "$objects"/CGradClipKernels.build/*.o -Wl,--gc-sections -lm
+    "$here/squares.c" "$objects"/GradClipKernelsX86v4.build/*.o "$objects"/CGradClipKernels.build/shims.c.o -Wl,--gc-sections -lm
 programs+=(squares)
 "$work/arithmetic" >"$work/arithmetic.txt"
 GRADCLIP_ISA=baseline "$work/conformance" >"$work/conformance.txt"

@@ -7,34 +7,19 @@ and whoever writes one without @inline(never) is told here. Comparing raises no 
 for x86-64-v4, which read the flags of one instruction after the other, name each as an operand (gk_squares.h)."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from disassembly import instructions, unstripped
+
 ARITHMETIC = re.compile(r"^v?((add|sub|mul|div|sqrt|max|min|round|rcp|rsqrt|f\w*m(add|sub)\w*)[sp][sd]|cvt\w+)$")
-SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
-
-
-def functions(library):
-    """The instructions' names of each function outside the kernels."""
-    text = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", str(library)], capture_output=True, text=True, check=True
-    ).stdout
-    found = {}
-    for line in text.splitlines():
-        if symbol := SYMBOL.match(line):
-            instructions = found.setdefault(symbol.group(1), [])
-        elif "\t" in line:
-            instructions.append(line.split("\t")[1].split()[0])
-    return {symbol: names for symbol, names in found.items() if "GradClipKernels" not in symbol}
 
 
 def main():
-    build = Path(sys.argv[1])
-    library = build / "lib-unstripped" / (build / "lib" / "libgradclip.so").resolve().name
-    if not library.is_file():
-        sys.exit(f"gate-environment: {library} is missing: run make first")
-    everywhere = functions(library)
+    everywhere = {}
+    for symbol, _, name, _ in instructions(unstripped(Path(sys.argv[1]))):
+        if "GradClipKernels" not in symbol:
+            everywhere.setdefault(symbol, []).append(name)
     setting = {symbol: names for symbol, names in everywhere.items() if "ldmxcsr" in names}
     wrong = []
     for symbol, names in setting.items():

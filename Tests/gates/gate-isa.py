@@ -9,10 +9,11 @@ SSE2 that have neither encoding are judged by name.
 """
 
 import re
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+
+from disassembly import instructions, unstripped
 
 PREFIXES = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x67, 0xF0}  # may stand before VEX or EVEX
 # tzcnt is not among them: an old processor runs it as bsf, which differs for 0
@@ -27,16 +28,6 @@ PAST_SSE2 = re.compile(
 )
 IFMA = "vpmadd52"
 FOR_IFMA = "sumSquaresInFixedPoint"
-SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
-LINE = re.compile(r"^\s*[0-9a-f]+:\t((?:[0-9a-f]{2} )+)\s*\t?(\S*)")
-
-
-def unstripped(build):
-    """What was stripped to the library that is shipped: it still tells which function is whose."""
-    path = build / "lib-unstripped" / (build / "lib" / "libgradclip.so").resolve().name
-    if not path.is_file():
-        sys.exit(f"gate-isa: {path} is missing: run make first")
-    return path
 
 
 def level_of(symbol):
@@ -59,25 +50,17 @@ def kind_of(code, mnemonic):
 
 
 def check(library):
-    text = subprocess.run(["objdump", "-d", "--insn-width=16", str(library)], capture_output=True, text=True, check=True).stdout
-    symbol, seen, wrong = "", Counter(), []
-    for line in text.splitlines():
-        found = SYMBOL.match(line)
-        if found:
-            symbol = found.group(1)
-            continue
-        found = LINE.match(line)
-        if not found:
-            continue
-        kind = kind_of(bytes.fromhex(found.group(1)), found.group(2))
+    seen, wrong = Counter(), []
+    for symbol, code, name, line in instructions(library):
+        kind = kind_of(code, name)
         level = level_of(symbol)
         seen[level, kind] += 1
-        if found.group(2).startswith(IFMA):
+        if name.startswith(IFMA):
             seen["ifma", ""] += 1
             if level != "v4" or FOR_IFMA not in symbol:
-                wrong.append(f"IFMA in {symbol}: {line.strip()}")
+                wrong.append(f"IFMA in {symbol}: {line}")
         if level == "baseline" and kind != "plain" or level == "v3" and kind == "EVEX":
-            wrong.append(f"{kind} in {symbol}: {line.strip()}")
+            wrong.append(f"{kind} in {symbol}: {line}")
     for text in wrong[:20]:
         print(text, file=sys.stderr)
     if wrong:
